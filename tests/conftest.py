@@ -1,0 +1,51 @@
+"""Fixtures that every test may rely on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.error_log import ErrorLog, unexpected
+from tests.spec.source import SPEC_IS_ABSENT, find_spec_dir
+
+# The same examples in every run, and none of them fails for being slow on a busy machine.
+# More of them: --hypothesis-profile=thorough
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def error_log(request: pytest.FixtureRequest) -> Iterator[ErrorLog]:
+    """Fails the test when something logged an error that the test did not ask for with ``expect_errors``."""
+    handler = ErrorLog()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+    complaint = unexpected(handler.errors, expected="expect_errors" in request.fixturenames)
+    if complaint is not None:
+        pytest.fail(complaint, pytrace=False)
+
+
+@pytest.fixture
+def expect_errors(error_log: ErrorLog) -> list[logging.LogRecord]:
+    """The test asks for errors in the log: the list fills as they come, and must not stay empty."""
+    return error_log.errors
+
+
+@pytest.fixture(scope="session")
+def spec_dir() -> Path:
+    """The folder of the Matrix specification's data, which is not part of this repository."""
+    folder = find_spec_dir()
+    if folder is None:
+        pytest.skip(SPEC_IS_ABSENT)
+    return folder

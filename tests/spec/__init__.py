@@ -1,0 +1,1 @@
+"""What of the Matrix specification is there: the support table, and the specification's data where it is at hand."""
