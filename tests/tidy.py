@@ -133,11 +133,12 @@ def unsafe_write(tree: ast.AST) -> Iterator[int]:
         else:
             continue
         for name, value in pairs:
-            if isinstance(name, str) and name in _SAFE_VALUE and ast.unparse(value) != _SAFE_VALUE[name]:
+            if name in _SWITCHES and (name, ast.unparse(value)) not in _SAFE:
                 yield value.lineno
 
 
-_SAFE_VALUE = {"sync": "True", "metasync": "True", "writemap": "False", "map_async": "False"}
+_SAFE = {("sync", "True"), ("metasync", "True"), ("writemap", "False"), ("map_async", "False")}
+_SWITCHES = {name for name, _ in _SAFE}
 
 
 def printing(tree: ast.AST) -> Iterator[int]:
