@@ -1,0 +1,74 @@
+"""The object cache: decoded events, state and whatever else is asked often, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+ENTRY_BYTES = 200
+"""What an entry costs beside its value: key, dict slot, bookkeeping."""
+
+
+class ObjectCache:
+    """Least recently used values go first when the bytes run out. Used from the event loop thread only.
+
+    A value may be put only if it was read in a snapshot, with the position of that snapshot. ``hold`` drops keys and
+    keeps them out until ``release``: a writer holds what its batch changes while the batch is on its way.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._entries: OrderedDict[Hashable, tuple[Any, int, int]] = OrderedDict()
+        self._held: Counter[Hashable] = Counter()
+        self.bytes = 0
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable, pos: int) -> Any | None:
+        """The value, unless it was read later than the snapshot at ``pos`` that asks."""
+        entry = self._entries.get(key)
+        if entry is None or entry[2] > pos:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: Hashable, value: Any, size: int, pos: int) -> None:
+        """Remember a value of about ``size`` bytes that was read in the snapshot at ``pos``."""
+        if key in self._held:
+            return
+        size += ENTRY_BYTES
+        self._drop(key)
+        if size > self._bytes_max // 4:
+            return
+        self._entries[key] = (value, size, pos)
+        self.bytes += size
+        while self.bytes > self._bytes_max:
+            _, (_, dropped, _) = self._entries.popitem(last=False)
+            self.bytes -= dropped
+
+    def hold(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            self._held[key] += 1
+            self._drop(key)
+
+    def release(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key]
+
+    def clear(self) -> None:
+        """Forget everything that is cached."""
+        self._entries.clear()
+        self.bytes = 0
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry[1]

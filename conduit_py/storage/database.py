@@ -1,0 +1,180 @@
+"""Opens the store, checks whose it is, and hands out snapshots."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+import orjson
+
+from conduit_py.storage.cache import ObjectCache
+from kvschema.batch import WriteBatch
+from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
+from kvschema.engine import Engine
+from kvschema.engine.lmdb import LmdbEngine
+from kvschema.errors import SchemaMismatch
+from kvschema.migrate import migrate
+from kvschema.tree import Reader
+
+DIRECTORY = "db"
+"""Where the environment lives, below ``database_path``."""
+LOCK_FILE = "conduit_py.lock"
+
+
+class Snapshot:
+    """A consistent view of the store at one position, with the object cache. Used inside its ``with`` block only."""
+
+    __slots__ = ("_context", "cache", "count", "get", "pos", "scan")
+
+    get: Callable[[str, bytes], bytes | None]
+    scan: Callable[[str, bytes, bytes, bytes, bool], Iterator[tuple[bytes, bytes]]]
+    count: Callable[[str], int]
+    pos: int
+    """The last position that landed before the snapshot: nothing newer is in it, and nothing older is missing."""
+
+    def __init__(self, context: AbstractContextManager[Reader], cache: ObjectCache) -> None:
+        self._context = context
+        self.cache = cache
+
+    def __enter__(self) -> Snapshot:
+        reader = self._context.__enter__()
+        self.get, self.scan, self.count = reader.get, reader.scan, reader.count
+        self.pos = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._context.__exit__(kind, error, traceback)
+
+    def is_from_lost_future(self, pos: int) -> bool:
+        """Was this position handed out by a history that is gone, because an old copy of the data was put back?"""
+        if pos > self.pos:
+            return True
+        for gap, end in server.STARTGAP.scan(self, after=server.ByPos(pos), reverse=True):
+            return gap.pos < pos < end
+        return False
+
+
+_STAMP = ("product", "schema", "server_name", "catalog")
+_POSITION = server.GLOBAL.key.encode(server.ByName("position"))
+
+
+class Database:
+    """The store of one server. Made by ``open_database`` or over any engine in tests."""
+
+    def __init__(self, engine: Engine, cache: ObjectCache) -> None:
+        self.engine = engine
+        self.cache = cache
+
+    def snapshot(self) -> Snapshot:
+        """A view of everything that has landed. Never await while one is open."""
+        return Snapshot(self.engine.snapshot(), self.cache)
+
+
+def stamp(engine: Engine, server_name: str) -> None:
+    """Claim an empty store, or check that it is ours, this server's, and not newer than we are; then migrate.
+
+    Raises ``SchemaMismatch`` with a sentence that says what to do.
+    """
+    with engine.snapshot() as reader:
+        stored = {name: server.GLOBAL.get(reader, server.ByName(name)) for name in _STAMP}
+    if stored["product"] is None:
+        _claim(engine, server_name)
+        return
+    if stored["product"] != PRODUCT.encode():
+        raise SchemaMismatch(
+            f"the database belongs to another product ({stored['product'].decode(errors='replace')}): "
+            "set database_path to an empty directory; the data that is there stays untouched"
+        )
+    if stored["server_name"] != server_name.encode():
+        raise SchemaMismatch(
+            f"the database belongs to the server {(stored['server_name'] or b'').decode(errors='replace')!r}, and "
+            f"server_name is {server_name!r}: a server's name can never change. Set server_name back, or set "
+            "database_path to an empty directory to begin a new server"
+        )
+    version = int(stored["schema"] or b"0")
+    if version > SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"the database has schema {version} and this program knows schemas up to {SCHEMA_VERSION}: it was written "
+            "by a newer version. Start that version again, or put back the copy of the directory from before the upgrade"
+        )
+    migrate(engine, version)
+    _check_catalog(stored["catalog"] or b"{}")
+
+
+def _claim(engine: Engine, server_name: str) -> None:
+    batch = WriteBatch()
+    facts = {
+        "product": PRODUCT.encode(),
+        "schema": str(SCHEMA_VERSION).encode(),
+        "server_name": server_name.encode(),
+        "catalog": _catalog_specs(),
+    }
+    for name, value in facts.items():
+        batch.put(server.GLOBAL, server.ByName(name), value)
+    for outcome in engine.apply([batch]):
+        if outcome is not None:
+            raise outcome
+
+
+def _catalog_specs() -> bytes:
+    return orjson.dumps({tree.name: tree.spec for tree in CATALOG}, option=orjson.OPT_SORT_KEYS)
+
+
+def _check_catalog(stored: bytes) -> None:
+    """Codec specs are stored beside the data: a tree read with another codec would be garbage, not an error."""
+    specs = orjson.loads(stored)
+    for tree in CATALOG:
+        if specs.get(tree.name, tree.spec) != tree.spec:
+            raise SchemaMismatch(f"tree {tree.name} was written as {specs[tree.name]} and is read as {tree.spec}")
+
+
+def claim_directory(path: Path) -> int:
+    """Make the data directory and lock it against a second server; the lock ends with the process.
+
+    Returns the descriptor that holds the lock. Raises ``SchemaMismatch`` where another server runs on it.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SchemaMismatch(f"another server is running on {path}: stop it first") from None
+    return descriptor
+
+
+def record_start(engine: Engine, now_us: int) -> int:
+    """Note that positions go on from ``now_us`` or from the stored one, and return the position to go on from.
+
+    Positions between the two were never handed out by the history in these files: whoever holds one got it from a
+    future that was lost when an old copy was put back. See ``Snapshot.is_from_lost_future``.
+    """
+    with engine.snapshot() as reader:
+        stored = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
+        starts = [key for key, _ in server.STARTGAP.scan(reader)]
+    batch = WriteBatch()
+    if stored and now_us > stored:
+        batch.put(server.STARTGAP, server.ByPos(stored), now_us)
+    for old in starts[: -server.STARTGAPS_MAX]:
+        batch.delete(server.STARTGAP, old)
+    for outcome in engine.apply([batch]):
+        if outcome is not None:
+            raise outcome
+    return max(stored, now_us)
+
+
+def open_database(path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int) -> Database:
+    """Open or create the store below ``path``, check its stamp and bring it up to date."""
+    engine = LmdbEngine(path / DIRECTORY, [tree.name for tree in CATALOG], reserve_bytes=reserve_bytes)
+    try:
+        stamp(engine, server_name)
+    except BaseException:
+        engine.close()
+        raise
+    return Database(engine, ObjectCache(cache_bytes))

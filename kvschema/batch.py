@@ -1,0 +1,62 @@
+"""Writes as data: building a batch does no I/O, applying it is one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+from kvschema.tree import Tree
+
+K = TypeVar("K", bound=tuple[Any, ...])
+V = TypeVar("V")
+
+PUT, DELETE, ADD, REQUIRE = 0, 1, 2, 3
+
+
+class Write(NamedTuple):
+    """One step of a batch, in the order it was staged."""
+
+    op: int
+    tree: str
+    key: bytes
+    value: bytes
+    """PUT: the new value. ADD: a signed 8-byte difference. REQUIRE: the value that must be there."""
+    append: bool = False
+    absent: bool = False
+    """REQUIRE: there must be no row."""
+
+
+class WriteBatch:
+    """All writes of one operation. They land together or not at all."""
+
+    __slots__ = ("bytes_staged", "may_use_reserve", "writes")
+
+    def __init__(self, *, may_use_reserve: bool = False) -> None:
+        self.writes: list[Write] = []
+        self.bytes_staged = 0
+        self.may_use_reserve = may_use_reserve
+        """Frees more than it takes, so it may use the space that is kept for deletes when the disk is full."""
+
+    def __bool__(self) -> bool:
+        return bool(self.writes)
+
+    def put(self, tree: Tree[K, V], key: K, value: V) -> None:
+        """Insert or replace."""
+        raw_key, raw = tree.key.encode(key), tree.value.encode(value)
+        self.bytes_staged += len(raw_key) + len(raw)
+        self.writes.append(Write(PUT, tree.name, raw_key, raw, tree.append))
+
+    def delete(self, tree: Tree[K, V], key: K) -> None:
+        """Remove the row if it is there."""
+        self.writes.append(Write(DELETE, tree.name, tree.key.encode(key), b""))
+
+    def add(self, tree: Tree[K, int], key: K, difference: int) -> None:
+        """Change a ``COUNT`` inside the transaction; at 0 its row goes away, below 0 the batch is refused."""
+        self.writes.append(Write(ADD, tree.name, tree.key.encode(key), difference.to_bytes(8, "big", signed=True)))
+
+    def require(self, tree: Tree[K, V], key: K, value: V) -> None:
+        """The batch fails with ``PreconditionFailed`` unless this row holds this value when it is applied."""
+        self.writes.append(Write(REQUIRE, tree.name, tree.key.encode(key), tree.value.encode(value)))
+
+    def require_absent(self, tree: Tree[K, V], key: K) -> None:
+        """The batch fails with ``PreconditionFailed`` if there is such a row when it is applied."""
+        self.writes.append(Write(REQUIRE, tree.name, tree.key.encode(key), b"", absent=True))

@@ -1,0 +1,27 @@
+"""Every tree in the database, in one tuple."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvschema.catalog import account_data, members, receipts, rooms, server, state, timeline, transactions, users
+from kvschema.tree import Tree
+
+SCHEMA_VERSION = 1
+PRODUCT = "conduit_py"
+
+CATALOG: tuple[Tree[Any, Any], ...] = (
+    *server.TREES,
+    *rooms.TREES,
+    *timeline.TREES,
+    *state.TREES,
+    *members.TREES,
+    *users.TREES,
+    *account_data.TREES,
+    *receipts.TREES,
+    *transactions.TREES,
+)
+RETIRED: tuple[str, ...] = ()
+"""Names that once held data. Never reuse one: old files still contain it."""
+
+TREES_BY_NAME = {tree.name: tree for tree in CATALOG}

@@ -1,0 +1,176 @@
+"""Accounts, profiles, devices and the tokens that open sessions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kvschema.catalog.rooms import ShortUserId
+from kvschema.codec import JSON, NOTHING, TEXT, U64, Fixed, Key, Text, record
+from kvschema.tree import Tree
+
+DEVICE_ID_BYTES_MAX = 255
+PROFILE_KEY_BYTES_MAX = 255
+
+
+class ByUser(NamedTuple):
+    user: ShortUserId
+
+
+class UserDevice(NamedTuple):
+    user: ShortUserId
+    device_id: str
+
+
+class UserKey(NamedTuple):
+    user: ShortUserId
+    key_name: str
+
+
+class ByTokenHash(NamedTuple):
+    """SHA-256 of a token: a stolen copy of the database opens no session."""
+
+    token_hash: bytes
+
+
+class UserDeviceToken(NamedTuple):
+    user: ShortUserId
+    device_id: str
+    token_hash: bytes
+
+
+class UserDigest(NamedTuple):
+    user: ShortUserId
+    digest: bytes
+
+
+class BySession(NamedTuple):
+    session: str
+
+
+class Account(NamedTuple):
+    """A local account."""
+
+    password_hash: str
+    """argon2id in PHC format; empty: no password opens it."""
+    created_ms: int
+    is_admin: bool = False
+    is_deactivated: bool = False
+    is_guest: bool = False
+    is_locked: bool = False
+    is_suspended: bool = False
+    is_erased: bool = False
+
+
+class Device(NamedTuple):
+    created_ms: int
+    display_name: str | None = None
+    last_seen_ms: int = 0
+    last_seen_ip: str = ""
+
+
+class Token(NamedTuple):
+    """What an access or refresh token stands for."""
+
+    user_id: str
+    user: ShortUserId
+    device_id: str
+    expires_ms: int = 0
+    """0: until logout."""
+    is_refresh: bool = False
+    replaced_by: bytes = b""
+    """Refresh tokens: hash of the token that was handed out in exchange and was not used yet."""
+
+
+class LoginToken(NamedTuple):
+    user_id: str
+    expires_ms: int
+
+
+class UiaSession(NamedTuple):
+    """A pending user-interactive authentication. Holds no password."""
+
+    operation: str
+    user_id: str
+    device_id: str
+    completed: list[str]
+    created_ms: int
+    params: dict[str, Any]
+    """What has to stay the same until the last stage, without secrets."""
+
+
+USERID_ACCOUNT: Tree[ByUser, Account] = Tree(
+    "userid_password",
+    Key(ByUser, (U64(),)),
+    record(Account),
+    since=1,
+    doc="Local accounts with their password hash.",
+    bound="one row per account ever made; user names are never given out twice",
+)
+USERIDPROFILEKEY_VALUE: Tree[UserKey, Any] = Tree(
+    "useridprofilekey_value",
+    Key(UserKey, (U64(), Text(PROFILE_KEY_BYTES_MAX))),
+    JSON,
+    since=1,
+    doc="Profile fields of local users.",
+    bound="64 KiB per local user, the spec's limit on a whole profile",
+)
+USERDEVICEID_METADATA: Tree[UserDevice, Device] = Tree(
+    "userdeviceid_metadata",
+    Key(UserDevice, (U64(), Text(DEVICE_ID_BYTES_MAX))),
+    record(Device),
+    since=1,
+    doc="Devices; a device exists while its row does.",
+    bound="one row per session; logging out removes it",
+)
+TOKEN_USERDEVICEID: Tree[ByTokenHash, Token] = Tree(
+    "token_userdeviceid",
+    Key(ByTokenHash, (Fixed(32),)),
+    record(Token),
+    since=1,
+    doc="Access and refresh tokens, by hash.",
+    bound="a few rows per device; go with it, expired ones are swept",
+)
+USERDEVICEID_TOKEN: Tree[UserDeviceToken, None] = Tree(
+    "userdeviceid_token",
+    Key(UserDeviceToken, (U64(), Text(DEVICE_ID_BYTES_MAX), Fixed(32))),
+    NOTHING,
+    since=1,
+    doc="The tokens of a device.",
+    bound="as token_userdeviceid",
+    derived="token_userdeviceid",
+)
+LOGINTOKEN_EXPIRESATUSERID: Tree[ByTokenHash, LoginToken] = Tree(
+    "logintoken_expiresatuserid",
+    Key(ByTokenHash, (Fixed(32),)),
+    record(LoginToken),
+    since=1,
+    doc="Short-lived login tokens, by hash.",
+    bound="live for two minutes; used and expired ones are swept",
+)
+UIAASESSION: Tree[BySession, UiaSession] = Tree(
+    "userdevicesessionid_uiaainfo",
+    Key(BySession, (Text(64),)),
+    record(UiaSession),
+    since=1,
+    doc="Pending user-interactive authentications.",
+    bound="removed when complete; swept an hour after they began",
+)
+USERFILTERID_FILTER: Tree[UserDigest, str] = Tree(
+    "userfilterid_filter",
+    Key(UserDigest, (U64(), Fixed(16))),
+    TEXT,
+    since=1,
+    doc="Uploaded filters as JSON, by their digest: the same filter is stored once.",
+    bound="FILTERS_PER_USER_MAX rows per user",
+)
+
+TREES = (
+    USERID_ACCOUNT,
+    USERIDPROFILEKEY_VALUE,
+    USERDEVICEID_METADATA,
+    TOKEN_USERDEVICEID,
+    USERDEVICEID_TOKEN,
+    LOGINTOKEN_EXPIRESATUSERID,
+    UIAASESSION,
+    USERFILTERID_FILTER,
+)

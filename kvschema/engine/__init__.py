@@ -1,0 +1,35 @@
+"""Engine interface. Both engines pass tests/kvschema/test_engine_contract.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from kvschema.batch import WriteBatch
+from kvschema.errors import StorageError
+from kvschema.tree import Reader
+
+Outcome = StorageError | None
+"""What became of one batch: None where it landed, else ``BatchRefused`` or ``StorageFull``."""
+
+
+class Engine(Protocol):
+    """An ordered key-value store with snapshots and one writer at a time."""
+
+    def snapshot(self) -> AbstractContextManager[Reader]:
+        """A consistent read-only view. Never await while one is open."""
+
+    def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
+        """Land the batches in order, durably, and say what became of each.
+
+        Each batch is atomic and sees the ones before it; one that is refused leaves nothing behind and does not
+        harm the others. Callable from any one thread at a time. Raises ``StorageFailed`` if the disk let us down:
+        nothing is known then, and the process must end.
+        """
+
+    def run_exclusively(self, run: Callable[[Callable[[], None]], None]) -> None:
+        """Give the way to run a function while no snapshot is open, needed to grow; the default runs it in place."""
+
+    def close(self) -> None:
+        """Let go of files and locks."""
