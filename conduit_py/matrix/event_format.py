@@ -33,6 +33,7 @@ from conduit_py.matrix.ids import (
     parse_user_id,
 )
 from conduit_py.matrix.room_versions import RoomVersion
+from conduit_py.matrix.signing import InvalidSignature
 
 EVENT_BYTES_MAX: Final = 65536
 """The whole event with its signatures, as canonical JSON. Spec: client-server-api/#size-limits"""
@@ -48,11 +49,13 @@ class TooLarge(Malformed):
     """The event breaks a size limit; a client that sent it is answered ``M_TOO_LARGE``."""
 
 
-def check_event_format(json: Mapping[str, Any], room_version: RoomVersion) -> None:
+def check_event_format(json: Any, room_version: RoomVersion) -> None:
     """Raise :class:`Malformed` unless ``json``, without ``unsigned``, is a valid PDU of ``room_version``.
 
     Spec: rooms/v1/#event-format, rooms/v3/#event-format, rooms/v6/#event-format, rooms/v12/#event-format
     """
+    if not isinstance(json, dict):
+        raise Malformed("an event must be a JSON object")
     event_format = room_version.event_format
     encoded = encode_canonical_json(json, strict=event_format.strict_canonical_json)
     if len(encoded) > EVENT_BYTES_MAX:
@@ -166,13 +169,13 @@ class SoftFail:
 
 ReceiptVerdict = Accept | Drop | Reject | SoftFail
 Check = Callable[[], str | None]
-"""``None`` when the event passes, else the reason why not."""
+"""``None`` when the event passes, else the reason why not. Called only if all earlier checks have passed."""
 
 
 def check_received(
     *,
-    event_format: Check,
-    signatures: Check,
+    event_format: Callable[[], object],
+    signatures: Callable[[], object],
     content_hash_matches: Callable[[], bool],
     auth_by_auth_events: Check,
     auth_by_state_before: Check,
@@ -181,15 +184,16 @@ def check_received(
 ) -> ReceiptVerdict:
     """Run the checks on receipt in the spec's order and return the verdict of the first that fails.
 
-    A later check may count on all earlier ones having passed. ``Accept.redacted`` and its siblings say that check 3
-    failed, in which case the callables for 4 to 7 must judge the redacted event: ``content_hash_matches`` is called
-    before them, exactly once.
+    ``event_format`` and ``signatures`` raise (:func:`check_event_format`, ``verify_event_signatures``). When
+    ``content_hash_matches`` answers no, the checks after it must judge the redacted event; it is called once.
 
     Spec: server-server-api/#checks-performed-on-receipt-of-a-pdu
     """
-    for check in (event_format, signatures):
-        if (reason := check()) is not None:
-            return Drop(reason)
+    try:
+        event_format()
+        signatures()
+    except (Malformed, InvalidSignature) as error:
+        return Drop(str(error))
     redacted = not content_hash_matches()
     for check in (auth_by_auth_events, auth_by_state_before):
         if (reason := check()) is not None:

@@ -42,13 +42,15 @@ class Pdu:
     rejected: bool = False
 
 
-def parse_pdu(json: Mapping[str, Any], room_version: RoomVersion, *, event_id: EventId | None = None) -> Pdu:
-    """Check ``json`` against the event format and give it a type; raises :class:`Malformed` with the limit it breaks.
+def parse_pdu(json: Any, room_version: RoomVersion, *, event_id: EventId | None = None) -> Pdu:
+    """Check any parsed JSON against the event format and give it a type.
+
+    Raises :class:`Malformed` with the limit that is broken; ``TooLarge`` when that limit is a size.
 
     ``event_id`` may be passed for an event of a known ID (one that comes out of the store), which saves computing the
     reference hash; room versions 1 and 2 carry the ID in the event, and that one counts.
     """
-    if "unsigned" in json:
+    if isinstance(json, dict) and "unsigned" in json:
         json = {key: value for key, value in json.items() if key != "unsigned"}
     check_event_format(json, room_version)
     return build_pdu(json, room_version, event_id=event_id)
