@@ -142,6 +142,16 @@ def _is_boundary(text: str, position: int) -> bool:
     return text[position - 1] not in _WORD_CHARS or text[position] not in _WORD_CHARS
 
 
+def is_between_boundaries(literal: str, text: str) -> bool:
+    """Whether the literal stands in the text between word boundaries, its stars and question marks as they are."""
+    start = text.find(literal)
+    while start >= 0:
+        if _is_boundary(text, start) and _is_boundary(text, start + len(literal)):
+            return True
+        start = text.find(literal, start + 1)
+    return False
+
+
 def fold_case(text: str) -> str:
     """The form in which texts are compared when case is ignored."""
     return text.lower()
