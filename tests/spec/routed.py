@@ -15,8 +15,8 @@ from tests.spec.table import Extension, Row, Table
 
 __all__ = ["Route", "Verdict", "compare", "find_asked", "load_routes", "refresh"]
 
-PACKAGES = {"client-server": "conduit_py.api.client", "server-server": "conduit_py.api.federation"}
-"""Per API that others ask us: the package that answers it."""
+ANSWERED = {"client-server", "server-server"}
+"""The APIs that others ask us."""
 
 ASKERS = {"application-service": "appservice", "push-gateway": "push_gateway"}
 """Per API that we ask others: the module of ``conduit_py.outbound`` that asks."""
@@ -36,7 +36,8 @@ class Route(Protocol):
         """Name of the function that answers."""
 
     @property
-    def module(self) -> str: ...
+    def module(self) -> str:
+        """Name of the module it is in, or of the OpenAPI file, which is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def load_routes() -> list[Route]:
 def compare(operations: Iterable[Operation], routes: Iterable[Route]) -> Verdict:
     by_request: dict[tuple[str, str], list[Operation]] = {}
     for operation in operations:
-        if operation.api in PACKAGES:
+        if operation.api in ANSWERED:
             by_request.setdefault((operation.method, shape(operation.path)), []).append(operation)
     spellings = {(method, unversioned(path)) for method, path in by_request}
 
@@ -93,8 +94,9 @@ def unversioned(path: str) -> str:
 
 
 def is_answer(route: Route, operation: Operation) -> bool:
-    module = f"{PACKAGES[operation.api]}.{operation.module}"
-    return route.module == module and same_name(route.operation, operation.id)
+    # "conduit_py.api.federation.joins_v1", or the OpenAPI file's own name "joins-v1".
+    module = route.module.rpartition(".")[2].replace("-", "_")
+    return module == operation.module and same_name(route.operation, operation.id)
 
 
 def same_name(function: str, operation_id: str) -> bool:
@@ -103,7 +105,7 @@ def same_name(function: str, operation_id: str) -> bool:
 
 
 def names(operations: Iterable[Operation]) -> str:
-    return " or ".join(f"{PACKAGES[operation.api]}.{operation.module}, {operation.id}" for operation in operations)
+    return " or ".join(f"{operation.module}.{operation.id}" for operation in operations)
 
 
 def find_asked(operations: Iterable[Operation]) -> frozenset[Operation]:
