@@ -1,0 +1,384 @@
+"""One HTTP/1.1 connection: bytes of a stream in, calls of an ASGI application out, and no harm done in between.
+
+Two tasks share a connection. ``_pump`` alone receives: it moves bytes into a bounded inbox and cancels everything when
+the peer hangs up, so a long-poll whose client has gone ends at once. ``_serve`` takes bytes out of the inbox, has h11
+parse them, and runs the application, one request after the other. Nothing is received while the inbox is full, which
+is all the back-pressure there is: an upload is as fast as its handler reads.
+
+Time limits are one deadline, that of the nursery the two tasks live in. It stands at infinity except while ``_serve``
+waits for the peer, for a request, for the rest of its head, for body bytes or for room to send. A request that waits
+for something else, as a long-poll does, has no deadline.
+
+What ends a connection ends it by cancelling that nursery or by returning from ``_serve``. What a peer does wrong is
+answered, where an answer is still possible, and ends this connection alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, NoReturn
+from urllib.parse import unquote
+
+import h11
+import trio
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ConnectionState,
+    HTTPResponseStartEvent,
+    HTTPScope,
+)
+
+from conduit_py.http.config import HttpLimits
+from conduit_py.http.cors import CORS
+from conduit_py.http.transport import PlainStream
+
+__all__ = ["Connection", "Peers"]
+
+logger = logging.getLogger(__name__)
+
+RECEIVE_BYTES: Final = 64 * 1024
+SEND_SLICE_BYTES: Final = 64 * 1024
+"""What a slow peer must take within ``send_stall_s`` through TLS, which does not report progress in smaller steps."""
+
+_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BODILESS: Final = frozenset({204, 304})
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+_END: Final = h11.EndOfMessage()
+_CLOSE: Final = (b"connection", b"close")
+_REFUSAL_BODY: Final = b'{"errcode":"M_UNKNOWN","error":"The server cannot read this request"}'
+_REFUSAL_HEADERS: Final = [
+    *CORS,
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(_REFUSAL_BODY)),
+    _CLOSE,
+]
+
+Peers = tuple[tuple[str, int] | None, tuple[str, int] | None]
+"""Address of the client and of the server; ``None`` for a unix socket."""
+
+
+class Connection:
+    """Serves one peer. ``run`` ends with the connection and raises nothing the peer could cause."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        app: ASGIFramework,
+        limits: HttpLimits,
+        *,
+        peers: Peers,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._stream = stream
+        self._plain = stream if isinstance(stream, PlainStream) else None
+        self._app = app
+        self._limits = limits
+        self._client, self._server = peers
+        self._is_stopping = is_stopping
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes_max)
+        self._scope = trio.CancelScope()
+
+        self._inbox = b""
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._taken = trio.lowlevel.ParkingLot()
+        self._is_discarding = False
+
+        self.is_idle = True
+        """Between two requests: nobody is hurt when it is closed."""
+
+        # Of the request being served:
+        self._is_head = False
+        self._received = bytearray()
+        self._has_whole_request = False
+        self._has_told_end = False
+        self._may_drain = False
+        self._reply_start: HTTPResponseStartEvent | None = None
+        self._has_whole_reply = False
+
+    async def run(self) -> None:
+        """Serve until either side ends the connection; the stream is closed then."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    if isinstance(self._stream, trio.SSLStream):
+                        self._wait_at_most(self._limits.handshake_s)
+                        await self._stream.do_handshake()
+                    nursery.start_soon(self._pump)
+                    await self._serve()
+                    if self._plain is None:
+                        self._wait_at_most(self._limits.linger_s)
+                        await self._stream.aclose()
+                    nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer has gone while something was sent to it
+        except* Exception:
+            logger.exception("A connection failed")
+        finally:
+            if self._plain is not None and self._reply_start is not None and not self._has_whole_reply:
+                self._plain.reset_on_close()  # a reply that breaks off must not look whole
+            await trio.aclose_forcefully(self._stream)
+
+    def close_if_idle(self) -> bool:
+        """End the connection unless a request is on its way; whether it was ended."""
+        if self.is_idle:
+            self._scope.cancel()
+        return self.is_idle
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self._scope.deadline = trio.current_time() + seconds
+
+    # Receiving
+
+    async def _pump(self) -> None:
+        limit = self._limits.buffered_bytes_max
+        while True:
+            if len(self._inbox) >= limit and not self._is_discarding:
+                if self._has_whole_request:
+                    break  # behind so much that is pipelined, a hang-up could not be seen any more
+                await self._taken.park()
+                continue
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                break
+            if not data:
+                break
+            if not self._is_discarding:
+                self._inbox += data
+                self._arrived.unpark()
+        self._scope.cancel()
+
+    async def _feed(self) -> None:
+        """Give h11 what has arrived, waiting until something has."""
+        while not self._inbox:
+            await self._arrived.park()
+        self._h11.receive_data(self._inbox)
+        self._inbox = b""
+        self._taken.unpark()
+
+    async def _next_head(self) -> h11.Request | None:
+        """The next request, or None when there will be none."""
+        if self._h11.trailing_data[0]:
+            await trio.lowlevel.checkpoint()  # pipelined requests must not keep other connections waiting
+        else:
+            self._wait_at_most(self._limits.keep_alive_s)
+            self.is_idle = not self._inbox
+            await self._feed()
+            self.is_idle = False
+        event = self._h11.next_event()
+        if event is h11.NEED_DATA:
+            self._wait_at_most(self._limits.head_s)
+            while event is h11.NEED_DATA:
+                await self._feed()
+                event = self._h11.next_event()
+        self._scope.deadline = math.inf
+        return event if type(event) is h11.Request else None
+
+    def _advance(self) -> bool:
+        """Take one event of the body; False if bytes are missing for that."""
+        event = self._h11.next_event()
+        if type(event) is h11.Data:
+            self._received += event.data
+        elif type(event) is h11.EndOfMessage:
+            self._has_whole_request = True
+        return event is not h11.NEED_DATA
+
+    async def _wait_for_body(self) -> None:
+        if self._h11.they_are_waiting_for_100_continue:
+            await self._transmit(self._h11.send(_CONTINUE))
+        self._wait_at_most(self._limits.body_stall_s)
+        await self._feed()
+        self._scope.deadline = math.inf
+
+    # Serving
+
+    async def _serve(self) -> None:
+        """Answer requests until none may follow."""
+        try:
+            while not self._is_stopping() and (head := await self._next_head()):
+                status = self._begin(head)
+                if status is not None:
+                    await self._refuse(status)
+                await self._app(self._asgi_scope(head), self._receive, self._send)
+                if not await self._may_continue():
+                    break
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+        if self._has_whole_reply and not self._has_whole_request:
+            await self._linger()
+
+    def _begin(self, head: h11.Request) -> int | None:
+        """Set up for ``head``; the status to refuse it with, if it must be."""
+        limits = self._limits
+        self._is_head = head.method == b"HEAD"
+        self._received.clear()
+        self._has_whole_request = self._has_told_end = False
+        self._reply_start = None
+        self._has_whole_reply = False
+        if head.http_version not in _VERSIONS:
+            return 505
+        if len(head.target) > limits.target_bytes_max:
+            return 414
+        if sum(len(name) + len(value) for name, value in head.headers) > limits.head_bytes_max:
+            return 431
+        self._advance()
+        self._may_drain = not self._has_whole_request and self._is_drainable(head)
+        return None
+
+    def _is_drainable(self, head: h11.Request) -> bool:
+        if self._h11.they_are_waiting_for_100_continue:
+            return False
+        length = next((int(value) for name, value in head.headers if name == b"content-length"), None)
+        return length is not None and length <= self._limits.drained_bytes_max
+
+    def _asgi_scope(self, head: h11.Request) -> HTTPScope:
+        path, _, query = _origin_form(head.target).partition(b"?")
+        text = path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "http_version": head.http_version.decode("ascii"),
+            "method": head.method.decode("ascii"),
+            "scheme": "https" if self._plain is None else "http",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(head.headers),
+            "client": self._client,
+            "server": self._server,
+            "state": ConnectionState({}),
+            "extensions": {},
+        }
+
+    async def _receive(self) -> ASGIReceiveEvent:
+        """ASGI's receive. It never tells of a hang-up: the application is cancelled instead."""
+        if self._has_told_end:
+            await trio.sleep_forever()
+        try:
+            while not self._received and not self._has_whole_request:
+                if not self._advance():
+                    await self._wait_for_body()
+            if not self._has_whole_request:
+                self._advance()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+        body = bytes(self._received)
+        self._received.clear()
+        self._has_told_end = self._has_whole_request
+        return {"type": "http.request", "body": body, "more_body": not self._has_told_end}
+
+    async def _send(self, message: ASGISendEvent) -> None:
+        """ASGI's send. Nothing leaves before the first part of the body is known, so a small reply is one packet."""
+        if message["type"] == "http.response.start":
+            if self._reply_start is not None:
+                raise RuntimeError("a second reply to one request")
+            self._reply_start = message
+            return
+        if message["type"] != "http.response.body" or self._reply_start is None or self._has_whole_reply:
+            raise RuntimeError(f"{message['type']} is out of place")
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        pieces: list[bytes] = []
+        if self._h11.our_state is h11.SEND_RESPONSE:
+            pieces.append(self._head(self._reply_start, length=None if more else len(body)))
+        if body and not self._is_head and self._reply_start["status"] not in _BODILESS:
+            pieces += self._h11.send_with_data_passthrough(h11.Data(data=body)) or ()
+        if not more:
+            pieces.append(self._h11.send(_END))
+        if len(body) > SEND_SLICE_BYTES:  # copying it would cost more than a second system call
+            for piece in pieces:
+                await self._transmit(piece)
+        else:
+            await self._transmit(b"".join(pieces))
+        if more:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._has_whole_reply = True
+
+    def _head(self, start: HTTPResponseStartEvent, *, length: int | None) -> bytes:
+        headers = [*start["headers"], (b"date", _http_date(int(time.time())))]
+        status = start["status"]
+        if length is not None and status not in _BODILESS and all(name != b"content-length" for name, _ in headers):
+            headers.append((b"content-length", b"%d" % length))
+        if self._is_stopping() or not (self._has_whole_request or self._may_drain):
+            headers.append(_CLOSE)
+        return self._h11.send(h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b"")))
+
+    async def _transmit(self, data: bytes) -> None:
+        """Send all of ``data``, as long as the peer keeps taking some."""
+        sent = self._plain.send_now(data) if self._plain is not None else 0
+        if sent == len(data):
+            return
+        with memoryview(data) as view:
+            while sent < len(view):
+                self._wait_at_most(self._limits.send_stall_s)
+                if self._plain is not None:
+                    await self._plain.wait_send_all_might_not_block()
+                    sent += self._plain.send_now(view[sent:])
+                else:
+                    await self._stream.send_all(view[sent : sent + SEND_SLICE_BYTES])
+                    sent += SEND_SLICE_BYTES
+        self._scope.deadline = math.inf
+
+    # Ending
+
+    async def _may_continue(self) -> bool:
+        """After the application has returned: whether another request may follow, skipping what it left unread."""
+        if not self._has_whole_reply:
+            raise RuntimeError("the application returned without a whole reply")
+        if self._h11.our_state is not h11.DONE:
+            return False
+        while not self._has_whole_request:
+            if not self._advance():
+                await self._wait_for_body()
+            self._received.clear()
+        if self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        self._is_head = False
+        return True
+
+    async def _refuse(self, status: int) -> NoReturn:
+        """Answer what cannot be served, if an answer may still be given, and end the connection."""
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            reply = self._h11.send(
+                h11.Response(status_code=status, headers=_REFUSAL_HEADERS, reason=_REASONS.get(status, b""))
+            )
+            if not self._is_head:
+                reply += self._h11.send(h11.Data(data=_REFUSAL_BODY))
+            await self._transmit(reply + self._h11.send(_END))
+        await self._linger()
+
+    async def _linger(self) -> NoReturn:
+        """Let the peer read the last reply while it still sends: closing at once could destroy it on its way."""
+        self._is_discarding = True
+        self._inbox = b""
+        self._taken.unpark()
+        self._wait_at_most(self._limits.linger_s)
+        if self._plain is not None:
+            self._plain.send_eof_now()
+        await trio.sleep_forever()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Path and query of a request target: a client may name the whole URL, as it would to a proxy."""
+    if not target.lower().startswith((b"http://", b"https://")):
+        return target
+    _, _, rest = target.partition(b"://")
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
