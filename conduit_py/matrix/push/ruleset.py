@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+from conduit_py.matrix.errcodes import Errcode
 
 ACTIONS_MAX: Final = 32
 CONDITIONS_MAX: Final = 32
@@ -42,43 +44,43 @@ CONDITIONAL_KINDS: Final = (Kind.OVERRIDE, Kind.UNDERRIDE)
 class PushRuleError(Exception):
     """A request about push rules that must be refused, with the error code for the client."""
 
-    errcode = "M_UNKNOWN"
+    errcode: ClassVar[Errcode] = Errcode.M_UNKNOWN
 
 
 class RuleNotFound(PushRuleError):
     """There is no such rule (404)."""
 
-    errcode = "M_NOT_FOUND"
+    errcode: ClassVar[Errcode] = Errcode.M_NOT_FOUND
 
 
 class RelativeRuleNotFound(PushRuleError):
     """The rule named in ``before`` or ``after`` is not there (400)."""
 
-    errcode = "M_UNKNOWN"
+    errcode: ClassVar[Errcode] = Errcode.M_UNKNOWN
 
 
 class InvalidParam(PushRuleError):
     """The path or the query is not acceptable (400)."""
 
-    errcode = "M_INVALID_PARAM"
+    errcode: ClassVar[Errcode] = Errcode.M_INVALID_PARAM
 
 
 class MissingParam(PushRuleError):
     """The body lacks a property that this kind of rule needs (400)."""
 
-    errcode = "M_MISSING_PARAM"
+    errcode: ClassVar[Errcode] = Errcode.M_MISSING_PARAM
 
 
 class BadJson(PushRuleError):
     """A property of the body has the wrong shape (400)."""
 
-    errcode = "M_BAD_JSON"
+    errcode: ClassVar[Errcode] = Errcode.M_BAD_JSON
 
 
 class TooLarge(PushRuleError):
     """The rule, or the number of rules, is beyond a limit of this server (413)."""
 
-    errcode = "M_TOO_LARGE"
+    errcode: ClassVar[Errcode] = Errcode.M_TOO_LARGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
