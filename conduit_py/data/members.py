@@ -1,0 +1,135 @@
+"""Who is in which room: the indexes beside the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from conduit_py.matrix.ids import ServerName
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import members
+from kvschema.catalog.members import BAN, INVITE, JOIN, KNOCK, LEAVE, Membership, MembershipChange, UserRoom
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
+
+KIND_OF = {"join": JOIN, "invite": INVITE, "knock": KNOCK, "leave": LEAVE, "ban": BAN}
+NAME_OF = {kind: name for name, kind in KIND_OF.items()}
+_IN_ROOM = (JOIN, INVITE, KNOCK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberChange:
+    """One user's membership of one room going from one kind to another."""
+
+    room: ShortRoomId
+    user: ShortUserId
+    server_name: ServerName
+    is_local: bool
+    before: int | None
+    """Kind before, None if the user had none."""
+    after: int
+    event: ShortEventId
+    """The membership event, 0 if it is not stored."""
+    pos: StreamPos
+    sender: str
+    stripped_state: list[Any] | None = None
+
+
+def get_membership(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> tuple[int, Membership] | None:
+    """Kind and row of a local user's standing in a room."""
+    for kind in (JOIN, INVITE, LEAVE, BAN, KNOCK):
+        row = members.USERROOMID_MEMBERSHIP.get(snapshot, UserRoom(user, kind, room))
+        if row is not None:
+            return kind, row
+    return None
+
+
+def is_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
+    """Is this local user joined to the room?"""
+    return members.USERROOMID_MEMBERSHIP.has(snapshot, UserRoom(user, JOIN, room))
+
+
+def scan_rooms(snapshot: Snapshot, user: ShortUserId, kind: int) -> Iterator[tuple[ShortRoomId, Membership]]:
+    """Rooms of a local user by kind of membership."""
+    for key, row in members.USERROOMID_MEMBERSHIP.scan(snapshot, user, kind):
+        yield key.room, row
+
+
+def scan_members(
+    snapshot: Snapshot, room: ShortRoomId, kind: int, *, local_only: bool = False
+) -> Iterator[tuple[ShortUserId, ShortEventId]]:
+    """Members of a room with their membership events. ``kind`` is JOIN, INVITE or KNOCK; local users come first."""
+    leading = (room, kind, 0) if local_only else (room, kind)
+    for key, event in members.ROOMUSERID_MEMBER.scan(snapshot, *leading):
+        yield key.user, ShortEventId(event)
+
+
+def get_member_count(snapshot: Snapshot, room: ShortRoomId, kind: int) -> int:
+    return members.ROOMID_MEMBERCOUNT.get(snapshot, members.RoomKind(room, kind)) or 0
+
+
+def scan_changes(
+    snapshot: Snapshot, user: ShortUserId, *, after: int, until: int
+) -> Iterator[tuple[StreamPos, MembershipChange]]:
+    """Rooms whose latest change of this local user's membership lies past ``after``, up to ``until``."""
+    start, stop = members.UserPos(user, StreamPos(after)), members.UserPos(user, StreamPos(until))
+    for key, change in members.USERPOS_MEMBERSHIPCHANGE.scan(snapshot, user, after=start, until=stop):
+        yield key.pos, change
+
+
+def scan_servers(snapshot: Snapshot, room: ShortRoomId) -> Iterator[ServerName]:
+    """Servers with joined members."""
+    for key in members.ROOMSERVERIDS.scan_keys(snapshot, room):
+        yield ServerName(key.server_name)
+
+
+def stage_member(snapshot: Snapshot, turn: Turn, change: MemberChange) -> None:
+    """Keep every index in step with one change of membership (or a new membership event of the same kind)."""
+    remote = 0 if change.is_local else 1
+    if change.before in _IN_ROOM and change.before != change.after:
+        key = members.RoomMember(change.room, change.before, remote, change.user)
+        turn.batch.delete(members.ROOMUSERID_MEMBER, key)
+        turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.before), -1)
+    if change.after in _IN_ROOM:
+        key = members.RoomMember(change.room, change.after, remote, change.user)
+        turn.batch.put(members.ROOMUSERID_MEMBER, key, change.event)
+        if change.before != change.after:
+            turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
+    _stage_servers(turn, change)
+    if change.is_local:
+        _stage_local(snapshot, turn, change)
+
+
+def _stage_servers(turn: Turn, change: MemberChange) -> None:
+    difference = (change.after == JOIN) - (change.before == JOIN)
+    if difference:
+        turn.batch.add(members.ROOMSERVERIDS, members.RoomServer(change.room, change.server_name), difference)
+        turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
+
+
+def _stage_local(snapshot: Snapshot, turn: Turn, change: MemberChange) -> None:
+    old = get_membership(snapshot, change.user, change.room)
+    since = change.pos
+    if old is not None:
+        kind, row = old
+        if kind == change.after == JOIN:
+            since = row.pos  # A new display name is no new membership.
+        else:
+            turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
+        turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
+    turn.changes(("joined", change.user))
+    row = Membership(since, change.event, change.stripped_state, sender=change.sender)
+    turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
+    turn.batch.put(
+        members.USERPOS_MEMBERSHIPCHANGE,
+        members.UserPos(change.user, since),
+        MembershipChange(change.room, change.after),
+    )
+
+
+def stage_forgotten(turn: Turn, user: ShortUserId, room: ShortRoomId, kind: int, row: Membership) -> None:
+    """The user wants no trace of a room that was left."""
+    turn.batch.put(
+        members.USERROOMID_MEMBERSHIP, UserRoom(user, kind, room), row._replace(forgotten=True, stripped_state=None)
+    )

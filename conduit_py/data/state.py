@@ -1,0 +1,172 @@
+"""Room state: the current one, entry by entry, and the one after every event, as a chain of differences.
+
+A *state* is a set of (state key, event) entries and has a ``StateId``. It is stored as its difference from an earlier
+state, its base. The state after the d-th change of a chain has the state after change ``d - lowest_set_bit(d)`` as its
+base, like the nodes of a Fenwick tree. So any state is at most log2(d) rows away from the beginning of its chain,
+a lookup reads at most that many rows, and n changes store about n * log2(n) / 2 entries of 16 bytes. There is nothing
+to tune and nothing to compact.
+
+A row is: depth, base (8 bytes each, big endian), then entries of 16 bytes (state key, event; event 0 for "removed"),
+sorted by state key, so that one key is found by bisection without decoding the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from conduit_py.data.short_ids import get_state_key
+from conduit_py.data.timeline import get_pdu
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import state
+from kvschema.catalog.rooms import ByRoom, ShortEventId, ShortRoomId, ShortStateKey, StateId
+from kvschema.errors import CorruptValue
+
+EMPTY = StateId(0)
+_HEADER = struct.Struct(">QQ")
+_ENTRY = struct.Struct(">QQ")
+_ENTRY_BYTES = 16
+
+Changes = Mapping[ShortStateKey, ShortEventId]
+"""New entries; event 0 removes one."""
+
+
+class StateDiff:
+    """One stored row."""
+
+    __slots__ = ("_entries", "base", "depth")
+
+    def __init__(self, raw: bytes) -> None:
+        self.depth, base = _HEADER.unpack_from(raw)
+        self.base = StateId(base)
+        self._entries = raw[_HEADER.size :]
+
+    def __len__(self) -> int:
+        return len(self._entries) // _ENTRY_BYTES
+
+    def get(self, state_key: ShortStateKey) -> ShortEventId | None:
+        """The event, 0 if the entry was removed, None if this difference does not speak of it."""
+        entries = self._entries
+        wanted = state_key.to_bytes(8, "big")
+        at = bisect_left(
+            range(len(self)), wanted, key=lambda index: entries[index * _ENTRY_BYTES : index * _ENTRY_BYTES + 8]
+        )
+        start = at * _ENTRY_BYTES
+        if entries[start : start + 8] != wanted:
+            return None
+        return ShortEventId(int.from_bytes(entries[start + 8 : start + 16], "big"))
+
+    def items(self) -> Iterator[tuple[ShortStateKey, ShortEventId]]:
+        return cast("Iterator[tuple[ShortStateKey, ShortEventId]]", _ENTRY.iter_unpack(self._entries))
+
+
+def _encode(depth: int, base: StateId, changes: Changes) -> bytes:
+    entries = sorted(changes.items())
+    return b"".join((_HEADER.pack(depth, base), *(_ENTRY.pack(*entry) for entry in entries)))
+
+
+class StateChain:
+    """Reads states, those staged in this turn included, and stages new ones."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._staged: dict[StateId, StateDiff] = {}
+
+    def get(self, state_id: StateId, state_key: ShortStateKey) -> ShortEventId | None:
+        """The event of one entry, None where the state has none."""
+        while state_id:
+            diff = self._diff(state_id)
+            event = diff.get(state_key)
+            if event is not None:
+                return event or None
+            state_id = diff.base
+        return None
+
+    def entries(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
+        """The whole state. Costs its size."""
+        diffs = []
+        while state_id:
+            diff = self._diff(state_id)
+            diffs.append(diff)
+            state_id = diff.base
+        merged: dict[ShortStateKey, ShortEventId] = {}
+        for diff in reversed(diffs):
+            merged.update(diff.items())
+        return {state_key: event for state_key, event in merged.items() if event}
+
+    def stage(self, turn: Turn, new: StateId, before: StateId, changes: Changes) -> None:
+        """Name ``new`` the state that ``before`` becomes by ``changes``."""
+        depth = self._diff(before).depth + 1 if before else 1
+        base_depth = depth - (depth & -depth)
+        merged = dict(changes)
+        base = before
+        while base:
+            diff = self._diff(base)
+            if diff.depth <= base_depth:
+                break
+            for state_key, event in diff.items():
+                merged.setdefault(state_key, event)
+            base = diff.base
+        raw = _encode(depth, base, merged)
+        self._staged[new] = StateDiff(raw)
+        turn.batch.put(state.STATEID_STATEDIFF, state.ByState(new), raw)
+
+    def _diff(self, state_id: StateId) -> StateDiff:
+        staged = self._staged.get(state_id)
+        if staged is not None:
+            return staged
+        cache, pos = self._snapshot.cache, self._snapshot.pos
+        cached = cache.get(("state", state_id), pos)
+        if cached is None:
+            raw = state.STATEID_STATEDIFF.get(self._snapshot, state.ByState(state_id))
+            if raw is None:
+                raise CorruptValue(f"state {state_id} is referred to and not stored")
+            cached = StateDiff(raw)
+            cache.put(("state", state_id), cached, len(raw), pos)
+        return cast("StateDiff", cached)
+
+
+def get_current_state_id(snapshot: Snapshot, room: ShortRoomId) -> StateId:
+    return StateId(state.ROOMID_STATEID.get(snapshot, ByRoom(room)) or 0)
+
+
+def get_current(snapshot: Snapshot, room: ShortRoomId, type: str, state_key: str) -> ShortEventId | None:
+    """The event of one entry of a room's current state."""
+    short = get_state_key(snapshot, type, state_key)
+    if short is None:
+        return None
+    event = state.ROOMSTATE_SHORTEVENTID.get(snapshot, state.RoomStateKey(room, short))
+    return None if event is None else ShortEventId(event)
+
+
+def get_current_pdu(snapshot: Snapshot, room: ShortRoomId, type: str, state_key: str) -> Pdu | None:
+    event = get_current(snapshot, room, type, state_key)
+    return None if event is None else get_pdu(snapshot, event)
+
+
+def scan_current(snapshot: Snapshot, room: ShortRoomId) -> Iterator[tuple[ShortStateKey, ShortEventId]]:
+    """The whole current state of a room. Costs its size."""
+    for key, event in state.ROOMSTATE_SHORTEVENTID.scan(snapshot, room):
+        yield key.state_key, ShortEventId(event)
+
+
+def get_pdu_at(snapshot: Snapshot, state_id: StateId, type: str, state_key: str) -> Pdu | None:
+    """One entry of some earlier state."""
+    short = get_state_key(snapshot, type, state_key)
+    event = None if short is None else StateChain(snapshot).get(state_id, short)
+    return None if event is None else get_pdu(snapshot, event)
+
+
+def stage_current(turn: Turn, room: ShortRoomId, state_id: StateId, changes: Changes) -> None:
+    """Make ``state_id`` the current state, which differs from the one before by ``changes``."""
+    turn.batch.put(state.ROOMID_STATEID, ByRoom(room), state_id)
+    for state_key, event in changes.items():
+        key = state.RoomStateKey(room, state_key)
+        if event:
+            turn.batch.put(state.ROOMSTATE_SHORTEVENTID, key, event)
+        else:
+            turn.batch.delete(state.ROOMSTATE_SHORTEVENTID, key)
