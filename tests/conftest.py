@@ -49,3 +49,9 @@ def spec_dir() -> Path:
     if folder is None:
         pytest.skip(SPEC_IS_ABSENT)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in every run without the specification's data that nothing was compared with it."""
+    if find_spec_dir() is None:
+        terminalreporter.write_line(f"Note: {SPEC_IS_ABSENT}", yellow=True)

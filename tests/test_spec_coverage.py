@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.spec.routed import compare, find_asked, load_routes, refresh
-from tests.spec.source import Operation, load_operations
+from tests.spec.source import Operation, find_spec_dir, load_operations
 from tests.spec.table import SUPPORT, TABLE, Extension, Row, Table, load_table, render_support, render_table
 
 UPDATE = "run: python -m tests.spec.update"
@@ -138,3 +138,11 @@ def test_unknown_status_is_refused(tmp_path: Path) -> None:
     path.write_text(render_table(Table((Row(SEND, "yes"),), ())).replace('"yes" }', '"maybe" }'))
     with pytest.raises(ValueError, match="maybe is not a status"):
         load_table(path)
+
+
+def test_named_folder_without_the_specification_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATRIX_SPEC_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no endpoints.tsv is there"):
+        find_spec_dir()
+    (tmp_path / "endpoints.tsv").write_text("api\tmethod\tpath\toperationId\tdeprecated\tfile\n")
+    assert find_spec_dir() == tmp_path
