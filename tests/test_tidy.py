@@ -105,6 +105,10 @@ def test_lines_of_an_inner_function_are_its_own() -> None:
     assert list(tidy.long_function(ast.parse("def f():\n" + inner + inner.replace("g", "h")))) == []
 
 
+def test_lines_of_a_decorator_are_not_the_function() -> None:
+    assert list(tidy.long_function(ast.parse("@cases([\n" + " 1,\n" * 80 + "])\ndef f():\n pass\n"))) == []
+
+
 def test_modules_are_short() -> None:
     assert beyond(in_texts(tidy.long_module, modules(*PACKAGES)), LONG_MODULES) == []
 

@@ -42,27 +42,23 @@ def _takes_snapshot(item: ast.withitem) -> bool:
 
 
 def long_function(tree: ast.AST) -> Iterator[int]:
-    """Counts the lines a function has for itself: those of functions defined inside it are theirs."""
+    """Counts the lines a function has for itself, from its ``def``: those of functions inside it are theirs."""
     for node in ast.walk(tree):
         if isinstance(node, Function) and _own_lines(node) > LINES_OF_FUNCTION_MAX:
             yield node.lineno
 
 
 def _own_lines(function: Function) -> int:
-    inside = [
-        inner
-        for inner in ast.walk(function)
-        if inner is not function and isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    ]
-    lines = set(_lines(function))
-    for inner in inside:
-        lines -= set(_lines(inner))
+    lines = set(range(function.lineno, _last_line(function) + 1))
+    for inner in ast.walk(function):
+        if inner is not function and isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = min([inner.lineno, *(decorator.lineno for decorator in inner.decorator_list)])
+            lines -= set(range(first, _last_line(inner) + 1))
     return len(lines)
 
 
-def _lines(node: Function | ast.ClassDef) -> range:
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return range(first, (node.end_lineno or node.lineno) + 1)
+def _last_line(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
 
 
 def long_module(text: str) -> Iterator[int]:
