@@ -387,7 +387,7 @@ SECTIONS: tuple[Section, ...] = (
                 "metrics_address",
                 SOCKET_ADDRESS,
                 "",
-                'Where numbers for Prometheus are served, without a password. Not set: nowhere. Example: "[::1]:9090"',
+                'Where numbers for Prometheus are served, to anyone who asks. Not set: nowhere. Example: "[::1]:9090".',
             ),
             Key("allow_jaeger", BOOL, False, "Whether traces of requests are exported over OTLP."),
             Key("tracing_flame", BOOL, False, "Whether a profile for flame graphs is written."),

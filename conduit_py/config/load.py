@@ -13,6 +13,7 @@ from conduit_py.config.errors import ConfigError, Problem
 from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, Key
 from conduit_py.config.kinds import Unfit
 from conduit_py.config.model import (
+    HIDDEN,
     S3,
     Config,
     Media,
@@ -23,7 +24,7 @@ from conduit_py.config.model import (
     Turn,
     WellKnown,
 )
-from conduit_py.config.source import CONFIG_VARIABLE, Setting, environment_settings, file_settings, read_file
+from conduit_py.config.source import CONFIG_VARIABLE, Setting, Steps, environment_settings, file_settings, read_file
 
 _FOUND_CHARS_MAX = 60
 """Longer wrong values are cut in messages."""
@@ -102,7 +103,7 @@ class _Reading:
             self.notes.append(f"{setting.where()}: {name} has no effect: {reason}")
         elif name in TABLES:
             if not _is_unset(setting.value):
-                found = _shown(setting.value, hide=True)
+                found = _shown(setting.value, hide=isinstance(setting.value, str))
                 self.problems.append(Problem(name, setting.where(), found, f"a table such as [global.{name}]"))
         else:
             self.warnings.append(f"{setting.where()}: there is no key {name}{_nearest(name)}; it is passed over")
@@ -123,7 +124,7 @@ class _Reading:
             result = key.kind.read(value)
         except Unfit as unfit:
             found = _shown(unfit.found, hide=key.kind.is_secret)
-            self.problems.append(Problem(setting.name, setting.where(unfit.at), found, unfit.expected))
+            self.problems.append(Problem(key.name + _path(unfit.at), setting.where(unfit.at), found, unfit.expected))
             return default
         if key.name in NOT_YET and result != default:
             shown = _shown(value, hide=key.kind.is_secret)
@@ -164,6 +165,10 @@ class _Reading:
             self.problems.append(Problem(blamed, self.settings[blamed].where(), _shown(values[blamed]), bound))
 
 
+def _path(at: Steps) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at)
+
+
 def _is_unset(value: object) -> bool:
     """Empty text, and a list of nothing but empty text, as in ``trusted_servers = [""]``."""
     return value == "" or (isinstance(value, list) and bool(value) and all(item == "" for item in value))
@@ -184,7 +189,7 @@ def _shown(value: object, *, hide: bool = False) -> str:
         case dict():
             return "a table"
         case _ if hide:
-            return "something else" if isinstance(value, str) else f"of type {type(value).__name__}"
+            return HIDDEN
         case bool():
             return str(value).lower()
         case str():

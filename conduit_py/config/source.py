@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
-from tomlkit.container import Container, OutOfOrderTableProxy
+from tomlkit.container import Container
 from tomlkit.exceptions import ParseError, TOMLKitError
-from tomlkit.items import AbstractTable, AoT, Item
+from tomlkit.items import AbstractTable, AoT, Array, Item
 
 from conduit_py.config.errors import ConfigError
-from conduit_py.config.keys import KEYS, RENAMED, TABLES
+from conduit_py.config.keys import KEYS, TABLES
 
 ENVIRONMENT_PREFIX = "CONDUIT_"
 CONFIG_VARIABLE = "CONDUIT_CONFIG"
@@ -100,7 +100,7 @@ def environment_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
 def _key_of_variable(name: str) -> str:
     """Tables are marked by two underscores; one is understood as well where no key has that name, as in Conduit."""
     dotted = name.replace("__", ".")
-    if "." in dotted or name in KEYS or name in RENAMED:
+    if "." in dotted or name in KEYS:
         return dotted
     return next((known for known in (*KEYS, *TABLES) if known.replace(".", "_") == name), name)
 
@@ -125,15 +125,7 @@ def _flatten(setting: Setting) -> Iterator[Setting]:
 
 def _line_of(text: str, steps: Steps) -> int | None:
     document = tomlkit.parse(text)
-    thing: object = document
-    for step in steps:
-        if isinstance(thing, AbstractTable | Container | OutOfOrderTableProxy) and step in thing:
-            thing = thing[str(step)]
-        elif isinstance(thing, list) and isinstance(step, int):
-            thing = list.__getitem__(thing, step)
-        else:
-            return None
-    for item in _first_items(thing):
+    for item in _first_items(_find(document, steps)):
         item.trivia.indent += _MARK
         before, mark, _ = tomlkit.dumps(document).partition(_MARK)
         if mark:
@@ -141,14 +133,29 @@ def _line_of(text: str, steps: Steps) -> int | None:
     return None
 
 
+def _find(thing: object, steps: Steps) -> object:
+    """The item that ``steps`` lead to from ``thing``, or `None`."""
+    if not steps:
+        return thing
+    inner = (_find(item, steps[1:]) for item in _children(thing, steps[0]))
+    return next((found for found in inner if found is not None), None)
+
+
+def _children(thing: object, step: str | int | None = None) -> Iterator[object]:
+    """What is under ``step``, or under any. A table whose parts stand far from each other is there more than once."""
+    if isinstance(thing, AbstractTable):
+        thing = thing.value
+    if isinstance(thing, Container):
+        yield from (item for key, item in thing.body if key is not None and step in (None, key.key))
+    elif isinstance(thing, AoT):
+        yield from (item for place, item in enumerate(thing.body) if step in (None, place))
+    elif isinstance(thing, Array):
+        yield from (item for place, item in enumerate(list.__iter__(thing)) if step in (None, place))
+
+
 def _first_items(thing: object) -> Iterator[Item]:
     """The thing itself and, because a table made of dotted names is written nowhere, what comes first inside it."""
-    while True:
+    while thing is not None:
         if isinstance(thing, Item):
             yield thing
-        if isinstance(thing, AoT):
-            thing = next(iter(thing.body), None)
-        elif isinstance(thing, AbstractTable | Container | OutOfOrderTableProxy):
-            thing = next(iter(thing.values()), None)
-        else:
-            return
+        thing = next(_children(thing), None)
