@@ -1,0 +1,89 @@
+"""Rooms: what they are, their forward extremities, aliases and the directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from conduit_py.data import short_ids
+from conduit_py.data.state import get_current_state_id
+from conduit_py.matrix.ids import RoomAlias, RoomId, UserId
+from conduit_py.matrix.room_versions import ROOM_VERSIONS, RoomVersion
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import rooms
+from kvschema.catalog.rooms import AliasRecord, ByRoom, ByRoomAlias, ByRoomEvent, ShortEventId, ShortRoomId, StateId
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room as one snapshot shows it."""
+
+    short: ShortRoomId
+    room_id: RoomId
+    version: RoomVersion
+    state_id: StateId
+    extremities: tuple[ShortEventId, ...]
+
+
+def get_room(snapshot: Snapshot, room_id: RoomId) -> Room | None:
+    """A room that we hold; None too for a room that we only know by name, such as one we are invited to."""
+    short = short_ids.get_room(snapshot, room_id)
+    if short is None:
+        return None
+    state_id = get_current_state_id(snapshot, short)
+    if not state_id:
+        return None
+    record = short_ids.get_room_record(snapshot, short)
+    extremities = tuple(key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, short))
+    return Room(short, room_id, ROOM_VERSIONS[record.room_version], state_id, extremities)
+
+
+def stage_extremities(
+    turn: Turn, room: ShortRoomId, before: tuple[ShortEventId, ...], after: tuple[ShortEventId, ...]
+) -> None:
+    """Replace the forward extremities of a room."""
+    for event in set(before) - set(after):
+        turn.batch.delete(rooms.ROOMID_PDULEAVES, ByRoomEvent(room, event))
+    for event in set(after) - set(before):
+        turn.batch.put(rooms.ROOMID_PDULEAVES, ByRoomEvent(room, event), None)
+
+
+def get_alias(snapshot: Snapshot, alias: RoomAlias) -> AliasRecord | None:
+    return rooms.ALIAS_ROOMID.get(snapshot, rooms.ByAlias(alias))
+
+
+def scan_aliases(snapshot: Snapshot, room: ShortRoomId) -> Iterator[RoomAlias]:
+    """The local aliases of a room, in order."""
+    for key in rooms.ROOMID_ALIAS.scan_keys(snapshot, room):
+        yield RoomAlias(key.alias)
+
+
+def stage_alias(turn: Turn, room: ShortRoomId, room_id: RoomId, alias: RoomAlias, creator: UserId) -> None:
+    """Give a room an alias that must be free when the batch lands."""
+    turn.batch.require_absent(rooms.ALIAS_ROOMID, rooms.ByAlias(alias))
+    turn.batch.put(rooms.ALIAS_ROOMID, rooms.ByAlias(alias), AliasRecord(room_id, creator))
+    turn.batch.put(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias), None)
+
+
+def stage_alias_deleted(turn: Turn, room: ShortRoomId, alias: RoomAlias) -> None:
+    turn.batch.delete(rooms.ALIAS_ROOMID, rooms.ByAlias(alias))
+    turn.batch.delete(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias))
+
+
+def is_public(snapshot: Snapshot, room: ShortRoomId) -> bool:
+    """Is the room listed in the directory?"""
+    return rooms.PUBLICROOMIDS.has(snapshot, ByRoom(room))
+
+
+def scan_public(snapshot: Snapshot) -> Iterator[ShortRoomId]:
+    for key in rooms.PUBLICROOMIDS.scan_keys(snapshot):
+        yield key.room
+
+
+def stage_public(turn: Turn, room: ShortRoomId, *, is_public: bool) -> None:
+    """List the room in the directory, or take it off."""
+    if is_public:
+        turn.batch.put(rooms.PUBLICROOMIDS, ByRoom(room), None)
+    else:
+        turn.batch.delete(rooms.PUBLICROOMIDS, ByRoom(room))

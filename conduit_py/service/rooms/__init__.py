@@ -1,0 +1,1 @@
+"""Rooms: creating, joining, sending, reading."""

@@ -1,0 +1,264 @@
+"""One room being written to in one turn: every accepted event goes through here.
+
+An event and all that it causes land in one batch: its row, its place, the state after it, the membership indexes,
+forward extremities, unread counts. ``RoomAppend`` lays what was staged over the snapshot, so that several events (all
+of createRoom) can be decided on and staged in one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conduit_py.data import members, rooms, state, timeline
+from conduit_py.data.members import KIND_OF, MemberChange
+from conduit_py.data.rooms import Room
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.data.state import StateChain
+from conduit_py.matrix.auth.rules import check_event
+from conduit_py.matrix.auth.select import select_auth_types
+from conduit_py.matrix.event_builder import build_event, sign_and_hash
+from conduit_py.matrix.event_format import TooLarge as EventTooLarge
+from conduit_py.matrix.ids import EventId, Malformed, ServerName, UserId, server_name_of
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.power_levels import PowerLevels
+from conduit_py.matrix.redaction import redact
+from conduit_py.matrix.room_versions import RoomVersion
+from conduit_py.matrix.signing import SigningKey
+from conduit_py.service.errors import BadJson, Forbidden, TooLarge
+from conduit_py.service.rooms.unread import Noticed, UnreadService
+from conduit_py.service.sync.hub import SyncHub
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.members import JOIN
+from kvschema.catalog.rooms import ShortEventId, ShortUserId, StateId, StreamPos
+from kvschema.catalog.timeline import EventRow
+
+PREV_EVENTS_MAX = 20
+"""Spec: rooms/v12/#event-format-1"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """What it takes to write to rooms. One per server."""
+
+    server_name: ServerName
+    signing_key: SigningKey
+    short_ids: ShortIds
+    hub: SyncHub
+    unread: UnreadService
+    now_ms: Callable[[], int]
+    new_event_id: Callable[[], EventId]
+    """Random event ids, for room versions 1 and 2."""
+
+    def sign(self, proto: Mapping[str, Any], version: RoomVersion) -> Pdu:
+        """Hash and sign an event of ours. Raises ``TooLarge`` or ``BadJson``."""
+        event_id = self.new_event_id() if version.event_format.event_id_format == "random" else None
+        try:
+            return sign_and_hash(proto, version, self.server_name, self.signing_key, event_id=event_id)
+        except EventTooLarge as error:
+            raise TooLarge(str(error)) from None
+        except Malformed as error:
+            raise BadJson(str(error)) from None
+
+    def begin(self, snapshot: Snapshot, turn: Turn, room: Room) -> RoomAppend:
+        """Write to a room that exists. The caller holds its lock."""
+        return RoomAppend(self, snapshot, turn, room)
+
+    def begin_new(self, snapshot: Snapshot, turn: Turn, create: Pdu, version: RoomVersion) -> RoomAppend:
+        """Write to a room that begins with this create event."""
+        short = self.short_ids.intern_room(snapshot, turn, create.room_id, version.id)
+        return RoomAppend(self, snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
+
+
+class RoomAppend:
+    """See the module. Made by ``Append.begin``; lives no longer than its turn.
+
+    ``finish`` must be called when everything is staged, while the snapshot is open.
+    """
+
+    def __init__(self, append: Append, snapshot: Snapshot, turn: Turn, room: Room) -> None:
+        self._append = append
+        self._snapshot = snapshot
+        self._turn = turn
+        self.room = room
+        self._chain = StateChain(snapshot)
+        self._state_id = room.state_id
+        self._extremities = room.extremities
+        self._changed: dict[tuple[str, str], ShortEventId] = {}
+        self._pdus: dict[ShortEventId, Pdu] = {}
+        self._shorts: dict[EventId, ShortEventId] = {}
+        self._members: dict[ShortUserId, int] = {}
+        self._joined_difference = 0
+
+    # Reading, with what was staged on top.
+
+    def get_state(self, type: str, state_key: str) -> Pdu | None:
+        """One entry of the room's state as it is after what was staged."""
+        event = self._get_state_event(type, state_key)
+        return None if event is None else self._get_pdu(event)
+
+    def _get_state_event(self, type: str, state_key: str) -> ShortEventId | None:
+        changed = self._changed.get((type, state_key))
+        return changed or state.get_current(self._snapshot, self.room.short, type, state_key)
+
+    def _get_pdu(self, event: ShortEventId) -> Pdu:
+        return self._pdus.get(event) or timeline.get_pdu(self._snapshot, event)
+
+    def get_membership(self, user_id: UserId) -> str:
+        """``leave`` for a user the room has never seen."""
+        member = self.get_state("m.room.member", user_id)
+        membership = None if member is None else member.content.get("membership")
+        return membership if isinstance(membership, str) else "leave"
+
+    def power_levels(self) -> PowerLevels:
+        levels = self.get_state("m.room.power_levels", "")
+        create = self.get_state("m.room.create", "")
+        return PowerLevels.of_room(self.room.version, None if levels is None else levels.content, create)
+
+    # Deciding.
+
+    def create_event(
+        self,
+        *,
+        sender: UserId,
+        type: str,
+        content: Mapping[str, Any],
+        state_key: str | None = None,
+        redacts: EventId | None = None,
+        origin_server_ts: int | None = None,
+    ) -> Pdu:
+        """A signed event that the rules allow here. Raises ``Forbidden``, ``TooLarge`` or ``BadJson``."""
+        version = self.room.version
+        auth_types = select_auth_types(version, type=type, sender=sender, state_key=state_key, content=content)
+        auth_events = [pdu for auth_type in auth_types if (pdu := self.get_state(*auth_type)) is not None]
+        previous = [self._get_pdu(event) for event in self._extremities[-PREV_EVENTS_MAX:]]
+        proto = build_event(
+            room_version=version,
+            room_id=self.room.room_id,
+            type=type,
+            sender=sender,
+            state_key=state_key,
+            content=content,
+            prev_events=[pdu.event_id for pdu in previous],
+            auth_events=[pdu.event_id for pdu in auth_events],
+            depth=1 + max((pdu.depth for pdu in previous), default=0),
+            origin_server_ts=self._append.now_ms() if origin_server_ts is None else origin_server_ts,
+            redacts=redacts,
+        )
+        pdu = self._append.sign(proto, version)
+        denied = check_event(version, pdu, self.get_state)
+        if denied is not None:
+            raise Forbidden(denied.why)
+        return pdu
+
+    # Staging.
+
+    def append(self, pdu: Pdu) -> ShortEventId:
+        """Accept an event: it becomes the newest of the timeline and, if it is a state event, current state."""
+        pos = self._turn.take_pos()
+        event = ShortEventId(pos)
+        replaces = None
+        if pdu.state_key is not None:
+            replaces = self._get_state_event(pdu.type, pdu.state_key)
+            self._stage_state(pdu.type, pdu.state_key, event)
+        client, federation = timeline.split_pdu(pdu.json)
+        row = EventRow(
+            timeline.row_flags(pdu, self.room.version),
+            self.room.short,
+            pos,
+            self._state_id,
+            replaces or ShortEventId(0),
+            ShortEventId(0),
+            pdu.event_id,
+            client,
+            federation,
+        )
+        timeline.stage_event(self._turn, event, row)
+        self._pdus[event] = pdu
+        self._stage_extremities(pdu, event)
+        if pdu.type == "m.room.member" and pdu.state_key is not None:
+            self._stage_member(pdu, UserId(pdu.state_key), event, replaces)
+        elif pdu.type == "m.room.redaction":
+            self._stage_redaction(pdu, event)
+        self._append.unread.stage(self._snapshot, self._turn, self._noticed(pdu, pos), self._local_joined())
+        return event
+
+    def _stage_state(self, type: str, state_key: str, event: ShortEventId) -> None:
+        short = self._append.short_ids.intern_state_key(self._snapshot, self._turn, type, state_key)
+        after = StateId(event)
+        self._chain.stage(self._turn, after, self._state_id, {short: event})
+        state.stage_current(self._turn, self.room.short, after, {short: event})
+        self._state_id = after
+        self._changed[type, state_key] = event
+
+    def _stage_extremities(self, pdu: Pdu, event: ShortEventId) -> None:
+        referred = {
+            self._shorts.get(event_id) or timeline.get_event(self._snapshot, event_id) for event_id in pdu.prev_events
+        }
+        after = (*(old for old in self._extremities if old not in referred), event)
+        rooms.stage_extremities(self._turn, self.room.short, self._extremities, after)
+        self._extremities = after
+        self._shorts[pdu.event_id] = event
+
+    def _stage_member(self, pdu: Pdu, user_id: UserId, event: ShortEventId, replaces: ShortEventId | None) -> None:
+        before = None if replaces is None else self._get_pdu(replaces).content.get("membership")
+        server_name = server_name_of(user_id)
+        change = MemberChange(
+            room=self.room.short,
+            user=self._append.short_ids.intern_user(self._snapshot, self._turn, user_id),
+            server_name=server_name,
+            is_local=server_name == self._append.server_name,
+            before=KIND_OF.get(before) if isinstance(before, str) else None,
+            after=KIND_OF[pdu.content["membership"]],
+            event=event,
+            pos=StreamPos(event),
+            sender=pdu.sender,
+        )
+        members.stage_member(self._snapshot, self._turn, change)
+        self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
+        if change.is_local:
+            self._members[change.user] = change.after
+
+    def _stage_redaction(self, redaction: Pdu, event: ShortEventId) -> None:
+        """Strip the target, if the sender may: one's own event, or by the power to redact.
+
+        Spec: rooms/v3/#handling-redactions
+        """
+        target = None if redaction.redacts is None else timeline.find_row(self._snapshot, redaction.redacts)
+        if target is None or target[1].room != self.room.short or target[1].redacted_by:
+            return
+        short, row = target
+        pdu = timeline.get_pdu(self._snapshot, short)
+        levels = self.power_levels()
+        is_own = server_name_of(pdu.sender) == server_name_of(redaction.sender)
+        if not is_own and levels.of_user(redaction.sender) < levels.to_redact():
+            return
+        client, federation = timeline.split_pdu(redact(pdu.json, self.room.version))
+        timeline.stage_row(self._turn, short, row._replace(redacted_by=event, client=client, federation=federation))
+
+    def _noticed(self, pdu: Pdu, pos: int) -> Noticed:
+        joined = members.get_member_count(self._snapshot, self.room.short, JOIN)
+        return Noticed(
+            room=self.room.short,
+            room_id=self.room.room_id,
+            pdu=pdu,
+            pos=pos,
+            power_levels=self.power_levels(),
+            member_count=joined + self._joined_difference,
+            get_state=self.get_state,
+        )
+
+    def _local_joined(self) -> set[ShortUserId]:
+        scanned = members.scan_members(self._snapshot, self.room.short, JOIN, local_only=True)
+        joined = {user for user, _ in scanned}
+        for user, kind in self._members.items():
+            joined.discard(user) if kind != JOIN else joined.add(user)
+        return joined
+
+    def finish(self) -> None:
+        """Everything is staged: wake those who may see it once it has landed."""
+        pos, room, hub = self._turn.pos, self.room.short, self._append.hub
+        woken = self._local_joined() | self._members.keys()
+        self._turn.on_landed(lambda: hub.publish_room(room, pos, woken))

@@ -1,0 +1,102 @@
+"""Unread counts: which events notified which local user and have not been read.
+
+One row per user and notifying event, written with the event. Counts are therefore exact for every thread, a receipt
+removes what it covers, and nothing is recomputed later.
+
+Spec: client-server-api/#receiving-notifications
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from conduit_py.data import short_ids, timeline
+from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.power_levels import PowerLevels
+from conduit_py.matrix.push.evaluate import CompiledRuleset, prepare_event
+from conduit_py.matrix.relations import parse_thread_root
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import receipts
+from kvschema.catalog.receipts import Unread, UserRoomPos
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
+
+GetRuleset = Callable[[Snapshot, ShortUserId, UserId], CompiledRuleset]
+"""A user's push rules, ready to be evaluated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """An event in its room, as push rules see it."""
+
+    room: ShortRoomId
+    room_id: RoomId
+    pdu: Pdu
+    pos: int
+    power_levels: PowerLevels
+    member_count: int
+    get_state: Callable[[str, str], Pdu | None]
+
+
+class UnreadService:
+    """Stages unread rows. One per server."""
+
+    def __init__(self, get_ruleset: GetRuleset) -> None:
+        self._get_ruleset = get_ruleset
+
+    def stage(self, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Iterable[ShortUserId]) -> None:
+        """Evaluate the push rules of every local joined member. The sender has read what is there by answering."""
+        pdu = noticed.pdu
+        levels = noticed.power_levels
+        notifications = (levels.content or {}).get("notifications")
+        prepared = prepare_event(
+            {"type": pdu.type, "sender": pdu.sender, "content": pdu.content, "room_id": noticed.room_id}
+            | ({} if pdu.state_key is None else {"state_key": pdu.state_key}),
+            room_id=noticed.room_id,
+            member_count=noticed.member_count,
+            sender_power_level=levels.of_user(pdu.sender),
+            notification_levels=notifications if isinstance(notifications, dict) else {},
+        )
+        thread: ShortEventId | None = None
+        for user in readers:
+            user_id = short_ids.get_user_id(snapshot, user)
+            if user_id == pdu.sender:
+                stage_read(snapshot, turn, user, noticed.room, until=noticed.pos, thread=None)
+                continue
+            outcome = self._get_ruleset(snapshot, user, user_id).evaluate(
+                prepared, display_name=_display_name(noticed, user_id)
+            )
+            if outcome.notify:
+                if thread is None:
+                    thread = _thread_of(snapshot, pdu)
+                key = UserRoomPos(user, noticed.room, noticed.pos)
+                turn.batch.put(receipts.USERROOMPOS_UNREAD, key, Unread(thread, outcome.highlight))
+
+
+def _display_name(noticed: Noticed, user_id: UserId) -> str | None:
+    member = noticed.get_state("m.room.member", user_id)
+    name = None if member is None else member.content.get("displayname")
+    return name if isinstance(name, str) else None
+
+
+def _thread_of(snapshot: Snapshot, pdu: Pdu) -> ShortEventId:
+    root = parse_thread_root(pdu.content)
+    return (None if root is None else timeline.get_event(snapshot, root)) or ShortEventId(0)
+
+
+def stage_read(
+    snapshot: Snapshot,
+    turn: Turn,
+    user: ShortUserId,
+    room: ShortRoomId,
+    *,
+    until: int,
+    thread: ShortEventId | None,
+) -> None:
+    """Forget what the user has read: all up to a place, or what of it lies in one thread (0 for the main one)."""
+    stop = UserRoomPos(user, room, until)
+    for key, unread in receipts.USERROOMPOS_UNREAD.scan(snapshot, user, room, until=stop):
+        if thread is None or unread.thread == thread:
+            turn.batch.delete(receipts.USERROOMPOS_UNREAD, key)

@@ -1,0 +1,1 @@
+"""What a waiting /sync is made of: who waits for what, and how an answer is built."""
