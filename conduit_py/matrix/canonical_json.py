@@ -68,7 +68,7 @@ def parse_json(data: bytes, *, depth_max: int = JSON_DEPTH_MAX) -> Any:
         value = orjson.loads(data)
         if _LONG_NUMBER in data.translate(_DIGITS_TO_ZERO):
             value = json.loads(data, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotJson(f"not JSON: {error}") from None
     return value
 

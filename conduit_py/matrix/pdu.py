@@ -41,6 +41,10 @@ class Pdu:
     """The whole event in the federation format, without ``unsigned``. Never change it: other values share its parts."""
     rejected: bool = False
 
+    def __hash__(self) -> int:
+        """Equal events have equal IDs; the rest of the fields cannot be hashed."""
+        return hash(self.event_id)
+
 
 def parse_pdu(json: Any, room_version: RoomVersion, *, event_id: EventId | None = None) -> Pdu:
     """Check any parsed JSON against the event format and give it a type.
