@@ -50,7 +50,7 @@ def may_user_see(before: UserView, after: UserView, *, has_joined_since: bool) -
 
     ``has_joined_since`` is whether the user joined, or was joined, at any point after the event.
 
-    Spec: client-server-api/#server-behaviour-7
+    Spec: client-server-api/#room-history-visibility
     """
     if _may_see(before, has_joined_since=has_joined_since):
         return True

@@ -97,7 +97,7 @@ class PushRule:
     """Set for content rules."""
 
     def to_json(self) -> dict[str, Any]:
-        """Spec: ``PushRule``"""
+        """Spec: client-server-api/#get_matrixclientv3pushrules_response-200_pushrule"""
         rule: dict[str, Any] = {
             "rule_id": self.rule_id,
             "default": self.is_default,
