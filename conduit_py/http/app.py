@@ -11,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import cast
 
-import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart_trio import QuartTrio
 
@@ -108,22 +107,17 @@ class App(QuartTrio):
 async def _send(reply: Reply, send: ASGISendCallable, *, is_head: bool) -> None:
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     if reply.chunks is not None:
-        async with _closing(reply.chunks):
-            if not is_head:
-                async for chunk in reply.chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await _send_chunks(reply.chunks, send, is_head=is_head)
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
-@contextlib.asynccontextmanager
-async def _closing(chunks: AsyncIterable[bytes]) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        aclose = getattr(chunks, "aclose", None)
-        if aclose is not None:
-            with trio.CancelScope(shield=True):
-                await aclose()
+async def _send_chunks(chunks: AsyncIterable[bytes], send: ASGISendCallable, *, is_head: bool) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(chunks, AsyncGenerator):
+            await stack.enter_async_context(contextlib.aclosing(chunks))
+        if not is_head:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 def _log_access(request: Request, reply: Reply, seconds: float) -> None:

@@ -66,6 +66,10 @@ Peers = tuple[tuple[str, int] | None, tuple[str, int] | None]
 """Address of the client and of the server; ``None`` for a unix socket."""
 
 
+class _PeerGone(Exception):
+    """Nobody is there to take what was to be sent."""
+
+
 class Connection:
     """Serves one peer. ``run`` ends with the connection and raises nothing the peer could cause."""
 
@@ -110,22 +114,28 @@ class Connection:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     if isinstance(self._stream, trio.SSLStream):
-                        self._wait_at_most(self._limits.handshake_s)
-                        await self._stream.do_handshake()
+                        await self._shake_hands(self._stream)
                     nursery.start_soon(self._pump)
                     await self._serve()
-                    if self._plain is None:
+                    if isinstance(self._stream, trio.SSLStream):
                         self._wait_at_most(self._limits.linger_s)
-                        await self._stream.aclose()
+                        await self._stream.aclose()  # tells the peer that nothing is missing
                     nursery.cancel_scope.cancel()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer has gone while something was sent to it
+        except* _PeerGone:
+            pass
         except* Exception:
             logger.exception("A connection failed")
         finally:
             if self._plain is not None and self._reply_start is not None and not self._has_whole_reply:
                 self._plain.reset_on_close()  # a reply that breaks off must not look whole
             await trio.aclose_forcefully(self._stream)
+
+    async def _shake_hands(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
+        self._wait_at_most(self._limits.handshake_s)
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            raise _PeerGone from error
 
     def close_if_idle(self) -> bool:
         """End the connection unless a request is on its way; whether it was ended."""
@@ -218,23 +228,32 @@ class Connection:
 
     def _begin(self, head: h11.Request) -> int | None:
         """Set up for ``head``; the status to refuse it with, if it must be."""
-        limits = self._limits
         self._is_head = head.method == b"HEAD"
         self._received.clear()
         self._has_whole_request = self._has_told_end = False
         self._reply_start = None
         self._has_whole_reply = False
+        status = self._why_not(head)
+        if status is None:
+            self._advance()
+            self._may_drain = not self._has_whole_request and self._is_drainable(head)
+        return status
+
+    def _why_not(self, head: h11.Request) -> int | None:
+        """What h11 lets pass: HTTP/2.0, long lines that came in one piece, two framings of one body."""
+        names = [name for name, _ in head.headers]
         if head.http_version not in _VERSIONS:
             return 505
-        if len(head.target) > limits.target_bytes_max:
+        if len(head.target) > self._limits.target_bytes_max:
             return 414
-        if sum(len(name) + len(value) for name, value in head.headers) > limits.head_bytes_max:
+        if sum(map(len, names)) + sum(len(value) for _, value in head.headers) > self._limits.head_bytes_max:
             return 431
-        self._advance()
-        self._may_drain = not self._has_whole_request and self._is_drainable(head)
+        if b"transfer-encoding" in names and b"content-length" in names:
+            return 400
         return None
 
     def _is_drainable(self, head: h11.Request) -> bool:
+        """Whether what a handler leaves unread of the body is worth reading for the sake of the connection."""
         if self._h11.they_are_waiting_for_100_continue:
             return False
         length = next((int(value) for name, value in head.headers if name == b"content-length"), None)
@@ -315,20 +334,24 @@ class Connection:
         return self._h11.send(h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b"")))
 
     async def _transmit(self, data: bytes) -> None:
-        """Send all of ``data``, as long as the peer keeps taking some."""
-        sent = self._plain.send_now(data) if self._plain is not None else 0
-        if sent == len(data):
-            return
-        with memoryview(data) as view:
-            while sent < len(view):
-                self._wait_at_most(self._limits.send_stall_s)
-                if self._plain is not None:
-                    await self._plain.wait_send_all_might_not_block()
-                    sent += self._plain.send_now(view[sent:])
-                else:
-                    await self._stream.send_all(view[sent : sent + SEND_SLICE_BYTES])
-                    sent += SEND_SLICE_BYTES
-        self._scope.deadline = math.inf
+        """Send all of ``data``, as long as the peer keeps taking some. Raises ``_PeerGone``."""
+        try:
+            sent = self._plain.send_now(data) if self._plain is not None else 0
+            if sent < len(data):
+                await self._transmit_slowly(memoryview(data)[sent:])
+                self._scope.deadline = math.inf
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerGone from error
+
+    async def _transmit_slowly(self, data: memoryview) -> None:
+        while data:
+            self._wait_at_most(self._limits.send_stall_s)
+            if self._plain is not None:
+                await self._plain.wait_send_all_might_not_block()
+                data = data[self._plain.send_now(data) :]
+            else:
+                await self._stream.send_all(data[:SEND_SLICE_BYTES])
+                data = data[SEND_SLICE_BYTES:]
 
     # Ending
 

@@ -181,7 +181,7 @@ class Request:
         while forwarded and (not address or _is_within(address, trusted_proxies)):
             nearest = forwarded.pop()
             try:
-                address = str(ipaddress.ip_address(nearest.strip("[]")))
+                address = _plain_address(nearest)
             except ValueError:
                 break
         return address
@@ -229,6 +229,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
         children = [child for parent in layer for child in (parent.values() if isinstance(parent, dict) else parent)]
         layer = [child for child in children if isinstance(child, dict | list)]
     return bool(layer)
+
+
+def _plain_address(text: str) -> str:
+    parsed = ipaddress.ip_address(text.strip("[]"))
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def _is_within(address: str, networks: Collection[Network]) -> bool:

@@ -25,7 +25,7 @@ __all__ = ["Handler", "Route", "Routes", "Segment", "derived_templates", "parse_
 Handler = Callable[..., Awaitable[Answer]]
 """``async def handler(request: Request, room_id: str, ...) -> Answer``: one argument for each path parameter."""
 
-H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
+H = TypeVar("H", bound=Handler)
 
 _VERSIONED: Final = re.compile(r"^/_matrix/(client|media)/(r0|v1|v3)/")
 _VERSIONS: Final = ("r0", "v1", "v3")
