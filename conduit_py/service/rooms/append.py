@@ -26,6 +26,7 @@ from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import SigningKey
+from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.rooms.unread import Noticed, UnreadService
 from conduit_py.service.sync.hub import SyncHub
@@ -106,6 +107,11 @@ class RoomAppend:
     def _get_pdu(self, event: ShortEventId) -> Pdu:
         return self._pdus.get(event) or timeline.get_pdu(self._snapshot, event)
 
+    @property
+    def server_name(self) -> ServerName:
+        """Of this server."""
+        return self._append.server_name
+
     def get_membership(self, user_id: UserId) -> str:
         """``leave`` for a user the room has never seen."""
         member = self.get_state("m.room.member", user_id)
@@ -129,7 +135,7 @@ class RoomAppend:
         redacts: EventId | None = None,
         origin_server_ts: int | None = None,
     ) -> Pdu:
-        """A signed event that the rules allow here. Raises ``Forbidden``, ``TooLarge`` or ``BadJson``."""
+        """A signed event that follows what is here. Raises ``TooLarge`` or ``BadJson``; ``append`` checks the rules."""
         version = self.room.version
         auth_types = select_auth_types(version, type=type, sender=sender, state_key=state_key, content=content)
         auth_events = [pdu for auth_type in auth_types if (pdu := self.get_state(*auth_type)) is not None]
@@ -147,16 +153,18 @@ class RoomAppend:
             origin_server_ts=self._append.now_ms() if origin_server_ts is None else origin_server_ts,
             redacts=redacts,
         )
-        pdu = self._append.sign(proto, version)
-        denied = check_event(version, pdu, self.get_state)
-        if denied is not None:
-            raise Forbidden(denied.why)
-        return pdu
+        return self._append.sign(proto, version)
 
     # Staging.
 
     def append(self, pdu: Pdu) -> ShortEventId:
-        """Accept an event: it becomes the newest of the timeline and, if it is a state event, current state."""
+        """Accept an event that the rules allow: it becomes the newest of the timeline and, if it is state, current.
+
+        Raises ``Forbidden``.
+        """
+        denied = check_event(self.room.version, pdu, self.get_state)
+        if denied is not None:
+            raise Forbidden(denied.why)
         pos = self._turn.take_pos()
         event = ShortEventId(pos)
         replaces = None
@@ -182,7 +190,7 @@ class RoomAppend:
             self._stage_member(pdu, UserId(pdu.state_key), event, replaces)
         elif pdu.type == "m.room.redaction":
             self._stage_redaction(pdu, event)
-        self._append.unread.stage(self._snapshot, self._turn, self._noticed(pdu, pos), self._local_joined())
+        self._append.unread.stage(self._snapshot, self._turn, self._noticed(pdu, pos), self.scan_local_joined())
         return event
 
     def _stage_state(self, type: str, state_key: str, event: ShortEventId) -> None:
@@ -215,11 +223,21 @@ class RoomAppend:
             event=event,
             pos=StreamPos(event),
             sender=pdu.sender,
+            stripped_state=self._stripped_state(pdu),
         )
         members.stage_member(self._snapshot, self._turn, change)
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
         if change.is_local:
             self._members[change.user] = change.after
+
+    def _stripped_state(self, pdu: Pdu) -> list[Any] | None:
+        """What an invited or knocking user is shown of the room. Spec: client-server-api/#stripped-state"""
+        membership = pdu.content["membership"]
+        if membership not in ("invite", "knock"):
+            return None
+        keys = stripped_state_keys(pdu.sender if membership == "invite" else None)
+        events = [shown.json for key in keys if (shown := self.get_state(*key)) is not None]
+        return build_stripped_state(events, pdu.json)
 
     def _stage_redaction(self, redaction: Pdu, event: ShortEventId) -> None:
         """Strip the target, if the sender may: one's own event, or by the power to redact.
@@ -250,7 +268,8 @@ class RoomAppend:
             get_state=self.get_state,
         )
 
-    def _local_joined(self) -> set[ShortUserId]:
+    def scan_local_joined(self) -> set[ShortUserId]:
+        """Local users that are joined after what was staged."""
         scanned = members.scan_members(self._snapshot, self.room.short, JOIN, local_only=True)
         joined = {user for user, _ in scanned}
         for user, kind in self._members.items():
@@ -260,5 +279,5 @@ class RoomAppend:
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
         pos, room, hub = self._turn.pos, self.room.short, self._append.hub
-        woken = self._local_joined() | self._members.keys()
+        woken = self.scan_local_joined() | self._members.keys()
         self._turn.on_landed(lambda: hub.publish_room(room, pos, woken))

@@ -1,0 +1,146 @@
+"""Events as one reader gets them: JSON bytes, put together from the stored fragments.
+
+Only ``unsigned`` is made for the reader; the rest of an event is passed on as it is stored. An event is decoded only for
+a redaction (whose ``redacts`` old and new clients look for in different places) and for a filter that asks for single
+fields.
+
+Spec: client-server-api/#room-event-format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from conduit_py.data import row_fields, short_ids, timeline, transactions
+from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.filters import EventFormat, project
+from conduit_py.matrix.ids import DeviceId, RoomId, UserId
+from conduit_py.matrix.property_path import Path
+from conduit_py.service.rooms.visibility import Visibility
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.rooms import ShortEventId, ShortUserId
+from kvschema.catalog.timeline import NO_ROOM_ID, EventRow
+
+REDACTION = "m.room.redaction"
+
+GetRelations = Callable[[ShortEventId, EventRow], bytes]
+"""The bundled aggregations of an event as a JSON object, empty for none.
+
+Spec: client-server-api/#aggregations-of-child-events
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who is shown events, and on which device."""
+
+    user_id: UserId
+    user: ShortUserId
+    device_id: DeviceId | None
+    """None for an application service."""
+
+
+class ClientEvents:
+    """Renders events for one reader in one snapshot."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        reader: Reader,
+        visibility: Visibility,
+        *,
+        now_ms: int,
+        event_format: EventFormat = "client",
+        event_fields: tuple[Path, ...] | None = None,
+        get_relations: GetRelations | None = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._reader = reader
+        self._visibility = visibility
+        self._now_ms = now_ms
+        self._event_format = event_format
+        self._event_fields = event_fields
+        self._get_relations = get_relations
+
+    def render(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
+        """One event. ``room_id`` is None where the place in the reply tells the room, as in /sync.
+
+        Whether the reader may see it is for the caller to ask.
+        """
+        row = _with_redacts(row)
+        unsigned = self._unsigned(event, row)
+        if self._event_format == "federation":
+            json = self._federation_json(row, unsigned)
+        else:
+            json = timeline.client_json(row, unsigned, room_id=room_id)
+        if self._event_fields is None:
+            return json
+        return encode_canonical_json(project(parse_json(json), self._event_fields), strict=False)
+
+    def _federation_json(self, row: EventRow, unsigned: bytes) -> bytes:
+        """The event as other servers sent it, and its id, which clients cannot compute.
+
+        Spec: client-server-api/#post_matrixclientv3useruseridfilter_request_filter
+        """
+        parts = [row.client, row.federation, b'"event_id":' + orjson.dumps(row.event_id)]
+        if not row.flags & NO_ROOM_ID:
+            room_id = short_ids.get_room_record(self._snapshot, row.room).room_id
+            parts.append(b'"room_id":' + orjson.dumps(room_id))
+        return b"{" + b",".join(parts) + b',"unsigned":' + unsigned + b"}"
+
+    def _unsigned(self, event: ShortEventId, row: EventRow) -> bytes:
+        """Spec: client-server-api/#definition-clientevent_unsigneddata"""
+        parts = [
+            b'"age":%d' % (self._now_ms - row_fields.get_origin_server_ts(row)),
+            b'"membership":' + orjson.dumps(self._visibility.membership_at(row)),
+        ]
+        if row.replaces:
+            self._add_replaced(parts, row.replaces)
+        if row.redacted_by:
+            parts.append(b'"redacted_because":' + self._redaction(row.redacted_by))
+        transaction_id = self._transaction_id(event, row)
+        if transaction_id is not None:
+            parts.append(b'"transaction_id":' + orjson.dumps(transaction_id))
+        relations = b"" if self._get_relations is None else self._get_relations(event, row)
+        if relations:
+            parts.append(b'"m.relations":' + relations)
+        return b"{" + b",".join(parts) + b"}"
+
+    def _add_replaced(self, parts: list[bytes], replaced: ShortEventId) -> None:
+        row = timeline.require_row(self._snapshot, replaced)
+        if self._visibility.may_see(row):
+            parts.append(b'"prev_content":' + row_fields.get_content_json(row))
+        parts.append(b'"replaces_state":' + orjson.dumps(row.event_id))
+
+    def _redaction(self, redaction: ShortEventId) -> bytes:
+        row = _with_redacts(timeline.require_row(self._snapshot, redaction))
+        age = b'{"age":%d}' % (self._now_ms - row_fields.get_origin_server_ts(row))
+        return timeline.client_json(row, age, room_id=None)
+
+    def _transaction_id(self, event: ShortEventId, row: EventRow) -> str | None:
+        """Spec: client-server-api/#transaction-identifiers"""
+        if row_fields.get_sender(row) != self._reader.user_id:
+            return None
+        sent = transactions.get_of_event(self._snapshot, event)
+        if sent is None or (sent.user, sent.device_id) != (self._reader.user, self._reader.device_id):
+            return None
+        return sent.txn_id
+
+
+def _with_redacts(row: EventRow) -> EventRow:
+    """A redaction that says what it redacts in both places, the old and the new: clients look in either.
+
+    Spec: rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
+    """
+    if not row_fields.is_of_type(row, REDACTION):
+        return row
+    fields = timeline.client_fields(row)
+    content = fields["content"]
+    redacts = fields.get("redacts", content.get("redacts"))
+    if not isinstance(redacts, str):
+        return row
+    client, _ = timeline.split_pdu(fields | {"redacts": redacts, "content": content | {"redacts": redacts}})
+    return row._replace(client=client)

@@ -1,0 +1,164 @@
+"""Sending messages, state and redactions.
+
+Spec: client-server-api/#sending-events-to-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conduit_py.data import rooms, timeline, transactions
+from conduit_py.matrix.ids import EventId, Malformed, RoomId, parse_room_alias, server_name_of
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.service.errors import BadJson, Forbidden, MatrixError, NotFound
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.write import RoomWrites, Stage
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.rooms import ShortEventId
+
+
+class SendService:
+    """One per server."""
+
+    def __init__(self, writes: RoomWrites, *, now_ms: Callable[[], int], allow_encryption: bool) -> None:
+        self._writes = writes
+        self._now_ms = now_ms
+        self._allow_encryption = allow_encryption
+
+    async def send_message(
+        self, requester: Requester, room_id: RoomId, *, event_type: str, txn_id: str, content: Mapping[str, Any]
+    ) -> EventId:
+        """Send an event that is not state. A device that repeats a transaction id gets the first event's id again."""
+        if event_type == "m.room.redaction":
+            redacts = content.get("redacts")
+            if not isinstance(redacts, str):
+                raise BadJson("a redaction needs the id of an event in content.redacts")
+            return await self.redact_event(
+                requester, room_id, EventId(redacts), txn_id=txn_id, content=content, endpoint=f"send {event_type}"
+            )
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
+            pdu = append.create_event(sender=requester.user_id, type=event_type, content=content)
+            return pdu.event_id, append.append(pdu)
+
+        return await self._send_once(requester, room_id, f"send {event_type}", txn_id, stage)
+
+    async def redact_event(
+        self,
+        requester: Requester,
+        room_id: RoomId,
+        event_id: EventId,
+        *,
+        txn_id: str,
+        content: Mapping[str, Any],
+        endpoint: str = "redact",
+    ) -> EventId:
+        """Strip an event of its content: one's own, or anybody's with the power to redact."""
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
+            target = timeline.find_row(snapshot, event_id)
+            if target is None or target[1].room != append.room.short:
+                raise NotFound(f"there is no event {event_id} in the room")
+            sender = timeline.get_pdu(snapshot, target[0]).sender
+            levels = append.power_levels()
+            if sender != requester.user_id and levels.of_user(requester.user_id) < levels.to_redact():
+                raise Forbidden(f"redacting the events of others needs power level {levels.to_redact()}")
+            kept = {key: value for key, value in content.items() if key != "redacts"}
+            pdu = append.create_event(sender=requester.user_id, type="m.room.redaction", content=kept, redacts=event_id)
+            return pdu.event_id, append.append(pdu)
+
+        return await self._send_once(requester, room_id, f"{endpoint} {event_id}", txn_id, stage)
+
+    async def set_state(
+        self, requester: Requester, room_id: RoomId, *, event_type: str, state_key: str, content: Mapping[str, Any]
+    ) -> EventId:
+        """Set one entry of room state. State that is already so is not sent again."""
+        if event_type == "m.room.encryption" and not self._allow_encryption:
+            raise Forbidden("this server does not allow encryption to be turned on")
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+            if event_type == "m.room.canonical_alias" and state_key == "":
+                _check_aliases(snapshot, append, content)
+            current = append.get_state(event_type, state_key)
+            if _says_the_same(current, requester, content):
+                assert current is not None
+                return current.event_id
+            pdu = append.create_event(sender=requester.user_id, type=event_type, content=content, state_key=state_key)
+            append.append(pdu)
+            return pdu.event_id
+
+        return await self._writes.write(room_id, _joined_first(requester, stage))
+
+    async def _send_once(
+        self,
+        requester: Requester,
+        room_id: RoomId,
+        endpoint: str,
+        txn_id: str,
+        stage: Stage[tuple[EventId, ShortEventId]],
+    ) -> EventId:
+        scope = f"{room_id} {endpoint}"
+
+        def stage_once(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+            answer = transactions.get_answer(snapshot, requester.user, requester.device_id or "", scope, txn_id)
+            if answer is not None:
+                return EventId(answer.event_id)
+            event_id, event = stage(snapshot, turn, append)
+            transactions.stage_answer(
+                turn,
+                requester.user,
+                requester.device_id or "",
+                scope,
+                txn_id,
+                now_ms=self._now_ms(),
+                event_id=event_id,
+                event=event,
+            )
+            return event_id
+
+        return await self._writes.write(room_id, _joined_first(requester, stage_once))
+
+
+def _joined_first(requester: Requester, stage: Stage[EventId]) -> Stage[EventId]:
+    def stage_if_joined(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+        # The rules would refuse too, with a sentence about power levels that confuses.
+        if append.get_membership(requester.user_id) != "join":
+            raise Forbidden(f"{requester.user_id} is not joined to {append.room.room_id}")
+        return stage(snapshot, turn, append)
+
+    return stage_if_joined
+
+
+def _says_the_same(current: Pdu | None, requester: Requester, content: Mapping[str, Any]) -> bool:
+    return current is not None and current.sender == requester.user_id and current.content == content
+
+
+def _check_aliases(snapshot: Snapshot, append: RoomAppend, content: Mapping[str, Any]) -> None:
+    """Aliases that are new to the event must name this room.
+
+    Spec: client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+    """
+    current = append.get_state("m.room.canonical_alias", "")
+    known = set() if current is None else set(_aliases_of(current.content))
+    for alias in _aliases_of(content):
+        if alias in known:
+            continue
+        try:
+            parsed = parse_room_alias(alias)
+        except Malformed as error:
+            raise MatrixError(str(error), errcode="M_INVALID_PARAM", status=400) from None
+        row = rooms.get_alias(snapshot, parsed)
+        if server_name_of(alias) != append.server_name or row is None or row.room_id != append.room.room_id:
+            raise MatrixError(f"{alias} does not name this room", errcode="M_BAD_ALIAS", status=400)
+
+
+def _aliases_of(content: Mapping[str, Any]) -> list[str]:
+    alias, alternatives = content.get("alias"), content.get("alt_aliases", [])
+    if not isinstance(alternatives, list) or not all(isinstance(entry, str) for entry in alternatives):
+        raise BadJson("alt_aliases must be a list of aliases")
+    if alias is not None and not isinstance(alias, str):
+        raise BadJson("alias must be an alias")
+    return [*([alias] if alias else []), *alternatives]
