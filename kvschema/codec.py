@@ -5,15 +5,19 @@ Every key codec keeps two laws, checked for each tree by tests/kvschema/test_cod
     decode(encode(k)) == k                       (round trip, so encode is injective)
     encode(a) < encode(b)  iff  a < b            (byte order is key order)
 
-Integers are fixed-width big-endian. A text part ends in 0x00 and holds no other 0x00, so no part can run into the next
-one; there is no separator byte to forget. The functions of a key are generated once at import from its parts: a key is
-encoded several times in every request, and interpreting the parts per call costs three times as much.
+Integers are fixed-width big-endian. A text part ends in 0x00 0x00, and a NUL inside it is written 0x00 0xFF, so no
+part can run into the next one and there is no separator byte to forget. NUL is the only character that takes more room
+than in UTF-8, because no Matrix identifier may hold it: a valid identifier always fits its 255 bytes. The functions of
+a key are generated once at import from its parts: a key is encoded several times in every request, and interpreting the
+parts per call costs three times as much.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgpack
@@ -25,6 +29,11 @@ KEY_BYTES_MAX = 511
 """LMDB's compiled-in limit; the engine checks it at open."""
 
 _I64_BIAS = 1 << 63
+_TERMINATOR = b"\x00\x00"
+
+
+class KeyTooLong(ValueError):
+    """A text does not fit its column, so no row has it: reads answer that there is none, staging a write raises."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Text:
-    """UTF-8 text of a bounded length, such as a Matrix identifier (at most 255 bytes)."""
+    """UTF-8 text of a bounded length, such as a Matrix identifier (at most 255 bytes). A NUL counts as two bytes."""
 
     text_bytes_max: int = 255
 
     @property
     def bytes_max(self) -> int:
-        return self.text_bytes_max + 1
+        return self.text_bytes_max + len(_TERMINATOR)
 
     @property
     def spec(self) -> str:
@@ -83,24 +92,27 @@ V = TypeVar("V")
 
 
 def encode_text(value: str, bytes_max: int) -> bytes:
-    """One terminated text part. Raises ``ValueError`` where the text is longer than its column."""
+    """One terminated text part. Raises ``KeyTooLong`` where the text is longer than its column.
+
+    Lone surrogates pass, so that a look-up of text no row can hold finds nothing.
+    """
     raw = value.encode("utf-8", "surrogatepass")
-    if b"\x00" in raw or b"\x01" in raw:
-        raw = raw.replace(b"\x01", b"\x01\x02").replace(b"\x00", b"\x01\x01")
+    if b"\x00" in raw:
+        raw = raw.replace(b"\x00", b"\x00\xff")
     if len(raw) > bytes_max:
-        raise ValueError(f"key text of {len(raw)} bytes exceeds {bytes_max}")
-    return raw + b"\x00"
+        raise KeyTooLong(f"key text of {len(raw)} bytes exceeds {bytes_max}")
+    return raw + _TERMINATOR
 
 
 def decode_text(raw: bytes, start: int) -> tuple[str, int]:
     """The text part that starts at ``start`` and the offset behind it."""
-    end = raw.find(b"\x00", start)
+    end = raw.find(_TERMINATOR, start)
     if end < 0:
         raise CorruptValue(f"unterminated text part at byte {start} of {raw!r}")
-    escaped = raw[start:end]
-    if b"\x01" in escaped:
-        escaped = escaped.replace(b"\x01\x01", b"\x00").replace(b"\x01\x02", b"\x01")
-    return escaped.decode("utf-8", "surrogatepass"), end + 1
+    text = raw[start:end]
+    if b"\x00" in text:
+        text = text.replace(b"\x00\xff", b"\x00")
+    return text.decode("utf-8", "surrogatepass"), end + len(_TERMINATOR)
 
 
 def _encode_fixed(value: bytes, width: int) -> bytes:
@@ -135,19 +147,14 @@ def _decode_lines(part: KeyPart, name: str) -> list[str]:
             return [f"{name}, at = _decode_text(raw, at)"]
 
 
-def _struct_format(parts: tuple[KeyPart, ...]) -> str | None:
-    """A ``struct`` format where every part is a plain unsigned number, the common and fastest case."""
-    if all(isinstance(part, U64 | U8) for part in parts):
-        return ">" + "".join("Q" if isinstance(part, U64) else "B" for part in parts)
-    return None
-
-
-def _compile(source: str, extra: dict[str, Any]) -> Any:
+def _compile(source: str, **extra: Any) -> Any:
     names: dict[str, Any] = {
         "_text": encode_text,
         "_fixed": _encode_fixed,
         "_decode_text": decode_text,
         "_int": int.from_bytes,
+        # A NamedTuple without the detour over its own constructor, which takes longer than the decoding.
+        "_new": tuple.__new__,
         "_Corrupt": CorruptValue,
         **extra,
     }
@@ -155,28 +162,34 @@ def _compile(source: str, extra: dict[str, Any]) -> Any:
     return names["generated"]
 
 
+@cache
 def _generate_encode(parts: tuple[KeyPart, ...]) -> Callable[[Any], bytes]:
     """A function from a tuple of leading fields (all of them, or a prefix) to bytes."""
     names = [f"v{i}" for i in range(len(parts))]
     body = " + ".join(_encode_expression(part, name) for part, name in zip(parts, names, strict=True)) or 'b""'
     unpack = f" {', '.join(names)}, = key\n" if names else ""
-    encode: Callable[[Any], bytes] = _compile(f"def generated(key):\n{unpack} return {body}\n", {})
+    encode: Callable[[Any], bytes] = _compile(f"def generated(key):\n{unpack} return {body}\n")
     return encode
 
 
 def _generate_decode(type_: Callable[..., Any], parts: tuple[KeyPart, ...]) -> Callable[[bytes], Any]:
-    names = [f"v{i}" for i in range(len(parts))]
-    lines = [line for part, name in zip(parts, names, strict=True) for line in _decode_lines(part, name)]
-    source = "\n ".join(
-        [
-            "def generated(raw):",
+    width = sum(part.bytes_max for part in parts)
+    complaint = "raise _Corrupt(f'key of {len(raw)} bytes where {at} were expected: {raw!r}')"
+    if all(isinstance(part, U64 | U8) for part in parts):
+        # Plain numbers alone, the most frequent kind of key: ``struct`` takes them apart in one step.
+        numbers = struct.Struct(">" + "".join("Q" if isinstance(part, U64) else "B" for part in parts))
+        lines = [f"at = {width}", f"if len(raw) != at: {complaint}", "return _new(_type, _unpack(raw))"]
+        extra: dict[str, Any] = {"_unpack": numbers.unpack}
+    else:
+        names = [f"v{i}" for i in range(len(parts))]
+        lines = [
             "at = 0",
-            *lines,
-            "if at != len(raw): raise _Corrupt(f'key of {len(raw)} bytes where {at} were expected: {raw!r}')",
-            f"return _type({', '.join(names)})",
+            *(line for part, name in zip(parts, names, strict=True) for line in _decode_lines(part, name)),
+            f"if at != len(raw): {complaint}",
+            f"return _new(_type, ({', '.join(names)},))",
         ]
-    )
-    decode: Callable[[bytes], Any] = _compile(source, {"_type": type_})
+        extra = {}
+    decode: Callable[[bytes], Any] = _compile("\n ".join(["def generated(raw):", *lines]), _type=type_, **extra)
     return decode
 
 
@@ -219,6 +232,9 @@ class Value(Generic[V]):
     spec: str
     encode: Callable[[V], bytes]
     decode: Callable[[bytes], V]
+    """Raises ``CorruptValue`` for bytes that ``encode`` cannot have made."""
+    shape: str = ""
+    """The fields of a record with their types, for people to read."""
 
 
 def _encode_u64(number: int) -> bytes:
@@ -226,6 +242,8 @@ def _encode_u64(number: int) -> bytes:
 
 
 def _decode_u64(raw: bytes) -> int:
+    if len(raw) != 8:
+        raise CorruptValue(f"{len(raw)} bytes where a number has 8")
     return int.from_bytes(raw, "big")
 
 
@@ -234,16 +252,35 @@ def _decode_nothing(raw: bytes) -> None:
         raise CorruptValue(f"{len(raw)} bytes where a row has none")
 
 
+def _decode_text_value(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptValue(f"{len(raw)} bytes that are not UTF-8") from error
+
+
+def _decode_json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise CorruptValue(f"{len(raw)} bytes that are not JSON") from error
+
+
 RAW: Value[bytes] = Value("raw", bytes, bytes)
 COUNT: Value[int] = Value("u64", _encode_u64, _decode_u64)
 NOTHING: Value[None] = Value("nothing", lambda _: b"", _decode_nothing)
-TEXT: Value[str] = Value("text", str.encode, bytes.decode)
-JSON: Value[Any] = Value("json", orjson.dumps, orjson.loads)
+TEXT: Value[str] = Value("text", str.encode, _decode_text_value)
+"""Raises ``UnicodeEncodeError`` for lone surrogates, as a record does: JSON that we accept has none."""
+JSON: Value[Any] = Value("json", orjson.dumps, _decode_json)
 
 
 def record(type_: Callable[..., V]) -> Value[V]:
-    """A NamedTuple as a msgpack array. Fields added at the end with defaults read as those defaults from old rows."""
+    """A NamedTuple as a msgpack array. Fields added at the end with defaults read as those defaults from old rows.
+
+    A sequence inside a field is read back as a list, whatever it was.
+    """
     fields: tuple[str, ...] = getattr(type_, "_fields", ())
+    defaults: dict[str, Any] = getattr(type_, "_field_defaults", {})
     packb, unpackb = msgpack.packb, msgpack.unpackb
 
     def encode(value: Any) -> bytes:
@@ -251,9 +288,26 @@ def record(type_: Callable[..., V]) -> Value[V]:
         return packed
 
     def decode(raw: bytes) -> V:
-        return type_(*unpackb(raw, use_list=False, strict_map_key=False))
+        try:
+            return type_(*unpackb(raw, strict_map_key=False))
+        except (ValueError, TypeError) as error:
+            raise CorruptValue(f"{len(raw)} bytes that are no {type_.__name__}: {error}") from error
 
-    return Value(f"record({', '.join(fields)})", encode, decode)
+    spec = f"record({', '.join(name + '=' * (name in defaults) for name in fields)})"
+    types: dict[str, Any] = getattr(type_, "__annotations__", {})
+    shape = ", ".join(f"{name}: {getattr(types[name], '__forward_arg__', types[name])}" for name in fields)
+    return Value(spec, encode, decode, shape)
+
+
+def may_read(stored: str, spec: str) -> bool:
+    """Can rows of a codec with spec ``stored`` be read by one with ``spec``? Records may have grown at their end."""
+    if stored == spec:
+        return True
+    if not (stored.startswith("record(") and spec.startswith("record(")):
+        return False
+    old, new = (text[len("record(") : -1].split(", ") for text in (stored, spec))
+    kept = all(after in (before, before + "=") for before, after in zip(old, new, strict=False))
+    return kept and len(new) >= len(old) and all(field.endswith("=") for field in new[len(old) :])
 
 
 def key_value(key: Key[K]) -> Value[K]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from kvschema.codec import KEY_BYTES_MAX, Key, Value
+from kvschema.codec import KEY_BYTES_MAX, Key, KeyTooLong, Value, may_read
 
 K = TypeVar("K", bound=tuple[Any, ...])
 V = TypeVar("V")
@@ -58,15 +58,29 @@ class Tree(Generic[K, V]):
 
     @property
     def spec(self) -> str:
+        """Both codecs in words. Stored beside the data and compared at open."""
         return f"({self.key.spec}) -> {self.value.spec}"
+
+    def may_read(self, spec: str) -> bool:
+        """Can rows of a tree with the stored ``spec`` be read by this one?"""
+        key, _, value = spec.partition(" -> ")
+        return key == f"({self.key.spec})" and may_read(value, self.value.spec)
 
     def get(self, reader: Reader, key: K) -> V | None:
         """The value under ``key``, or None. The key may be given as a plain tuple."""
-        raw = reader.get(self.name, self._encode(key))
+        try:
+            raw_key = self._encode(key)
+        except KeyTooLong:
+            return None
+        raw = reader.get(self.name, raw_key)
         return None if raw is None else self._decode(raw)
 
     def has(self, reader: Reader, key: K) -> bool:
-        return reader.get(self.name, self._encode(key)) is not None
+        """Is there a row? Its value is not decoded."""
+        try:
+            return reader.get(self.name, self._encode(key)) is not None
+        except KeyTooLong:
+            return False
 
     def scan(
         self, reader: Reader, *leading: Any, after: K | None = None, until: K | None = None, reverse: bool = False
@@ -90,6 +104,10 @@ class Tree(Generic[K, V]):
     def _rows(
         self, reader: Reader, leading: tuple[Any, ...], after: K | None, until: K | None, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            prefix = self.key.prefix(leading)
+        except KeyTooLong:
+            return iter(())
         start = b"" if after is None else self.key.encode(after)
         stop = b"" if until is None else self.key.encode(until)
-        return reader.scan(self.name, self.key.prefix(leading), start, stop, reverse)
+        return reader.scan(self.name, prefix, start, stop, reverse)

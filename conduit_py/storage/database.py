@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-
-import orjson
 
 from conduit_py.storage.cache import ObjectCache
 from kvschema.batch import WriteBatch
 from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
 from kvschema.engine import Engine
+from kvschema.engine.file_space import make_directory
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.errors import SchemaMismatch
-from kvschema.migrate import migrate
+from kvschema.migrate import apply_one, catalog_specs, check_catalog, migrate
 from kvschema.tree import Reader
+
+_log = logging.getLogger(__name__)
 
 DIRECTORY = "db"
 """Where the environment lives, below ``database_path``."""
@@ -55,8 +57,8 @@ class Snapshot:
         """Was this position handed out by a history that is gone, because an old copy of the data was put back?"""
         if pos > self.pos:
             return True
-        for gap, end in server.STARTGAP.scan(self, after=server.ByPos(pos), reverse=True):
-            return gap.pos < pos < end
+        for _, end in server.STARTGAP.scan(self, after=server.ByPos(pos), reverse=True):
+            return pos <= end
         return False
 
 
@@ -100,11 +102,16 @@ def stamp(engine: Engine, server_name: str) -> None:
     version = int(stored["schema"] or b"0")
     if version > SCHEMA_VERSION:
         raise SchemaMismatch(
-            f"the database has schema {version} and this program knows schemas up to {SCHEMA_VERSION}: it was written "
-            "by a newer version. Start that version again, or put back the copy of the directory from before the upgrade"
+            f"the database has schema {version} and this program knows schemas up to {SCHEMA_VERSION}: it was "
+            "written by a newer version. Start that version again, or put back the copy of the directory from before "
+            "the upgrade"
         )
-    migrate(engine, version)
-    _check_catalog(stored["catalog"] or b"{}")
+    if version < SCHEMA_VERSION:
+        migrate(engine, version, on_step=lambda to: _log.info("bringing the database to schema %d", to))
+    elif check_catalog(stored["catalog"] or b"{}"):
+        batch = WriteBatch(may_use_reserve=True)
+        batch.put(server.GLOBAL, server.ByName("catalog"), catalog_specs())
+        apply_one(engine, batch)
 
 
 def _claim(engine: Engine, server_name: str) -> None:
@@ -113,25 +120,11 @@ def _claim(engine: Engine, server_name: str) -> None:
         "product": PRODUCT.encode(),
         "schema": str(SCHEMA_VERSION).encode(),
         "server_name": server_name.encode(),
-        "catalog": _catalog_specs(),
+        "catalog": catalog_specs(),
     }
     for name, value in facts.items():
         batch.put(server.GLOBAL, server.ByName(name), value)
-    for outcome in engine.apply([batch]):
-        if outcome is not None:
-            raise outcome
-
-
-def _catalog_specs() -> bytes:
-    return orjson.dumps({tree.name: tree.spec for tree in CATALOG}, option=orjson.OPT_SORT_KEYS)
-
-
-def _check_catalog(stored: bytes) -> None:
-    """Codec specs are stored beside the data: a tree read with another codec would be garbage, not an error."""
-    specs = orjson.loads(stored)
-    for tree in CATALOG:
-        if specs.get(tree.name, tree.spec) != tree.spec:
-            raise SchemaMismatch(f"tree {tree.name} was written as {specs[tree.name]} and is read as {tree.spec}")
+    apply_one(engine, batch)
 
 
 def claim_directory(path: Path) -> int:
@@ -139,7 +132,7 @@ def claim_directory(path: Path) -> int:
 
     Returns the descriptor that holds the lock. Raises ``SchemaMismatch`` where another server runs on it.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path)
     descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,23 +151,21 @@ def record_start(engine: Engine, now_us: int) -> int:
     with engine.snapshot() as reader:
         stored = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
         starts = [key for key, _ in server.STARTGAP.scan(reader)]
-    batch = WriteBatch()
+    batch = WriteBatch(may_use_reserve=True)
     if stored and now_us > stored:
         batch.put(server.STARTGAP, server.ByPos(stored), now_us)
     for old in starts[: -server.STARTGAPS_MAX]:
         batch.delete(server.STARTGAP, old)
-    for outcome in engine.apply([batch]):
-        if outcome is not None:
-            raise outcome
+    if batch:
+        apply_one(engine, batch)
     return max(stored, now_us)
 
 
 def open_database(path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int) -> Database:
     """Open or create the store below ``path``, check its stamp and bring it up to date."""
     engine = LmdbEngine(path / DIRECTORY, [tree.name for tree in CATALOG], reserve_bytes=reserve_bytes)
-    try:
+    with ExitStack() as undo:
+        undo.callback(engine.close)
         stamp(engine, server_name)
-    except BaseException:
-        engine.close()
-        raise
+        undo.pop_all()
     return Database(engine, ObjectCache(cache_bytes))

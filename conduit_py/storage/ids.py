@@ -36,9 +36,9 @@ class Interner(Generic[K]):
         if not pending[0]:
             pending[0] = turn.take_pos()
         pending[1] += 1
+        turn.on_settled(lambda: self._settle(key))
         turn.batch.put(self._tree, key, pending[0])
         stage_reverse(pending[0])
-        turn.on_settled(lambda: self._settle(key))
         return pending[0]
 
     def _settle(self, key: K) -> None:

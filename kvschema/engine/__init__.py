@@ -24,12 +24,16 @@ class Engine(Protocol):
         """Land the batches in order, durably, and say what became of each.
 
         Each batch is atomic and sees the ones before it; one that is refused leaves nothing behind and does not
-        harm the others. Callable from any one thread at a time. Raises ``StorageFailed`` if the disk let us down:
-        nothing is known then, and the process must end.
+        harm the others. A batch that ``may_use_reserve`` lands on a full disk too, as long as the reserve lasts: it
+        should free more than it takes, and be small against the reserve. Callable from any one thread at a time.
+        Raises ``StorageFailed`` if the disk let us down: nothing is known then, and the process must end.
         """
 
-    def run_exclusively(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Give the way to run a function while no snapshot is open, needed to grow; the default runs it in place."""
+    def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
+        """Give the way to run a function while no snapshot is open, needed to grow; None runs it in place again.
+
+        Whatever else looks at the files from this process, such as a copy being made, must keep out of its way too.
+        """
 
     def close(self) -> None:
         """Let go of files and locks."""

@@ -4,14 +4,15 @@ How the file grows. The memory map is exactly as large as what the disk has prom
 the file is extended with ``posix_fallocate``, so a full disk or quota says no at a moment when saying no is harmless,
 and never in the middle of a commit. Beyond the map the file has ``reserve_bytes`` more, promised by the disk as well;
 the map moves into them only for batches that free more than they take, so that deletes still succeed on a full disk.
+While the reserve is not whole, other batches are refused unless as many bytes are free inside the map.
 The map may only be replaced while no read transaction is open, hence ``run_exclusively``.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,28 +22,33 @@ import lmdb
 from kvschema.batch import ADD, DELETE, PUT, WriteBatch
 from kvschema.codec import KEY_BYTES_MAX
 from kvschema.engine import Outcome
+from kvschema.engine.file_space import FULL, FileSpace, make_directory, sync_directory
 from kvschema.engine.steps import added, check_required
-from kvschema.errors import BatchRefused, SchemaMismatch, StorageFailed, StorageFull
+from kvschema.errors import BatchRefused, SchemaMismatch, StorageError, StorageFailed, StorageFull
 
 MAP_BYTES_INITIAL = 16 << 20
 GROWTH_BYTES_MIN = 1 << 20
 GROWTH_BYTES_MAX = 256 << 20
+"""The map grows by a quarter of its size, but by no more than this unless one group of batches needs more."""
 RESERVE_BYTES = 8 << 20
 READERS_MAX = 512
 """Read transactions at a time, over all processes that look at the file (LMDB's default of 126 is too few)."""
 SPARE_TRANSACTIONS = 8
+_ROUND_BYTES = 1 << 16
+"""Map sizes are multiples of this: a whole number of pages on every machine."""
 
 _Get = Callable[[bytes, None, Any], Any]
 # Transactions are opened without ``buffers``, so what they return is bytes and never a memoryview.
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_WORDS = tuple(os.strerror(number) for number in _FULL)
+_FULL = "the disk or quota is full"
+_FULL_WORDS = tuple(os.strerror(number) for number in FULL)
 
 
 class LmdbEngine:
     """One LMDB environment in the directory ``path``, which is made if it is missing (mode 0700).
 
-    Raises ``OSError`` or ``SchemaMismatch`` where the directory cannot be used.
+    Raises ``SchemaMismatch`` where the files are not ours, ``StorageFull`` where there is no room to begin, and
+    ``StorageFailed`` or ``OSError`` where the directory cannot be used.
     """
 
     def __init__(
@@ -53,38 +59,57 @@ class LmdbEngine:
         map_bytes: int = MAP_BYTES_INITIAL,
         reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path)
         data = path / "data.mdb"
         size = data.stat().st_size if data.exists() else 0
-        self._env = lmdb.open(
-            str(path),
-            max_dbs=len(tree_names) + 1,
-            map_size=max(map_bytes, size - reserve_bytes),
-            max_readers=READERS_MAX,
-            max_spare_txns=SPARE_TRANSACTIONS,
-            mode=0o600,
-        )
+        self._reserve = reserve_bytes
+        self._run: Callable[[Callable[[], None]], None] = _run_in_place
+        with ExitStack() as undo:
+            self._env = _open_environment(path, len(tree_names) + 1, max(map_bytes, size - reserve_bytes))
+            undo.callback(self._env.close)
+            self._check_owner(path, tree_names)
+            self._env.reader_check()
+            self._page_bytes = int(self._env.stat()["psize"])
+            self._space = FileSpace(data)
+            undo.callback(self._space.close)
+            # LMDB makes the map larger than asked where its pages need it.
+            self._map = int(self._env.info()["map_size"])
+            if not self._space.promise(self._map) and size == 0:
+                raise StorageFull(f"{_FULL}: a new database needs {(self._map + reserve_bytes) >> 20} MiB at {path}")
+            self._space.promise(self._map + reserve_bytes)
+            self._trees = self._open_trees(tree_names)
+            sync_directory(path)
+            undo.pop_all()
+
+    def _check_owner(self, path: Path, tree_names: Sequence[str]) -> None:
         if self._env.max_key_size() < KEY_BYTES_MAX:
             raise SchemaMismatch(f"this LMDB build limits keys to {self._env.max_key_size()} bytes")
-        self._env.reader_check()
-        self._reserve = reserve_bytes
-        self._run: Callable[[Callable[[], None]], None] = lambda function: function()
-        self._file = os.open(data, os.O_RDWR)
-        self._map = int(self._env.info()["map_size"])
-        self._allocated = 0
-        self._allocate(self._map + self._reserve)
-        self._trees = {name: self._env.open_db(name.encode()) for name in tree_names}
-        _sync_directory(path)
-        if size == 0:
-            _sync_directory(path.parent)
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            names = {name.decode(errors="replace") for name in cursor.iternext(values=False)}
+        if names and names.isdisjoint(tree_names):
+            raise SchemaMismatch(
+                f"{path} holds the database of another program: set database_path to an empty directory; "
+                "the data that is there stays untouched"
+            )
 
-    def run_exclusively(self, run: Callable[[Callable[[], None]], None]) -> None:
+    def _open_trees(self, tree_names: Sequence[str]) -> dict[str, lmdb._Database]:
+        while True:
+            try:
+                with self._env.begin(write=True) as transaction:
+                    return {name: self._env.open_db(name.encode(), txn=transaction) for name in tree_names}
+            except lmdb.MapFullError:
+                if not (self._grow(0) or self._grow_into_reserve()):
+                    raise StorageFull(f"{_FULL}: there is no room for new trees") from None
+            except lmdb.Error as error:
+                raise _failure(error) from error
+
+    def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         """See ``Engine``."""
-        self._run = run
+        self._run = _run_in_place if run is None else run
 
     def snapshot(self) -> LmdbReader:
         """See ``Engine``."""
-        return LmdbReader(self._env.begin(), self._trees)
+        return LmdbReader(self._env, self._trees)
 
     @property
     def map_bytes(self) -> int:
@@ -93,18 +118,41 @@ class LmdbEngine:
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         """See ``Engine``."""
-        if not self._reserve_is_whole():
-            return [self._apply_alone(batch) for batch in batches]
+        if self._has_reserve():
+            outcomes = self._attempt(batches)
+            if not isinstance(outcomes, StorageError):
+                return outcomes
+        return [self._apply_alone(batch) for batch in batches]
+
+    def _apply_alone(self, batch: WriteBatch) -> Outcome:
+        """One batch in a transaction of its own, for when the disk is full or a group is too large."""
+        if not (batch.may_use_reserve or self._has_reserve()):
+            return StorageFull(_FULL)
+        outcomes = self._attempt([batch])
+        if batch.may_use_reserve and isinstance(outcomes, StorageFull) and self._space.promised > self._map:
+            # The commit itself found the disk full although all of the map was promised, as happens on file systems
+            # that copy on write. There the reserve helps by making room for other blocks.
+            self._space.give_back(self._map)
+            outcomes = self._attempt([batch])
+        return outcomes if isinstance(outcomes, StorageError) else outcomes[0]
+
+    def _attempt(self, batches: Sequence[WriteBatch]) -> list[Outcome] | StorageError:
+        """Apply all in one transaction, growing as needed. An error as the answer: none of them landed, and why."""
+        bytes_wanted = sum(batch.bytes_staged for batch in batches)
+        may_use_reserve = all(batch.may_use_reserve for batch in batches)
         while True:
             try:
                 return self._apply_group(batches)
-            except (lmdb.MapFullError, lmdb.TxnFullError) as error:
-                if isinstance(error, lmdb.TxnFullError) or not self._grow():
-                    return [self._apply_alone(batch) for batch in batches]
+            except lmdb.MapFullError:
+                if not (self._grow(bytes_wanted) or (may_use_reserve and self._grow_into_reserve())):
+                    return StorageFull(_FULL)
+            except lmdb.TxnFullError as error:
+                return BatchRefused(f"a batch is too large for one transaction: {error}")
             except lmdb.Error as error:
-                if not _says_full(error):
-                    raise StorageFailed(f"the database could not be written: {error}") from error
-                return [self._apply_alone(batch) for batch in batches]
+                failure = _failure(error)
+                if isinstance(failure, StorageFull):
+                    return failure
+                raise failure from error
 
     def _apply_group(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         with self._env.begin(write=True) as transaction:
@@ -142,84 +190,98 @@ class LmdbEngine:
         with transaction.cursor(db=self._trees[tree]) as cursor:
             return not cursor.last() or bytes(cursor.key()) < key
 
-    def _apply_alone(self, batch: WriteBatch) -> Outcome:
-        """One batch in a transaction of its own, for when the disk is full or a group is too large."""
-        if not (batch.may_use_reserve or self._reserve_is_whole() or self._free_bytes() > self._reserve):
-            return StorageFull("the disk or quota is full")
-        while True:
-            try:
-                return self._apply_group([batch])[0]
-            except lmdb.MapFullError:
-                if not (self._grow() or (batch.may_use_reserve and self._grow_into_reserve())):
-                    return StorageFull("the disk or quota is full")
-            except lmdb.TxnFullError as error:
-                return BatchRefused(f"a batch is too large for one transaction: {error}")
-            except lmdb.Error as error:
-                if _says_full(error):
-                    return StorageFull(f"the disk or quota is full: {error}")
-                raise StorageFailed(f"the database could not be written: {error}") from error
-
-    def _reserve_is_whole(self) -> bool:
-        return self._allocated - self._map >= self._reserve or self._allocate(self._map + self._reserve)
+    def _has_reserve(self) -> bool:
+        """Will deletes still have room after a batch that takes some?"""
+        return self._space.promise(self._map + self._reserve) or self._free_bytes() > self._reserve
 
     def _free_bytes(self) -> int:
-        """Bytes of the map in no tree: freed pages and pages never used."""
+        """Promised bytes of the map in no tree: freed pages and pages never used."""
         with self._env.begin() as transaction:
             stats = [transaction.stat(database) for database in self._trees.values()]
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        return self._map - int(pages) * int(self._env.stat()["psize"])
+        return min(self._map, self._space.promised) - int(pages) * self._page_bytes
 
-    def _grow(self) -> bool:
+    def _grow(self, bytes_wanted: int) -> bool:
         """Grow the map, by less where the disk has little left. False where it has nothing."""
-        step = min(max(GROWTH_BYTES_MIN, self._map // 4), GROWTH_BYTES_MAX)
-        for more in (step, GROWTH_BYTES_MIN):
-            if self._allocate(self._map + more + self._reserve):
-                self._set_map(self._map + more)
+        more = max(GROWTH_BYTES_MIN, min(self._map // 4, GROWTH_BYTES_MAX), bytes_wanted)
+        while True:
+            size = _rounded(self._map + more)
+            if self._space.promise(size + self._reserve):
+                self._set_map(size)
                 return True
-        return False
+            if more == GROWTH_BYTES_MIN:
+                return False
+            more = max(more // 2, GROWTH_BYTES_MIN)
 
     def _grow_into_reserve(self) -> bool:
-        if self._map >= self._allocated:
+        if self._map >= self._space.promised:
             return False
-        self._set_map(min(self._allocated, self._map + max(self._reserve // 4, 1 << 16)))
+        step = _rounded(max(self._reserve // 4, _ROUND_BYTES))
+        self._set_map(min(self._space.promised, self._map + step))
         return True
 
     def _set_map(self, size: int) -> None:
         self._run(lambda: self._env.set_mapsize(size))
         self._map = size
 
-    def _allocate(self, size: int) -> bool:
-        """Have the disk promise the first ``size`` bytes of the file. False where disk or quota refuses."""
-        if size <= self._allocated:
-            return True
-        before = os.fstat(self._file).st_size
-        try:
-            os.posix_fallocate(self._file, self._allocated, size - self._allocated)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise StorageFailed(f"the database file could not be extended: {error}") from error
-            os.ftruncate(self._file, before)
-            return False
-        self._allocated = size
-        return True
-
     def close(self) -> None:
         """Let go of files and locks."""
-        os.close(self._file)
+        self._space.close()
         self._env.close()
+
+
+def _open_environment(path: Path, trees_max: int, map_bytes: int) -> lmdb.Environment:
+    try:
+        return lmdb.open(
+            str(path),
+            max_dbs=trees_max,
+            map_size=_rounded(map_bytes),
+            max_readers=READERS_MAX,
+            max_spare_txns=SPARE_TRANSACTIONS,
+            mode=0o600,
+        )
+    except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+        raise SchemaMismatch(
+            f"{path} holds no database that this program can read ({error}): put back a copy that is whole, or set "
+            "database_path to an empty directory; the data that is there stays untouched"
+        ) from error
+    except lmdb.Error as error:
+        raise _failure(error) from error
+
+
+def _failure(error: lmdb.Error) -> StorageError:
+    """What an error of LMDB means to a caller."""
+    if any(words in str(error) for words in _FULL_WORDS):
+        # Seldom: every page of the map was promised beforehand, unless the file system cannot promise.
+        return StorageFull(f"{_FULL}: {error}")
+    return StorageFailed(f"the database could not be used: {error}")
+
+
+def _run_in_place(function: Callable[[], None]) -> None:
+    function()
+
+
+def _rounded(size: int) -> int:
+    return max(size - size % _ROUND_BYTES, _ROUND_BYTES)
 
 
 class LmdbReader:
     """A read transaction as a context manager."""
 
-    __slots__ = ("_get", "_transaction", "_trees")
+    __slots__ = ("_env", "_get", "_transaction", "_trees")
 
-    def __init__(self, transaction: lmdb.Transaction, trees: dict[str, lmdb._Database]) -> None:
-        self._transaction = transaction
-        self._get: _Get = transaction.get
+    def __init__(self, environment: lmdb.Environment, trees: dict[str, lmdb._Database]) -> None:
+        self._env = environment
         self._trees = trees
 
     def __enter__(self) -> LmdbReader:
+        try:
+            self._transaction = self._env.begin()
+        except lmdb.ReadersFullError:
+            # Tools that looked at the file and were killed leave their slots behind.
+            self._env.reader_check()
+            self._transaction = self._env.begin()
+        self._get: _Get = self._transaction.get
         return self
 
     def __exit__(
@@ -253,8 +315,8 @@ class LmdbReader:
 def _place(cursor: lmdb.Cursor, prefix: bytes, start: bytes, reverse: bool) -> bool:
     """Move to the first row of a scan. False where there is none."""
     if reverse:
-        # The last key below the bound: ``start``, or the first key behind the prefix.
-        bound = start or _successor(prefix)
+        # The last key below the bound: ``start``, or the first key behind the prefix, whichever comes first.
+        bound = min(filter(None, (start, _successor(prefix))), default=b"")
         return bool(cursor.prev() if bound and cursor.set_range(bound) else cursor.last())
     if not cursor.set_range(max(prefix, start)):
         return False
@@ -265,16 +327,3 @@ def _successor(prefix: bytes) -> bytes:
     """The smallest key above every key that starts with ``prefix``, empty where there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else b""
-
-
-def _says_full(error: lmdb.Error) -> bool:
-    # Only file systems that copy on write get here: elsewhere every page of the map was promised beforehand.
-    return any(words in str(error) for words in _FULL_WORDS)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

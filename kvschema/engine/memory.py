@@ -44,10 +44,12 @@ class MemoryEngine:
     @contextmanager
     def snapshot(self) -> Iterator[MemoryReader]:
         self._snapshots += 1
+        reader = MemoryReader(dict(self._trees))
         try:
-            yield MemoryReader(dict(self._trees))
+            yield reader
         finally:
             self._snapshots -= 1
+            reader.close()
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         return [self._apply(batch) for batch in batches]
@@ -64,6 +66,7 @@ class MemoryEngine:
                     _check_width(tree, key)
                     rows.put(key, value)
                 elif op == DELETE:
+                    _check_width(tree, key)
                     rows.delete(key)
                 elif op == ADD:
                     total = added(tree, key, value, current)
@@ -85,7 +88,7 @@ class MemoryEngine:
         copied.add(tree)
         return rows
 
-    def run_exclusively(self, run: Callable[[Callable[[], None]], None]) -> None:
+    def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         """Nothing ever grows here."""
 
     def close(self) -> None:
@@ -98,10 +101,19 @@ def _check_width(tree: str, key: bytes) -> None:
 
 
 class MemoryReader:
-    """A snapshot of the memory engine."""
+    """A snapshot of the memory engine. Reading from it once it is closed is an error, as with the real one."""
 
     def __init__(self, trees: dict[str, _Rows]) -> None:
-        self._trees = trees
+        self._open: dict[str, _Rows] | None = trees
+
+    @property
+    def _trees(self) -> dict[str, _Rows]:
+        if self._open is None:
+            raise RuntimeError("the snapshot is closed")
+        return self._open
+
+    def close(self) -> None:
+        self._open = None
 
     def get(self, tree: str, key: bytes, /) -> bytes | None:
         rows = self._trees.get(tree)
