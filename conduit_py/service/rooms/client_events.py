@@ -1,8 +1,7 @@
 """Events as one reader gets them: JSON bytes, put together from the stored fragments.
 
-Only ``unsigned`` is made for the reader; the rest of an event is passed on as it is stored. An event is decoded only for
-a redaction (whose ``redacts`` old and new clients look for in different places) and for a filter that asks for single
-fields.
+Only ``unsigned`` is made for the reader; the rest of an event is passed on as it is stored. What is decoded: redactions,
+whose ``redacts`` old and new clients look for in different places, and whatever a filter wants only parts of.
 
 Spec: client-server-api/#room-event-format
 """
@@ -10,18 +9,18 @@ Spec: client-server-api/#room-event-format
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import orjson
 
 from conduit_py.data import row_fields, short_ids, timeline, transactions
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.filters import EventFormat, project
-from conduit_py.matrix.ids import DeviceId, RoomId, UserId
+from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.property_path import Path
+from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog.rooms import ShortEventId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import NO_ROOM_ID, EventRow
 
 REDACTION = "m.room.redaction"
@@ -33,23 +32,13 @@ Spec: client-server-api/#aggregations-of-child-events
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
-    """Who is shown events, and on which device."""
-
-    user_id: UserId
-    user: ShortUserId
-    device_id: DeviceId | None
-    """None for an application service."""
-
-
 class ClientEvents:
-    """Renders events for one reader in one snapshot."""
+    """Renders events for one requester in one snapshot."""
 
     def __init__(
         self,
         snapshot: Snapshot,
-        reader: Reader,
+        requester: Requester,
         visibility: Visibility,
         *,
         now_ms: int,
@@ -58,7 +47,7 @@ class ClientEvents:
         get_relations: GetRelations | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._reader = reader
+        self._requester = requester
         self._visibility = visibility
         self._now_ms = now_ms
         self._event_format = event_format
@@ -68,7 +57,7 @@ class ClientEvents:
     def render(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One event. ``room_id`` is None where the place in the reply tells the room, as in /sync.
 
-        Whether the reader may see it is for the caller to ask.
+        Whether the requester may see it is for the caller to ask.
         """
         row = _with_redacts(row)
         unsigned = self._unsigned(event, row)
@@ -122,10 +111,10 @@ class ClientEvents:
 
     def _transaction_id(self, event: ShortEventId, row: EventRow) -> str | None:
         """Spec: client-server-api/#transaction-identifiers"""
-        if row_fields.get_sender(row) != self._reader.user_id:
+        if row_fields.get_sender(row) != self._requester.user_id:
             return None
         sent = transactions.get_of_event(self._snapshot, event)
-        if sent is None or (sent.user, sent.device_id) != (self._reader.user, self._reader.device_id):
+        if sent is None or (sent.user, sent.device_id) != (self._requester.user, self._requester.device_id or ""):
             return None
         return sent.txn_id
 

@@ -135,4 +135,3 @@ class Visibility:
                 return row.pos or _NEVER
             event = row.replaces
         return _NEVER
-

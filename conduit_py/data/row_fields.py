@@ -1,0 +1,63 @@
+"""Single fields of a stored event, found in its bytes without decoding them.
+
+``EventRow.client`` holds its keys in the order of ``timeline.CLIENT_KEYS``. Behind the content there are only a number and
+strings (and a ``redacts`` of any form in what is no redaction), so a key is found by searching from the end: within a
+JSON string it would stand between escaped quotes.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import orjson
+
+from conduit_py.data.timeline import client_fields
+from conduit_py.matrix.canonical_json import encode_canonical_json
+from kvschema.catalog.timeline import EventRow
+
+_CONTENT = b'"content":'
+_REDACTS = b'"redacts":'
+_TS = b'"origin_server_ts":'
+
+
+def get_sender(row: EventRow) -> str:
+    return _get_string(row, b'"sender":')
+
+
+def get_type(row: EventRow) -> str:
+    return _get_string(row, b'"type":')
+
+
+def is_of_type(row: EventRow, type: str) -> bool:
+    """For types that need no escapes in JSON, such as all of the spec's."""
+    return row.client.endswith(b'"type":"%s"' % type.encode())
+
+
+def get_origin_server_ts(row: EventRow) -> int:
+    """When the sender's server says it was sent, in ms."""
+    client = row.client
+    if _REDACTS in client:
+        return cast("int", client_fields(row)["origin_server_ts"])
+    start = client.rindex(_TS) + len(_TS)
+    return int(client[start : client.index(b",", start)])
+
+
+def get_content_json(row: EventRow) -> bytes:
+    client = row.client
+    if _REDACTS in client:
+        return encode_canonical_json(client_fields(row)["content"], strict=False)
+    return client[len(_CONTENT) : client.rindex(_TS) - 1]
+
+
+def has_url(row: EventRow) -> bool:
+    """Whether the content has the key ``url``: what ``contains_url`` of a filter asks."""
+    return b'"url":' in row.client and "url" in client_fields(row)["content"]
+
+
+def _get_string(row: EventRow, key: bytes) -> str:
+    client = row.client
+    start = client.rindex(key) + len(key) + 1
+    raw = client[start : client.index(b'"', start)]
+    if b"\\" in raw:
+        return cast("str", client_fields(row)[orjson.loads(key[:-1])])
+    return raw.decode()
