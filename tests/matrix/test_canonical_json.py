@@ -73,6 +73,8 @@ def test_strict_encoding_is_that_of_the_reference_encoder(value: Any) -> None:
 
 @given(wild_json_values)
 @example([1e16, 1e10, -0.0, 5e-324, 1.0])
+@example([10**40, 1])
+@example([0.5, "text", 2])
 @example([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40])
 def test_lenient_encoding_is_that_of_the_reference_encoder(value: Any) -> None:
     assert encode_canonical_json(value, strict=False) == canonicaljson.encode_canonical_json(value)
@@ -144,6 +146,11 @@ def test_transaction_may_be_parsed_deeper_than_its_events(number: bytes) -> None
 def test_many_shallow_brackets_and_brackets_in_strings_are_no_depth() -> None:
     rows = [[], {}, "[" * 500, '"[[\\'] * 300
     assert parse_json(json.dumps(rows).encode()) == rows
+
+
+def test_depth_that_only_one_parser_stands_is_no_crash() -> None:
+    with suppress(NotJson):
+        assert parse_json(b"[" * 1020 + b"1" * 30 + b"]" * 1020, depth_max=1024)
 
 
 @pytest.mark.parametrize("depth", [2_000, 1_000_000])

@@ -82,7 +82,8 @@ def test_event_id_is_part_of_the_event_in_v1_and_v2(event_id: Any) -> None:
 @pytest.mark.parametrize(("key", "count_max"), [("prev_events", PREV_EVENTS_MAX), ("auth_events", AUTH_EVENTS_MAX)])
 def test_references_are_limited(version: RoomVersion, key: str, count_max: int) -> None:
     paired = version.event_format.references_have_hashes
-    reference: Any = [event_id_for(version), {"sha256": "x"}] if paired else event_id_for(version)
+    event_id = event_id_for(version)
+    reference: list[Any] | str = [event_id, {"sha256": "x"}] if paired else event_id
     check_event_format(federation_json(version, **{key: [reference] * count_max}), version)
     with pytest.raises(Malformed, match=f"more than {count_max}"):
         check_event_format(federation_json(version, **{key: [reference] * (count_max + 1)}), version)
@@ -94,7 +95,8 @@ def test_references_have_the_form_of_their_version(version: RoomVersion, key: st
     plain, pair = "$x:one.test", ["$x:one.test", {"sha256": "x"}]
     good, bad = (pair, plain) if version.id in ("1", "2") else (plain, pair)
     check_event_format(federation_json(version, **{key: [good]}), version)
-    for reference in (bad, None, 5, {}, [], ["$x:one.test"], ["$x:one.test", "x"], [5, {}], "x", "$" + "x" * 255):
+    wrong: list[Any] = [bad, None, 5, {}, [], ["$x:one.test"], ["$x:one.test", "x"], [5, {}], "x", "$" + "x" * 255]
+    for reference in wrong:
         with pytest.raises(Malformed):
             check_event_format(federation_json(version, **{key: [reference]}), version)
 

@@ -57,7 +57,7 @@ def test_base64_alphabets() -> None:
     assert encode_base64_url_safe(b"\xfb\xff") == "-_8"
 
 
-@pytest.mark.parametrize("text", ["A", "AAAAA", "AA A", "AA\nA", "ä", "A*AA", "AA=A", "=A"])
+@pytest.mark.parametrize("text", ["A", "AAAAA", "AA A", "AA\nA", "ä", "A*AA", "AAA*A", "AA\nAA", "AAAA*", "AA=A", "=A"])
 def test_what_is_not_base64_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         decode_base64(text)
