@@ -41,6 +41,7 @@ class Peer:
     def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType) -> None:
         self.stream = stream
         self.sock = sock
+        self.was_reset = False
         self._buffer = b""
 
     async def send(self, data: bytes) -> None:
@@ -53,7 +54,8 @@ class Peer:
         parser.send(h11.EndOfMessage())
         if self._buffer:
             parser.receive_data(self._buffer)
-        reply, body = None, b""
+        reply: h11.Response | None = None
+        chunks: list[bytes] = []
         while True:
             event = parser.next_event()
             if event is h11.NEED_DATA:
@@ -64,14 +66,14 @@ class Peer:
             elif isinstance(event, h11.Response):
                 reply = event
             elif isinstance(event, h11.Data):
-                body += bytes(event.data)
+                chunks.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 assert reply is not None
                 self._buffer = parser.trailing_data[0]
                 headers = {name.decode(): value.decode() for name, value in reply.headers}
-                return Received(reply.status_code, headers, body)
+                return Received(reply.status_code, headers, b"".join(chunks))
             else:
-                raise AssertionError(f"no reply but {event!r}, behind {body!r}")
+                raise AssertionError(f"no reply but {event!r}, behind {chunks!r:.100}")
 
     async def ask(self, request: bytes) -> Received:
         await self.send(request)
@@ -91,7 +93,7 @@ class Peer:
             while data := await self.stream.receive_some(65536):
                 received += bytes(data)
         except trio.BrokenResourceError:
-            return received
+            self.was_reset = True
         return received
 
     def hang_up(self) -> None:
@@ -107,19 +109,25 @@ class Peer:
 class Wire:
     """A server under test."""
 
-    def __init__(self, urls: tuple[str, ...], stop: trio.Event, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(
+        self, urls: tuple[str, ...], stop: trio.Event, ended: trio.Event, stack: contextlib.AsyncExitStack
+    ) -> None:
         self.urls = urls
         self.stop = stop
-        self.ended = trio.Event()
+        self.ended = ended
         self._stack = stack
 
-    async def connect(self, *, receive_buffer: int | None = None) -> Peer:
-        """``receive_buffer``: bytes the kernel keeps for a peer that does not read."""
-        address = urlsplit(self.urls[0])
+    async def connect(self, *, at: int = 0, receive_buffer: int | None = None) -> Peer:
+        """``at``: which of the addresses. ``receive_buffer``: bytes the kernel keeps for a peer that does not read."""
+        address = urlsplit(self.urls[at])
         sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await sock.connect((address.hostname, address.port))
+        try:
+            await sock.connect((address.hostname, address.port))
+        except OSError:
+            sock.close()
+            raise
         stream = await self._stack.enter_async_context(trio.SocketStream(sock))
         return Peer(stream, sock)
 
@@ -143,9 +151,13 @@ async def serving(app: Any, config: HttpConfig | None = None, **limits_: Any) ->
     stop = trio.Event()
     with trio.fail_after(PATIENCE_S):
         async with contextlib.AsyncExitStack() as peers, trio.open_nursery() as nursery:
-            urls = await nursery.start(lambda task_status: serve_http(app, config, stop=stop, task_status=task_status))
-            wire = Wire(urls, stop, peers)
-            yield wire
+            ended = trio.Event()
+
+            async def serve(*, task_status: trio.TaskStatus[tuple[str, ...]]) -> None:
+                await serve_http(app, config, stop=stop, task_status=task_status)
+                ended.set()
+
+            yield Wire(await nursery.start(serve), stop, ended, peers)
             nursery.cancel_scope.cancel()
 
 
