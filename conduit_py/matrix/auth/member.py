@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conduit_py.matrix.auth.check import Check, domain_of
-from conduit_py.matrix.auth.third_party_invite import is_signed_with, public_key_of, public_keys_of
+from conduit_py.matrix.auth.third_party_invite import is_signed_with_any, public_key_of, public_keys_of
 from conduit_py.matrix.auth.verdict import Verdict
 from conduit_py.matrix.power_levels import creators_of
 
@@ -172,7 +172,7 @@ def _check_third_party_invite(check: Check, target: str, third_party_invite: obj
     # third_party.public_key: A single public key in the `public_key` property.
     # third_party.public_keys: A list of public keys in the `public_keys` property.
     public_keys = [*public_key_of(invite.content), *public_keys_of(invite.content)]
-    if is_signed_with(public_keys, signed, strict=check.room_version.event_format.strict_canonical_json):
+    if is_signed_with_any(public_keys, signed):
         return None
 
     # member.invite.third_party.otherwise: Otherwise, reject.

@@ -5,26 +5,26 @@ Spec: client-server-api/#mroomthird_party_invite, appendices/#checking-for-a-sig
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, Final
 
-from nacl.bindings import crypto_sign_BYTES, crypto_sign_open, crypto_sign_PUBLICKEYBYTES
+from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from conduit_py.matrix.canonical_json import encode_canonical_json
+from conduit_py.matrix.hashes import decode_base64
 from conduit_py.matrix.ids import Malformed
+from conduit_py.matrix.signing import KEY_BYTES, SIGNATURE_BYTES, ed25519_signatures
 
 VERIFICATIONS_MAX: Final = 256
 """Pairs of a key and a signature that are tried. An identity server makes one signature and the invitation names two
-keys; one event has room for enough of both to keep a server busy for a minute."""
+keys; two events have room for enough of both to keep a server busy for minutes."""
 
 
 def public_key_of(content: Mapping[str, Any]) -> list[bytes]:
     """The single key in ``public_key``."""
-    return _decoded([content.get("public_key")], crypto_sign_PUBLICKEYBYTES)
+    return _decoded([content.get("public_key")], KEY_BYTES)
 
 
 def public_keys_of(content: Mapping[str, Any]) -> list[bytes]:
@@ -32,30 +32,23 @@ def public_keys_of(content: Mapping[str, Any]) -> list[bytes]:
     entries = content.get("public_keys")
     if not isinstance(entries, list | tuple):
         return []
-    return _decoded(
-        [entry.get("public_key") for entry in entries if isinstance(entry, Mapping)], crypto_sign_PUBLICKEYBYTES
-    )
+    return _decoded((entry.get("public_key") for entry in entries if isinstance(entry, Mapping)), KEY_BYTES)
 
 
-def is_signed_with(public_keys: Sequence[bytes], signed: Mapping[str, Any], *, strict: bool) -> bool:
+def is_signed_with_any(public_keys: Sequence[bytes], signed: Mapping[str, Any]) -> bool:
     """Whether any ed25519 signature in ``signed``, of whatever server, was made with any of the keys."""
-    signatures = _decoded(list(_ed25519_signatures(signed)), crypto_sign_BYTES)
+    entities = signed.get("signatures")
+    if not isinstance(entities, Mapping):
+        return False
+    values = (value for entity in entities for _, value in ed25519_signatures(signed, entity))
+    signatures = _decoded(values, SIGNATURE_BYTES)
     without_signatures = {key: value for key, value in signed.items() if key not in ("signatures", "unsigned")}
     try:
-        message = encode_canonical_json(without_signatures, strict=strict)
+        message = encode_canonical_json(without_signatures, strict=False)
     except Malformed:
         return False
     pairs = islice(product(public_keys, signatures), VERIFICATIONS_MAX)
     return any(_verifies(message, signature, public_key) for public_key, signature in pairs)
-
-
-def _ed25519_signatures(signed: Mapping[str, Any]) -> Iterator[object]:
-    signatures = signed.get("signatures")
-    if not isinstance(signatures, Mapping):
-        return
-    for of_server in signatures.values():
-        if isinstance(of_server, Mapping):
-            yield from (value for key_id, value in of_server.items() if key_id.startswith("ed25519:"))
 
 
 def _verifies(message: bytes, signature: bytes, public_key: bytes) -> bool:
@@ -66,15 +59,14 @@ def _verifies(message: bytes, signature: bytes, public_key: bytes) -> bool:
     return True
 
 
-def _decoded(values: Sequence[object], size: int) -> list[bytes]:
-    """Those values that are unpadded Base64, in the standard or the URL-safe alphabet, of ``size`` bytes."""
+def _decoded(values: Iterable[object], size: int) -> list[bytes]:
+    """Those values that are Base64 of ``size`` bytes, each once."""
     decoded = (_decode(value) for value in values if isinstance(value, str))
-    return list(dict.fromkeys(value for value in decoded if value is not None and len(value) == size))
+    return list(dict.fromkeys(value for value in decoded if len(value) == size))
 
 
-def _decode(text: str) -> bytes | None:
-    standard = text.replace("-", "+").replace("_", "/").rstrip("=")
+def _decode(text: str) -> bytes:
     try:
-        return b64decode(standard + "=" * (-len(standard) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
+        return decode_base64(text)
+    except Malformed:
+        return b""
