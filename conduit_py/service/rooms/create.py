@@ -22,7 +22,7 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.errors import PreconditionFailed
 
-_PRESETS: Mapping[str, tuple[str, str]] = {
+PRESETS: Mapping[str, tuple[str, str]] = {
     "private_chat": ("invite", "can_join"),
     "trusted_private_chat": ("invite", "can_join"),
     "public_chat": ("public", "forbidden"),
@@ -99,8 +99,8 @@ class CreateService:
         if alias is not None:
             rooms.stage_alias(turn, append.room.short, append.room.room_id, alias, requester.user_id)
             put("m.room.canonical_alias", {"alias": alias})
-        for type, state_key, content in _state_of(room):
-            put(type, content, state_key)
+        for event_type, state_key, content in _state_of(room):
+            put(event_type, content, state_key)
         for user_id in dict.fromkeys(room.invite):
             content = invite_content(snapshot, append.server_name, user_id, is_direct=room.is_direct)
             put("m.room.member", content, user_id)
@@ -189,7 +189,7 @@ def _power_levels(requester: Requester, room: NewRoom) -> dict[str, Any]:
 
 def _state_of(room: NewRoom) -> list[tuple[str, str, Mapping[str, Any]]]:
     """The preset, then initial_state over it, then name and topic over both, each entry once."""
-    join_rule, guest_access = _PRESETS[room.preset]
+    join_rule, guest_access = PRESETS[room.preset]
     state: dict[tuple[str, str], Mapping[str, Any]] = {
         ("m.room.join_rules", ""): {"join_rule": join_rule},
         ("m.room.history_visibility", ""): {"history_visibility": "shared"},
@@ -201,9 +201,9 @@ def _state_of(room: NewRoom) -> list[tuple[str, str, Mapping[str, Any]]]:
     if room.topic is not None:
         text = {"m.text": [{"mimetype": "text/plain", "body": room.topic}]}
         implied["m.room.topic", ""] = {"topic": room.topic, "m.topic": text}
-    for type, state_key, content in room.initial_state:
-        if (type, state_key) not in implied:
-            state.pop((type, state_key), None)
-            state[type, state_key] = content
+    for event_type, state_key, content in room.initial_state:
+        if (event_type, state_key) not in implied:
+            state.pop((event_type, state_key), None)
+            state[event_type, state_key] = content
     state.update(implied)
-    return [(type, state_key, content) for (type, state_key), content in state.items()]
+    return [(*key, content) for key, content in state.items()]

@@ -1,0 +1,36 @@
+"""``POST /_matrix/client/v3/rooms/{roomId}/invite``
+
+Spec: client-server-api/#post_matrixclientv3roomsroomidinvite
+"""
+
+from __future__ import annotations
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.fields import get_field, require_field
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.ids import parse_room_id, parse_user_id
+from conduit_py.service.errors import MatrixError
+from conduit_py.service.rooms.membership import MembershipService
+
+
+def routes(auth: Authenticator, membership: MembershipService) -> Routes:
+    """The operations of this module."""
+    routes = Routes("inviting")
+
+    @routes.post("/_matrix/client/v3/rooms/<room_id>/invite")
+    async def invite_user(request: Request, room_id: str) -> Json:
+        requester = auth.require_user(request)
+        body = await request.json_object()
+        if "user_id" not in body and "medium" in body:
+            # inviteBy3PID is this same operation; it takes an identity server to find the person behind an address.
+            raise MatrixError(
+                "this server has no identity server to invite by", errcode="M_THREEPID_DENIED", status=403
+            )
+        user_id = parse_user_id(require_field(body, "user_id", str))
+        reason = get_field(body, "reason", str)
+        await membership.invite(requester, parse_room_id(room_id), user_id, reason=reason)
+        return {}
+
+    return routes

@@ -1,0 +1,41 @@
+"""``POST .../rooms/{roomId}/join`` and ``POST .../join/{roomIdOrAlias}``
+
+Spec: client-server-api/#joining-rooms
+"""
+
+from __future__ import annotations
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.fields import get_field
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.ids import parse_room_alias, parse_room_id
+from conduit_py.service.errors import MatrixError
+from conduit_py.service.rooms.membership import MembershipService
+
+
+def routes(auth: Authenticator, membership: MembershipService) -> Routes:
+    """The operations of this module."""
+    routes = Routes("joining")
+
+    async def join(request: Request, room_id_or_alias: str) -> Json:
+        requester = auth.require_user(request)
+        body = await request.json_object(may_be_empty=True)
+        if "third_party_signed" in body:
+            raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)
+        named = (
+            parse_room_alias(room_id_or_alias) if room_id_or_alias.startswith("#") else parse_room_id(room_id_or_alias)
+        )
+        room_id = membership.resolve(named)
+        return {"room_id": await membership.join(requester, room_id, reason=get_field(body, "reason", str))}
+
+    @routes.post("/_matrix/client/v3/rooms/<room_id>/join")
+    async def join_room_by_id(request: Request, room_id: str) -> Json:
+        return await join(request, parse_room_id(room_id))
+
+    @routes.post("/_matrix/client/v3/join/<room_id_or_alias>")
+    async def join_room(request: Request, room_id_or_alias: str) -> Json:
+        return await join(request, room_id_or_alias)
+
+    return routes

@@ -1,0 +1,39 @@
+"""``/_matrix/client/v3/login``
+
+Spec: client-server-api/#legacy-login
+"""
+
+from __future__ import annotations
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.client.session import read_device_request, render_session
+from conduit_py.api.params import get_object, get_string, require_string
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.service.users.login import LoginRequest, LoginService
+
+
+def routes(auth: Authenticator, logins: LoginService, *, base_url: str) -> Routes:
+    """``base_url`` is what ``/.well-known/matrix/client`` tells."""
+    routes = Routes("login")
+
+    @routes.get("/_matrix/client/v3/login")
+    async def get_login_flows(request: Request) -> Json:
+        return {"flows": logins.get_flows()}
+
+    @routes.post("/_matrix/client/v3/login")
+    async def login(request: Request) -> Json:
+        body = await request.json_object()
+        session = await logins.log_in(
+            LoginRequest(
+                type=require_string(body, "type"),
+                identifier=get_object(body, "identifier"),
+                user=get_string(body, "user"),
+                password=get_string(body, "password"),
+                device=read_device_request(body, auth.client_address(request)),
+            )
+        )
+        return {**render_session(session), "well_known": {"m.homeserver": {"base_url": base_url}}}
+
+    return routes

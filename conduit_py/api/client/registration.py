@@ -1,0 +1,49 @@
+"""``/_matrix/client/v3/register``
+
+Spec: client-server-api/#legacy-account-registration
+"""
+
+from __future__ import annotations
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.client.session import read_device_request, render_session
+from conduit_py.api.params import choose_argument, get_boolean, get_object, get_string, require_argument
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.service.users.register import Registered, Registration, RegisterService
+from conduit_py.service.users.sessions import DeviceRequest
+
+
+def routes(auth: Authenticator, registrations: RegisterService) -> Routes:
+    routes = Routes("registration")
+
+    @routes.post("/_matrix/client/v3/register")
+    async def register(request: Request) -> Json:
+        kind = choose_argument(request, "kind", ("user", "guest"))
+        body = await request.json_object(may_be_empty=True)
+        address = auth.client_address(request)
+        if kind == "guest":
+            # Of the body, a guest's registration heeds the display name and nothing else.
+            name = get_string(body, "initial_device_display_name")
+            return _render(await registrations.register_guest(DeviceRequest(display_name=name, address=address)))
+        asked = Registration(
+            username=get_string(body, "username"),
+            password=get_string(body, "password"),
+            auth=get_object(body, "auth"),
+            wants_session=not get_boolean(body, "inhibit_login"),
+            device=read_device_request(body, address),
+        )
+        return _render(await registrations.register(asked))
+
+    @routes.get("/_matrix/client/v3/register/available")
+    async def check_username_availability(request: Request) -> Json:
+        registrations.check_username(require_argument(request, "username"))
+        return {"available": True}
+
+    return routes
+
+
+def _render(registered: Registered) -> Json:
+    session = registered.session
+    return {"user_id": registered.user_id} if session is None else render_session(session)

@@ -1,0 +1,24 @@
+"""Single facts about the server itself."""
+
+from __future__ import annotations
+
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import server
+
+_KEYPAIR = server.ByName("keypair")
+
+
+def get_keypair(snapshot: Snapshot) -> tuple[str, bytes] | None:
+    """Key id and 32-byte seed of the server's signing key."""
+    raw = server.GLOBAL.get(snapshot, _KEYPAIR)
+    if raw is None:
+        return None
+    key_id, _, seed = raw.partition(b"\xff")
+    return key_id.decode(), seed
+
+
+def stage_keypair(turn: Turn, key_id: str, seed: bytes) -> None:
+    """Store the signing key, once: losing it would lose the server its name."""
+    turn.batch.require_absent(server.GLOBAL, _KEYPAIR)
+    turn.batch.put(server.GLOBAL, _KEYPAIR, key_id.encode() + b"\xff" + seed)
