@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio.testing
 from hypothesis import HealthCheck, settings
 
+from kvschema.catalog import CATALOG
+from kvschema.engine import Engine
+from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.memory import MemoryEngine
 from tests.error_log import ErrorLog, unexpected
+from tests.rig.server import Server, load_test_config, open_server
 from tests.spec.source import SPEC_IS_ABSENT, find_spec_dir
 
 # The same examples in every run, and none of them fails for being slow on a busy machine.
@@ -55,3 +61,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in every run without the specification's data that nothing was compared with it."""
     if find_spec_dir() is None:
         terminalreporter.write_line(f"Note: {SPEC_IS_ABSENT}", yellow=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=("memory", "lmdb"),
+        default="memory",
+        help="what servers in tests store their data in",
+    )
+
+
+@pytest.fixture
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Engine]]:
+    """A new empty engine at each call, of the kind that ``--engine`` names."""
+    engines: list[Engine] = []
+
+    def make() -> Engine:
+        if request.config.getoption("--engine") == "lmdb":
+            names = [tree.name for tree in CATALOG]
+            engines.append(LmdbEngine(tmp_path / f"db{len(engines)}", names, reserve_bytes=0))
+        else:
+            engines.append(MemoryEngine())
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+async def server(make_engine: Callable[[], Engine], autojump_clock: trio.testing.MockClock) -> AsyncIterator[Server]:
+    """A running server named one.test with nobody on it; registration is open."""
+    async with open_server(make_engine(), load_test_config()) as server:
+        yield server

@@ -24,14 +24,12 @@ class Authenticator:
         self._last_seen = last_seen
         self._trusted_proxies = trusted_proxies
 
-    async def require_user(
-        self, request: Request, *, may_be_guest: bool = False, may_be_locked: bool = False
-    ) -> Requester:
+    def require_user(self, request: Request, *, may_be_guest: bool = False, may_be_locked: bool = False) -> Requester:
         """The user whose access token came with the request.
 
         Raises ``MissingToken``, ``UnknownToken``, ``M_USER_LOCKED`` and ``M_GUEST_ACCESS_FORBIDDEN``.
         """
-        requester = await self._tokens.authenticate(_require_token(request), may_be_locked=may_be_locked)
+        requester = self._tokens.authenticate(_require_token(request), may_be_locked=may_be_locked)
         if requester.is_guest and not may_be_guest:
             raise MatrixError("Guests may not do this", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403)
         if self._last_seen.is_due(requester):

@@ -10,6 +10,9 @@ from kvschema.tree import Tree
 
 DEVICE_ID_BYTES_MAX = 255
 PROFILE_KEY_BYTES_MAX = 255
+UIA_SESSIONS_MAX = 10_000
+"""Pending at a time. Anybody can begin one without an account."""
+FILTERS_PER_USER_MAX = 1000
 
 
 class ByUser(NamedTuple):
@@ -77,8 +80,8 @@ class Token(NamedTuple):
     expires_ms: int = 0
     """0: until logout."""
     is_refresh: bool = False
-    replaced_by: bytes = b""
-    """Refresh tokens: hash of the token that was handed out in exchange and was not used yet."""
+    replaces: bytes = b""
+    """Hash of the refresh token it was handed out for, which stays valid until this one is used; empty from then on."""
 
 
 class LoginToken(NamedTuple):
@@ -92,9 +95,9 @@ class UiaSession(NamedTuple):
     operation: str
     user_id: str
     device_id: str
-    completed: list[str]
+    completed: tuple[str, ...]
     created_ms: int
-    params: dict[str, Any]
+    params: dict[str, str]
     """What has to stay the same until the last stage, without secrets."""
 
 
@@ -128,7 +131,7 @@ TOKEN_USERDEVICEID: Tree[ByTokenHash, Token] = Tree(
     record(Token),
     since=1,
     doc="Access and refresh tokens, by hash.",
-    bound="a few rows per device; go with it, expired ones are swept",
+    bound="at most four rows per device, which go with it: two in use, and two given out that were not used yet",
 )
 USERDEVICEID_TOKEN: Tree[UserDeviceToken, None] = Tree(
     "userdeviceid_token",
@@ -153,7 +156,7 @@ UIAASESSION: Tree[BySession, UiaSession] = Tree(
     record(UiaSession),
     since=1,
     doc="Pending user-interactive authentications.",
-    bound="removed when complete; swept an hour after they began",
+    bound="UIA_SESSIONS_MAX rows; removed when complete, swept an hour after they began",
 )
 USERFILTERID_FILTER: Tree[UserDigest, str] = Tree(
     "userfilterid_filter",

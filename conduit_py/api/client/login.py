@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client.session import read_device_request, render_session
-from conduit_py.api.params import get_object, get_string, require_string
+from conduit_py.api.fields import get_field, require_field
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
@@ -27,10 +27,10 @@ def routes(auth: Authenticator, logins: LoginService, *, base_url: str) -> Route
         body = await request.json_object()
         session = await logins.log_in(
             LoginRequest(
-                type=require_string(body, "type"),
-                identifier=get_object(body, "identifier"),
-                user=get_string(body, "user"),
-                password=get_string(body, "password"),
+                type=require_field(body, "type", str),
+                identifier=get_field(body, "identifier", dict),
+                user=get_field(body, "user", str),
+                password=get_field(body, "password", str),
                 device=read_device_request(body, auth.client_address(request)),
             )
         )

@@ -17,13 +17,13 @@ def routes(auth: Authenticator, sessions: SessionService) -> Routes:
 
     @routes.post("/_matrix/client/v3/logout")
     async def logout(request: Request) -> Json:
-        requester = await auth.require_user(request, may_be_guest=True, may_be_locked=True)
+        requester = auth.require_user(request, may_be_guest=True, may_be_locked=True)
         await sessions.log_out(requester)
         return {}
 
     @routes.post("/_matrix/client/v3/logout/all")
     async def logout_all(request: Request) -> Json:
-        requester = await auth.require_user(request, may_be_guest=True, may_be_locked=True)
+        requester = auth.require_user(request, may_be_guest=True, may_be_locked=True)
         await sessions.log_out_all(requester)
         return {}
 

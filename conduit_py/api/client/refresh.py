@@ -6,7 +6,7 @@ Spec: client-server-api/#post_matrixclientv3refresh
 from __future__ import annotations
 
 from conduit_py.api.client.session import render_tokens
-from conduit_py.api.params import require_string
+from conduit_py.api.fields import require_field
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
@@ -19,6 +19,6 @@ def routes(tokens: TokenService) -> Routes:
     @routes.post("/_matrix/client/v3/refresh")
     async def refresh(request: Request) -> Json:
         body = await request.json_object()
-        return render_tokens(await tokens.refresh(require_string(body, "refresh_token")))
+        return render_tokens(await tokens.refresh(require_field(body, "refresh_token", str)))
 
     return routes

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client.session import read_device_request, render_session
-from conduit_py.api.params import choose_argument, get_boolean, get_object, get_string, require_argument
+from conduit_py.api.fields import get_field
+from conduit_py.api.params import choose_argument, require_argument
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
-from conduit_py.service.users.register import Registered, Registration, RegisterService
+from conduit_py.service.users.register import Registered, RegisterService, Registration
 from conduit_py.service.users.sessions import DeviceRequest
 
 
@@ -25,13 +26,13 @@ def routes(auth: Authenticator, registrations: RegisterService) -> Routes:
         address = auth.client_address(request)
         if kind == "guest":
             # Of the body, a guest's registration heeds the display name and nothing else.
-            name = get_string(body, "initial_device_display_name")
+            name = get_field(body, "initial_device_display_name", str)
             return _render(await registrations.register_guest(DeviceRequest(display_name=name, address=address)))
         asked = Registration(
-            username=get_string(body, "username"),
-            password=get_string(body, "password"),
-            auth=get_object(body, "auth"),
-            wants_session=not get_boolean(body, "inhibit_login"),
+            username=get_field(body, "username", str),
+            password=get_field(body, "password", str),
+            auth=get_field(body, "auth", dict),
+            wants_session=not get_field(body, "inhibit_login", bool),
             device=read_device_request(body, address),
         )
         return _render(await registrations.register(asked))

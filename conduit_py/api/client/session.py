@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conduit_py.api.params import Body, get_boolean, get_string
+from conduit_py.api.fields import Body, get_field
 from conduit_py.service.users.sessions import DeviceRequest, Session
 from conduit_py.service.users.tokens import Tokens
 
@@ -12,9 +12,9 @@ from conduit_py.service.users.tokens import Tokens
 def read_device_request(body: Body, address: str) -> DeviceRequest:
     """What a body of ``/login`` or ``/register`` says about the device."""
     return DeviceRequest(
-        device_id=get_string(body, "device_id"),
-        display_name=get_string(body, "initial_device_display_name"),
-        may_refresh=get_boolean(body, "refresh_token"),
+        device_id=get_field(body, "device_id", str),
+        display_name=get_field(body, "initial_device_display_name", str),
+        may_refresh=get_field(body, "refresh_token", bool) or False,
         address=address,
     )
 

@@ -18,7 +18,7 @@ def routes(auth: Authenticator) -> Routes:
 
     @routes.get("/_matrix/client/v3/account/whoami")
     async def get_token_owner(request: Request) -> Json:
-        requester = await auth.require_user(request, may_be_guest=True)
+        requester = auth.require_user(request, may_be_guest=True)
         answer: dict[str, Any] = {"user_id": requester.user_id, "is_guest": requester.is_guest}
         if requester.device_id is not None:
             answer["device_id"] = requester.device_id

@@ -1,0 +1,43 @@
+"""Pending user-interactive authentications. They survive a restart, and hold no password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog import users
+from kvschema.catalog.users import BySession, UiaSession
+
+SESSION_BYTES_MAX = 64
+
+
+def get_session(snapshot: Snapshot, session: str) -> UiaSession | None:
+    if not session.isascii() or not session.isprintable() or not 0 < len(session) <= SESSION_BYTES_MAX:
+        return None
+    return users.UIAASESSION.get(snapshot, BySession(session))
+
+
+def count_sessions(snapshot: Snapshot) -> int:
+    return snapshot.count(users.UIAASESSION.name)
+
+
+def scan_begun_before(snapshot: Snapshot, begun_ms: int) -> Iterator[str]:
+    """Sessions that began before a time."""
+    for key, row in users.UIAASESSION.scan(snapshot):
+        if row.created_ms < begun_ms:
+            yield key.session
+
+
+def stage_session(turn: Turn, session: str, row: UiaSession) -> None:
+    turn.batch.put(users.UIAASESSION, BySession(session), row)
+
+
+def stage_used(turn: Turn, session: str, row: UiaSession) -> None:
+    """Remove a session that was completed. Of two batches that use the same one, the second is refused."""
+    turn.batch.require(users.UIAASESSION, BySession(session), row)
+    turn.batch.delete(users.UIAASESSION, BySession(session))
+
+
+def stage_expired(turn: Turn, session: str) -> None:
+    turn.batch.delete(users.UIAASESSION, BySession(session))

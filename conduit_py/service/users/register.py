@@ -1,0 +1,271 @@
+"""Making accounts: who may, under which name, and who becomes the administrator.
+
+The first account is the administrator's. Whether there has been one is a stored fact and no count of accounts, so two
+people who register at once do not both become it. Until then a one-time token, told to whoever started the server,
+always opens registration; it is used up in the batch that makes the account.
+
+Spec: client-server-api/#account-registration
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conduit_py.config import Config
+from conduit_py.data import account_data, profiles, tokens, users
+from conduit_py.matrix.ids import ServerName, UserId
+from conduit_py.matrix.push.edit import NO_CHANGES
+from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
+from conduit_py.service.users import uia
+from conduit_py.service.users.names import (
+    RESERVED_LOCALPARTS,
+    new_username,
+    parse_new_username,
+    user_in_use,
+)
+from conduit_py.service.users.passwords import Passwords
+from conduit_py.service.users.push_rules import PUSH_RULES, store_rules
+from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
+from conduit_py.service.users.store import Store
+from conduit_py.service.users.tokens import new_token
+from conduit_py.service.users.uia import NO_SESSION, Challenge, Proof, StageFailed, UiaService
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.account_data import GLOBAL_ROOM
+from kvschema.catalog.rooms import ShortUserId
+from kvschema.catalog.users import Account
+from kvschema.errors import PreconditionFailed
+
+_log = logging.getLogger(__name__)
+
+_OPERATION = "register"
+
+Throttle = Callable[[Hashable], None]
+"""Count one attempt under a key. Raises ``LimitExceeded``."""
+IsExclusive = Callable[[UserId], bool]
+"""Is the user id in an application service's exclusive namespace?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What a client asks for."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth: Mapping[str, Any] | None = field(default=None, repr=False)
+    wants_session: bool = True
+    device: DeviceRequest = NO_WISHES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """An account about to be made."""
+
+    user_id: UserId
+    password_hash: str
+    is_guest: bool = False
+    is_admin: bool = False
+    admin_token_hash: bytes | None = None
+    """Of the one-time token it was asked for with."""
+    proof: Proof = NO_SESSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    user_id: UserId
+    session: Session | None
+
+
+class RegisterService:
+    """One per server."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        sessions: SessionService,
+        passwords: Passwords,
+        uia_service: UiaService,
+        throttle: Throttle,
+        is_exclusive: IsExclusive,
+    ) -> None:
+        self._config = config
+        self._server_name = ServerName(config.server_name)
+        self._store = store
+        self._sessions = sessions
+        self._passwords = passwords
+        self._uia = uia_service
+        self._throttle = throttle
+        self._is_exclusive = is_exclusive
+
+    async def prepare_first_admin(self) -> str | None:
+        """A fresh one-time token for the administrator's account, to be told to whoever starts the server.
+
+        None once there has been an administrator. Each start makes a new token: the old one cannot be told again.
+        """
+        with self._store.snapshot() as snapshot:
+            if users.is_admin_made(snapshot):
+                return None
+        if self._is_open and not self._config.require_admin_token:
+            _log.warning(
+                "registration is open and there is no administrator yet: whoever registers first becomes it. "
+                "Register now, or set require_admin_token"
+            )
+        token = new_token()
+        async with self._store.writer.turn() as turn:
+            users.stage_admin_token_hash(turn, tokens.hash_token(token))
+        return token
+
+    def check_username(self, username: str) -> UserId:
+        """The user id a new user would get. Raises ``M_INVALID_USERNAME``, ``M_EXCLUSIVE``, ``M_USER_IN_USE``."""
+        user_id = parse_new_username(username, self._server_name)
+        if self._is_exclusive(user_id):
+            raise MatrixError("This user name belongs to an application service", errcode="M_EXCLUSIVE", status=400)
+        if username.lower() in RESERVED_LOCALPARTS:
+            raise user_in_use()
+        with self._store.snapshot() as snapshot:
+            if users.get_local(snapshot, user_id) is not None:
+                raise user_in_use()
+        return user_id
+
+    def is_registration_token(self, token: str) -> bool:
+        """Would the token let somebody register now? Raises ``Forbidden`` where no token ever would."""
+        admin_token_hash = self._get_admin_token_hash()
+        if self._config.registration_token is None and admin_token_hash is None:
+            raise Forbidden("Registration with a token is not enabled")
+        return self._is_configured_token(token) or tokens.hash_token(token) == admin_token_hash
+
+    async def register(self, asked: Registration) -> Registered:
+        """Make an account once the client has authenticated. Raises ``UiaRequired`` until then.
+
+        Raises also ``Forbidden`` where registration is closed, what ``check_username`` raises, ``MissingParam``.
+        """
+        flows = self._flows()
+        if not flows:
+            raise Forbidden("Registration is disabled")
+        user_id = None if asked.username is None else self.check_username(asked.username)
+        if asked.auth is not None:
+            self._throttle(("registration", asked.device.address))
+        used_hashes: list[bytes] = []
+
+        async def verify_token(auth: Mapping[str, Any]) -> None:
+            token = auth.get("token")
+            if not isinstance(token, str) or not self.is_registration_token(token):
+                raise StageFailed("The registration token is not valid")
+            if not self._is_configured_token(token):
+                used_hashes.append(tokens.hash_token(token))
+
+        challenge = Challenge(
+            operation=_OPERATION,
+            flows=flows,
+            stages={uia.DUMMY: uia.verify_dummy, uia.REGISTRATION_TOKEN: verify_token},
+        )
+        proof = await self._uia.require(asked.auth, challenge)
+        if asked.password is None:
+            raise MissingParam("A password is needed")
+        self._passwords.check_new(asked.password)
+        account = NewAccount(
+            user_id=user_id or parse_new_username(new_username(), self._server_name),
+            password_hash=await self._passwords.hash(asked.password),
+            # The token is the last stage of every flow that has it, so it was given in this very request.
+            admin_token_hash=used_hashes[0] if used_hashes else None,
+            proof=proof,
+        )
+        return await self._make(account, asked.device if asked.wants_session else None)
+
+    async def register_guest(self, device: DeviceRequest) -> Registered:
+        """Make an account that nobody can log in to again.
+
+        Spec: client-server-api/#guest-access
+        """
+        if not self._config.allow_guest_registration:
+            raise MatrixError("Guests are not welcome here", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403)
+        self._throttle(("registration", device.address))
+        user_id = parse_new_username(new_username(), self._server_name)
+        return await self._make(NewAccount(user_id=user_id, password_hash="", is_guest=True), device)
+
+    async def create_account(self, username: str, password: str | None, *, is_admin: bool = False) -> UserId:
+        """Make an account on an administrator's behalf. Without a password nobody can log in to it.
+
+        Raises what ``check_username`` raises.
+        """
+        user_id = self.check_username(username)
+        if password is not None:
+            self._passwords.check_new(password)
+        password_hash = "" if password is None else await self._passwords.hash(password)
+        await self._make(NewAccount(user_id=user_id, password_hash=password_hash, is_admin=is_admin), None)
+        return user_id
+
+    async def _make(self, account: NewAccount, device: DeviceRequest | None) -> Registered:
+        async with self._store.locks.hold(("name", account.user_id)):
+            while True:
+                try:
+                    return await self._try_make(account, device)
+                except PreconditionFailed:
+                    # Somebody else became the administrator, or used the session, between our read and our turn.
+                    continue
+
+    async def _try_make(self, account: NewAccount, device: DeviceRequest | None) -> Registered:
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                if users.get_local(snapshot, account.user_id) is not None:
+                    raise user_in_use()
+                account.proof.require_unused(snapshot)
+                is_admin = self._stage_first_admin(snapshot, turn, account) or account.is_admin
+                user = self._store.ids.intern_user(snapshot, turn, account.user_id)
+                self._stage_account(snapshot, turn, user, account, is_admin=is_admin)
+                account.proof.stage_used(turn)
+                session = None
+                if device is not None:
+                    session = self._sessions.stage_opened(snapshot, turn, account.user_id, user, device)
+            if is_admin:
+                turn.on_landed(lambda: _log.warning("%s is an administrator of this server", account.user_id))
+        return Registered(user_id=account.user_id, session=session)
+
+    def _stage_first_admin(self, snapshot: Snapshot, turn: Turn, account: NewAccount) -> bool:
+        """Does this account become the first administrator? Notes it if so."""
+        token_hash = account.admin_token_hash
+        if token_hash is not None and users.get_admin_token_hash(snapshot) != token_hash:
+            raise Forbidden("The registration token was used already")
+        if account.is_guest or users.is_admin_made(snapshot):
+            return False
+        if token_hash is None and self._config.require_admin_token and not account.is_admin:
+            return False
+        users.stage_admin_made(turn, token_hash)
+        return True
+
+    def _stage_account(
+        self, snapshot: Snapshot, turn: Turn, user: ShortUserId, account: NewAccount, *, is_admin: bool
+    ) -> None:
+        row = Account(account.password_hash, self._store.now_ms(), is_admin=is_admin, is_guest=account.is_guest)
+        users.stage_new_account(turn, user, row)
+        localpart = account.user_id[1:].partition(":")[0]
+        bolt = " ⚡️" if self._config.enable_lightning_bolt else ""
+        profiles.stage_field(turn, user, "displayname", localpart + bolt)
+        account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(NO_CHANGES))
+
+    @property
+    def _is_open(self) -> bool:
+        return self._config.allow_registration or self._config.registration_token is not None
+
+    def _flows(self) -> list[uia.Stages]:
+        """What it takes to register now; nothing where registration is closed."""
+        flows: list[uia.Stages] = []
+        if self._config.registration_token is not None or self._get_admin_token_hash() is not None:
+            flows.append((uia.REGISTRATION_TOKEN,))
+        if self._config.allow_registration and self._config.registration_token is None:
+            flows.append((uia.DUMMY,))
+        return flows
+
+    def _get_admin_token_hash(self) -> bytes | None:
+        with self._store.snapshot() as snapshot:
+            return users.get_admin_token_hash(snapshot)
+
+    def _is_configured_token(self, token: str) -> bool:
+        configured = self._config.registration_token
+        return configured is not None and hmac.compare_digest(configured.encode(), token.encode())

@@ -1,0 +1,205 @@
+"""User-interactive authentication: proving again, in stages, who one is before something that matters.
+
+A session belongs to one operation, user and device, and to the parameters that must not change on the way. It is
+stored, so a restart does not throw anybody back; it holds the names of the stages that were completed and no secret.
+The operation removes it in its own batch (``Proof.stage_used``), so a session is used once.
+
+Spec: client-server-api/#user-interactive-authentication-api
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from conduit_py.data import uia_sessions
+from conduit_py.service.errors import BadJson, Forbidden, LimitExceeded, UiaRequired
+from conduit_py.service.requester import Requester
+from conduit_py.service.users.store import Store
+from conduit_py.service.users.tokens import new_token
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.users import UIA_SESSIONS_MAX, UiaSession
+
+SESSION_AGE_MS_MAX: Final = 60 * 60 * 1000
+SWEEP_MAX: Final = 1000
+"""Expired sessions that one batch removes."""
+
+DUMMY: Final = "m.login.dummy"
+PASSWORD: Final = "m.login.password"
+REGISTRATION_TOKEN: Final = "m.login.registration_token"
+
+Stages = tuple[str, ...]
+Verify = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Judges what the client submitted for one stage. Raises ``StageFailed``."""
+
+
+class StageFailed(Exception):
+    """The client may try this stage again."""
+
+    def __init__(self, message: str, errcode: str = "M_FORBIDDEN") -> None:
+        super().__init__(message)
+        self.errcode = errcode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """What has to be proven, for which operation."""
+
+    operation: str
+    flows: Sequence[Stages]
+    stages: Mapping[str, Verify]
+    requester: Requester | None = None
+    bound: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that must stay the same until the last stage. Stored: no secrets."""
+
+    @property
+    def user_id(self) -> str:
+        return self.requester.user_id if self.requester is not None else ""
+
+    @property
+    def device_id(self) -> str:
+        return (self.requester.device_id or "") if self.requester is not None else ""
+
+    def fits(self, row: UiaSession) -> bool:
+        return (row.operation, row.user_id, row.device_id, row.params) == (
+            self.operation,
+            self.user_id,
+            self.device_id,
+            dict(self.bound),
+        )
+
+    def is_complete(self, completed: Stages) -> bool:
+        return any(completed[: len(flow)] == tuple(flow) for flow in self.flows)
+
+    def is_next(self, completed: Stages, stage: str) -> bool:
+        """Stages of a flow are completed in its order."""
+        done = len(completed)
+        return any(tuple(flow[:done]) == completed and flow[done : done + 1] == (stage,) for flow in self.flows)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A flow was completed. The operation must stage its end."""
+
+    session: str = ""
+    row: UiaSession | None = None
+
+    def stage_used(self, turn: Turn) -> None:
+        """The batch is refused (``PreconditionFailed``) if the session was used by another request."""
+        if self.row is not None:
+            uia_sessions.stage_used(turn, self.session, self.row)
+
+    def require_unused(self, snapshot: Snapshot) -> None:
+        """Raises ``Forbidden`` if the session was used by another request meanwhile."""
+        if self.row is not None and uia_sessions.get_session(snapshot, self.session) is None:
+            raise Forbidden("The authentication session was used already")
+
+
+NO_SESSION: Final = Proof()
+"""Nothing had to be proven, or all of it was in one request."""
+
+
+class UiaService:
+    """One per server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def require(self, auth: Mapping[str, Any] | None, challenge: Challenge) -> Proof:
+        """Go as far as ``auth`` (the property of the body) goes.
+
+        Raises ``UiaRequired`` until a flow is complete, and ``Forbidden`` for a session of another operation. A session
+        that is unknown or too old is as good as none: its stages start again.
+        """
+        if auth is None:
+            raise await self._begin(challenge, ())
+        session, row = self._find_session(auth, challenge)
+        completed = row.completed if row is not None else ()
+        stage = auth.get("type")
+        if stage is not None and not isinstance(stage, str):
+            raise BadJson("auth.type must be a string")
+        failed: StageFailed | None = None
+        if stage is not None and stage not in completed:
+            try:
+                await self._verify(challenge, completed, stage, auth)
+                completed = (*completed, stage)
+            except StageFailed as error:
+                failed = error
+        if failed is None and challenge.is_complete(completed):
+            return Proof(session, row)
+        if row is None:
+            raise await self._begin(challenge, completed, failed)
+        if completed != row.completed:
+            await self._note_completed(session, row, completed)
+        raise _required(challenge, session, completed, failed)
+
+    def _find_session(self, auth: Mapping[str, Any], challenge: Challenge) -> tuple[str, UiaSession | None]:
+        session = auth.get("session", "")
+        if not isinstance(session, str):
+            raise BadJson("auth.session must be a string")
+        with self._store.snapshot() as snapshot:
+            row = uia_sessions.get_session(snapshot, session)
+        if row is None or row.created_ms < self._store.now_ms() - SESSION_AGE_MS_MAX:
+            return "", None
+        if not challenge.fits(row):
+            raise Forbidden("The authentication session belongs to another request")
+        return session, row
+
+    async def _verify(self, challenge: Challenge, completed: Stages, stage: str, auth: Mapping[str, Any]) -> None:
+        if not challenge.is_next(completed, stage):
+            raise StageFailed("This stage is not the next of any flow", "M_UNRECOGNIZED")
+        await challenge.stages[stage](auth)
+
+    async def _begin(self, challenge: Challenge, completed: Stages, failed: StageFailed | None = None) -> UiaRequired:
+        session = new_token()
+        now_ms = self._store.now_ms()
+        row = UiaSession(
+            challenge.operation, challenge.user_id, challenge.device_id, completed, now_ms, dict(challenge.bound)
+        )
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                count = uia_sessions.count_sessions(snapshot)
+                if count >= UIA_SESSIONS_MAX:
+                    count -= stage_expired(snapshot, turn, now_ms)
+                if count >= UIA_SESSIONS_MAX:
+                    raise LimitExceeded("Too many authentications are pending")
+            uia_sessions.stage_session(turn, session, row)
+        return _required(challenge, session, completed, failed)
+
+    async def _note_completed(self, session: str, row: UiaSession, completed: Stages) -> None:
+        async with self._store.writer.turn() as turn:
+            uia_sessions.stage_session(turn, session, row._replace(completed=completed))
+
+    async def sweep(self) -> None:
+        """Remove what has expired."""
+        async with self._store.writer.turn(may_use_reserve=True) as turn:
+            with self._store.snapshot() as snapshot:
+                stage_expired(snapshot, turn, self._store.now_ms())
+
+
+def stage_expired(snapshot: Snapshot, turn: Turn, now_ms: int) -> int:
+    """Remove up to ``SWEEP_MAX`` sessions that began too long ago; says how many."""
+    expired = list(islice(uia_sessions.scan_begun_before(snapshot, now_ms - SESSION_AGE_MS_MAX), SWEEP_MAX))
+    for session in expired:
+        uia_sessions.stage_expired(turn, session)
+    return len(expired)
+
+
+async def verify_dummy(auth: Mapping[str, Any]) -> None:
+    """Spec: client-server-api/#dummy-auth"""
+
+
+def _required(challenge: Challenge, session: str, completed: Stages, failed: StageFailed | None) -> UiaRequired:
+    answer: dict[str, Any] = {
+        "flows": [{"stages": list(flow)} for flow in challenge.flows],
+        "params": {},
+        "session": session,
+    }
+    if completed:
+        answer["completed"] = list(completed)
+    if failed is None:
+        return UiaRequired("Authentication is required", extra=answer)
+    return UiaRequired(str(failed), errcode=failed.errcode, extra=answer)

@@ -1,0 +1,118 @@
+"""A whole server in the test's process: real services, real codecs, no sockets, no threads, a clock that jumps.
+
+``open_server`` takes any engine. What a test starts from is stated in ``CONFIG``: registration is open, and password
+hashes cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from conduit_py.config import Config, load_config
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.http.in_process import AppClient
+from conduit_py.matrix.ids import RoomId
+from conduit_py.service.users.store import Store
+from conduit_py.storage.cache import ObjectCache
+from conduit_py.storage.database import Database, stamp
+from conduit_py.storage.locks import KeyedLocks
+from conduit_py.storage.writer import open_writer
+from kvschema.catalog import CATALOG
+from kvschema.catalog.rooms import ShortUserId
+from kvschema.engine import Engine
+from tests.rig.client import Client
+from tests.rig.compose import Services, build_services, run_services
+
+SERVER_NAME = "one.test"
+PASSWORD = "correct horse battery staple"
+
+CONFIG = {
+    "CONDUIT_SERVER_NAME": SERVER_NAME,
+    "CONDUIT_ALLOW_REGISTRATION": "true",
+    "CONDUIT_PASSWORD_HASH__TIME": "1",
+    "CONDUIT_PASSWORD_HASH__MEMORY": "8192",
+}
+START_MS = 1_700_000_000_000
+"""What the clock says when a test begins. Trio's mocked clock begins at 0."""
+
+
+class Server:
+    """One running server. Made by ``open_server``."""
+
+    def __init__(self, services: Services, woken: list[ShortUserId]) -> None:
+        self.services = services
+        self.store = services.store
+        self.woken = woken
+        """Users whose syncs were told that something is new, in order."""
+        self._app = AppClient(services.app)
+
+    def client(self) -> Client:
+        """Somebody who is not logged in."""
+        return Client(self._app)
+
+    async def register(self, name: str, **more: Any) -> Client:
+        """Make an account, with ``more`` in the request, and go on as its user."""
+        client = self.client()
+        auth = {"type": "m.login.dummy"}
+        response = await client.post("/register", {"username": name, "password": PASSWORD, "auth": auth, **more})
+        assert response.status == 200, response.body
+        client.use_session(response.json)
+        client.password = PASSWORD
+        return client
+
+    async def log_in(self, user: Client, **more: Any) -> Client:
+        """Another session of the same user."""
+        client = self.client()
+        identifier = {"type": "m.id.user", "user": user.user_id}
+        body = {"type": "m.login.password", "identifier": identifier, "password": user.password, **more}
+        response = await client.post("/login", body)
+        assert response.status == 200, response.body
+        client.use_session(response.json)
+        client.password = user.password
+        return client
+
+    async def hear_of_room(self, room_id: str, room_version: str = "12") -> None:
+        """Let the server know a room by its id, without anything in it."""
+        async with self.store.writer.turn() as turn:
+            with self.store.snapshot() as snapshot:
+                self.store.ids.intern_room(snapshot, turn, RoomId(room_id), room_version)
+
+    def dump(self) -> dict[str, list[tuple[bytes, bytes]]]:
+        """Every row of every tree, to see that nothing changed."""
+        with self.store.snapshot() as snapshot:
+            return {tree.name: list(snapshot.scan(tree.name, b"", b"", b"", False)) for tree in CATALOG}
+
+
+def load_test_config(**overrides: str) -> Config:
+    """``CONFIG`` with variables on top: ``ALLOW_REGISTRATION="false"``."""
+    variables = CONFIG | {f"CONDUIT_{name}": value for name, value in overrides.items()}
+    return load_config(None, variables).config
+
+
+@asynccontextmanager
+async def open_server(engine: Engine, config: Config) -> AsyncIterator[Server]:
+    """Run a server until the block ends. Opening another one on the same engine later is a restart."""
+    stamp(engine, config.server_name)
+    database = Database(engine, ObjectCache(int(config.db_cache_capacity_mb * 1_000_000)))
+    with database.snapshot() as snapshot:
+        last_pos = max(snapshot.pos, 1)
+    woken: list[ShortUserId] = []
+
+    def wake(users: Iterable[ShortUserId]) -> None:
+        woken.extend(users)
+
+    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
+        store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
+        services = build_services(config, store, wake=wake)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_services, services)
+            yield Server(services, woken)
+            nursery.cancel_scope.cancel()
+
+
+def _now_ms() -> int:
+    return START_MS + int(trio.current_time() * 1000)
