@@ -76,9 +76,9 @@ def server(pipe: Connection) -> None:
         app: Any = App([operations()], request_bytes_max=REQUEST_BYTES_MAX)
         config = HttpConfig(hosts=("127.0.0.1",))
         async with trio.open_nursery() as nursery:
-            urls = await nursery.start(lambda task_status: serve_http(
-                app, config, stop=trio.Event(), task_status=task_status
-            ))
+            urls = await nursery.start(
+                lambda task_status: serve_http(app, config, stop=trio.Event(), task_status=task_status)
+            )
             pipe.send(int(urls[0].rsplit(":", 1)[1]))
 
     trio.run(main)

@@ -17,7 +17,7 @@ The connection class is our own, over h11. Hypercorn's trio worker ends as a who
 connections open after a hang-up, cannot refuse h2c, and sends a reply in three or four pieces; quart-trio cancels the
 code that would close a connection. Subclassing hypercorn's H11Protocol mends this from the outside at 1.0 ms for each
 request; on h11 itself a small request costs about 0.13 ms. Hypercorn gives the ASGI types, the TLS context and the
-address forms. Should a release of hypercorn pass tests/http/test_connection.py, its worker can come back.
+address forms. Should a release of hypercorn pass the tests in tests/http, its worker can come back.
 
 ASGI stands between connection and application, though both are ours: it costs two dictionaries, and each side can be
 tested with, or replaced by, another.

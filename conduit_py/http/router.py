@@ -93,9 +93,7 @@ class Router:
         return route, dict(zip(names, values, strict=True))
 
 
-def _find(
-    node: _Node, segments: list[str], at: int, values: list[str], method: str, allowed: set[str]
-) -> _End | None:
+def _find(node: _Node, segments: list[str], at: int, values: list[str], method: str, allowed: set[str]) -> _End | None:
     if at == len(segments):
         end = node.ends.get(method)
         if end is None and node.rest:

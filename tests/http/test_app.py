@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from hypercorn.typing import ASGISendEvent
 
 from conduit_py.http import AppClient, DuplicateRoute, Raw, Request, Routes, Streamed
 from conduit_py.http.app import App
@@ -132,6 +133,40 @@ async def test_answer_streamed_sends_every_chunk(client: AppClient) -> None:
     assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"onetwo", "6")
 
 
+async def test_answer_streamed_is_closed_when_the_peer_has_gone() -> None:
+    closed: list[str] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            await trio.lowlevel.checkpoint()
+            closed.append("closed")
+
+    def declare_endless(routes: Routes) -> None:
+        @routes.get("/endless")
+        async def answer(request: Request) -> Streamed:
+            return Streamed(endless(), "text/plain")
+
+    class GoneError(Exception):
+        pass
+
+    async def send(message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.body":
+            raise GoneError
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    scope: Any = {"type": "http", "method": "GET", "raw_path": b"/endless", "headers": []}
+    try:
+        await app_of(declare_endless)(scope, receive, send)
+    except GoneError as gone:
+        assert closed == ["closed"], gone  # noqa: PT017  # later the generator is closed by being collected
+    assert closed
+
+
 @pytest.mark.parametrize("kind", ["none", "unprintable"])
 async def test_answer_that_is_none_is_our_mistake(
     client: AppClient, kind: str, expect_errors: list[logging.LogRecord]
@@ -204,9 +239,7 @@ async def test_options_answers_for_every_path(client: AppClient, path: str) -> N
     assert reply.headers.items() >= CORS.items()
 
 
-async def test_request_is_cancelled_with_its_caller(
-    client: AppClient, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_request_is_cancelled_with_its_caller(client: AppClient, autojump_clock: trio.testing.MockClock) -> None:
     with trio.move_on_after(30) as scope:
         await client.request("GET", "/forever")
     assert scope.cancelled_caught

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from conduit_py.http import HttpConfig, Request, Routes
-from tests.http.test_connection import LONG_S, SHORT_S, Story, says_hello
+from tests.http.story import LONG_S, SHORT_S, Story, says_hello
 from tests.http.wire import Wire, app_of, head, serving
 
 CONFIG = HttpConfig(hosts=("127.0.0.1",))
@@ -179,7 +179,8 @@ async def test_oldest_idle_connection_makes_room(story: Story) -> None:
         assert (await busy.receive()).status == 200
 
 
-async def test_connection_waits_while_all_are_in_use(story: Story) -> None:
+async def test_connection_waits_while_all_are_in_use(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conduit_py.http.server.ROOM_PAUSE_S", LONG_S)
     async with serving(story.app, replace(CONFIG, connections_max=1)) as wire:
         busy = await wire.connect()
         await busy.send(head("GET /wait", "Connection: close"))
