@@ -1,8 +1,8 @@
 """Single fields of a stored event, found in its bytes without decoding them.
 
-``EventRow.client`` holds its keys in the order of ``timeline.CLIENT_KEYS``. Behind the content there are only a number and
-strings (and a ``redacts`` of any form in what is no redaction), so a key is found by searching from the end: within a
-JSON string it would stand between escaped quotes.
+``EventRow.client`` holds its keys in the order of ``timeline.CLIENT_KEYS``. Behind the content there are only a number
+and strings (and a ``redacts`` of any form in what is no redaction), so a key is found by searching from the end: within
+a JSON string it would stand between escaped quotes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Events as one reader gets them: JSON bytes, put together from the stored fragments.
 
-Only ``unsigned`` is made for the reader; the rest of an event is passed on as it is stored. What is decoded: redactions,
-whose ``redacts`` old and new clients look for in different places, and whatever a filter wants only parts of.
+Only ``unsigned`` is made for the reader; the rest of an event is passed on as it is stored. Decoded are redactions,
+whose ``redacts`` old and new clients look for in different places, and what a filter wants only parts of.
 
 Spec: client-server-api/#room-event-format
 """
