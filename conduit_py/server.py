@@ -1,0 +1,239 @@
+"""Composition root: builds every part once and owns every background task.
+
+Shutdown runs inwards out. HTTP stops taking requests and finishes what it has; then the services stop; the writer
+leaves last, so anything a service staged on its way out still lands.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from conduit_py.api.app import Operations, build_app
+from conduit_py.api.auth import Authenticator
+from conduit_py.config import Config, find_foreign_database
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.http.app import App
+from conduit_py.http.config import HttpConfig
+from conduit_py.http.server import serve_http
+from conduit_py.log import get_logger
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.create import CreateService
+from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.server_keys import load_signing_key
+from conduit_py.service.sync.hub import SyncHub
+from conduit_py.service.users.last_seen import LastSeen
+from conduit_py.service.users.login import LoginService
+from conduit_py.service.users.passwords import Passwords
+from conduit_py.service.users.push_rules import get_compiled_ruleset
+from conduit_py.service.users.register import RegisterService
+from conduit_py.service.users.sessions import SessionService
+from conduit_py.service.users.store import Store
+from conduit_py.service.users.tokens import TokenService
+from conduit_py.service.users.uia import UiaService
+from conduit_py.storage.database import claim_directory, open_database, record_start
+from conduit_py.storage.locks import KeyedLocks
+from conduit_py.storage.writer import open_writer
+from kvschema.errors import SchemaMismatch
+
+_log = get_logger(__name__)
+
+MIB = 1 << 20
+PASSWORDS_AT_ONCE = 2
+"""Password hashes computed at a time: each takes the configured memory, and a core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What whoever started the server is told."""
+
+    server_name: str
+    addresses: tuple[str, ...]
+    admin_token: str | None
+    """Opens the registration of the first account; None once there is an administrator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The parts that the nursery tree runs."""
+
+    app: App
+    hub: SyncHub
+    tasks: tuple[Callable[[], Awaitable[None]], ...]
+    """Each runs until it is cancelled; one that ends otherwise ends the server."""
+    admin_token: str | None
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def build(config: Config, store: Store, *, password_limiter: trio.CapacityLimiter | None) -> Server:
+    """Build every service, in dependency order.
+
+    Without ``password_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
+    """
+    server_name, hub = ServerName(config.server_name), SyncHub()
+    signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
+    append = Append(
+        server_name=server_name,
+        signing_key=signing_key,
+        short_ids=store.ids,
+        hub=hub,
+        unread=UnreadService(get_compiled_ruleset),
+        now_ms=store.now_ms,
+        new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{server_name}"),
+    )
+    writes = RoomWrites(store.database, store.writer, store.locks, append)
+    membership = MembershipService(store.database, store.writer, store.locks, writes)
+    accounts = _build_accounts(config, store, hub, password_limiter)
+    operations = Operations(
+        config=config,
+        auth=accounts.auth,
+        tokens=accounts.tokens,
+        sessions=accounts.sessions,
+        logins=accounts.logins,
+        registrations=accounts.registrations,
+        create=CreateService(
+            writes,
+            new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{server_name}"),
+            allow_room_creation=config.allow_room_creation,
+            allow_encryption=config.allow_encryption,
+        ),
+        membership=membership,
+        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption),
+    )
+    return Server(
+        app=build_app(operations),
+        hub=hub,
+        tasks=(hub.run, accounts.last_seen.run),
+        admin_token=await accounts.registrations.prepare_first_admin(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accounts:
+    auth: Authenticator
+    last_seen: LastSeen
+    logins: LoginService
+    registrations: RegisterService
+    sessions: SessionService
+    tokens: TokenService
+    uia: UiaService
+
+
+def _build_accounts(config: Config, store: Store, hub: SyncHub, limiter: trio.CapacityLimiter | None) -> _Accounts:
+    passwords = Passwords(config.password_hash, limiter)
+    tokens = TokenService(store, ttl_ms=None if config.access_token_ttl is None else config.access_token_ttl * 1000)
+    sessions = SessionService(store, tokens, wake=hub.publish)
+    last_seen, uia = LastSeen(store), UiaService(store)
+    registrations = RegisterService(
+        config,
+        store,
+        sessions=sessions,
+        passwords=passwords,
+        uia_service=uia,
+        throttle=_unthrottled,
+        is_exclusive=lambda user_id: False,
+    )
+    logins = LoginService(
+        ServerName(config.server_name), store, sessions=sessions, passwords=passwords, throttle=_unthrottled
+    )
+    return _Accounts(
+        auth=Authenticator(tokens, last_seen, config.trusted_proxies),
+        last_seen=last_seen,
+        logins=logins,
+        registrations=registrations,
+        sessions=sessions,
+        tokens=tokens,
+        uia=uia,
+    )
+
+
+def _unthrottled(key: Hashable) -> None:
+    """Rate limits are not built."""
+
+
+async def serve(config: Config, on_started: Callable[[Started], None] = lambda started: None) -> None:
+    """Run the server until it is told to stop (SIGTERM, SIGINT).
+
+    Raises ``SchemaMismatch`` or ``OSError`` with a sentence for the operator where it cannot start.
+    """
+    foreign = find_foreign_database(config.database_path)
+    if foreign is not None:
+        raise SchemaMismatch(foreign)
+    lock = claim_directory(config.database_path)
+    database = open_database(
+        config.database_path,
+        config.server_name,
+        cache_bytes=int(config.db_cache_capacity_mb * MIB),
+        reserve_bytes=config.database_reserve_mb * MIB,
+    )
+    try:
+        last_pos = record_start(database.engine, time.time_ns() // 1000)
+        async with (
+            open_writer(database.engine, database.cache, last_pos=last_pos, threaded=True) as writer,
+            trio.open_nursery() as services,
+        ):
+            store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
+            server = await build(config, store, password_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+            for task in server.tasks:
+                services.start_soon(task)
+            await _serve_http(config, server, on_started)
+            services.cancel_scope.cancel()
+    finally:
+        database.engine.close()
+        os.close(lock)
+
+
+async def _serve_http(config: Config, server: Server, on_started: Callable[[Started], None]) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as http:
+        await http.start(_wait_for_signal, server.hub, stop)
+        addresses = await http.start(_run_http, server.app, _http_config(config), stop)
+        on_started(Started(server_name=config.server_name, addresses=addresses, admin_token=server.admin_token))
+        _log.info("listening", addresses=", ".join(addresses))
+
+
+async def _run_http(
+    app: App,
+    http_config: HttpConfig,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[tuple[str, ...]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await serve_http(app, http_config, stop=stop, task_status=task_status)
+
+
+async def _wait_for_signal(
+    hub: SyncHub, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            _log.info("stopping", signal=signal.Signals(number).name)
+            hub.stop()
+            stop.set()
+            return
+
+
+def _http_config(config: Config) -> HttpConfig:
+    tls = config.tls
+    return HttpConfig(
+        hosts=() if config.unix_socket_path is not None else (str(config.address),),
+        port=config.port,
+        unix_socket=config.unix_socket_path,
+        certificate=None if tls is None else Path(tls.certs),
+        private_key=None if tls is None else Path(tls.key),
+    )
