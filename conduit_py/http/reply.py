@@ -77,7 +77,9 @@ def render(answer: Answer) -> Reply:
 
 def render_refusal(refusal: Refusal) -> Reply:
     """Spec: client-server-api/#standard-error-response"""
-    reply = _json_reply({"errcode": refusal.errcode, "error": str(refusal), **refusal.extra}, refusal.status)
+    # Interactive authentication that goes on has no errcode: nothing was done wrong.
+    error = {"errcode": refusal.errcode, "error": str(refusal)} if refusal.errcode else {}
+    reply = _json_reply({**error, **refusal.extra}, refusal.status)
     reply.headers += _pairs(refusal.headers)
     return reply
 
