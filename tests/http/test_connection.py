@@ -166,29 +166,6 @@ async def test_stalled_body_that_nobody_reads_is_closed(story: Story) -> None:
         assert await peer.is_closed()
 
 
-def declare_slow(routes: Routes) -> None:
-    @routes.get("/poll")
-    async def poll(request: Request) -> dict[str, Any]:
-        await trio.sleep(600)
-        return {}
-
-    @routes.put("/upload")
-    async def upload(request: Request) -> dict[str, Any]:
-        await request.get_data()
-        await trio.sleep(600)
-        return {}
-
-    @routes.get("/stream")
-    async def stream(request: Request) -> Streamed:
-        return Streamed(slow_chunks(), "text/plain")
-
-
-async def slow_chunks() -> AsyncIterator[bytes]:
-    yield b"one"
-    await trio.sleep(600)
-    yield b"two"
-
-
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -199,9 +176,31 @@ async def slow_chunks() -> AsyncIterator[bytes]:
 )
 async def test_slow_handler_is_not_hurried(pieces: list[bytes], autojump_clock: trio.testing.MockClock) -> None:
     """On a stream in memory, whose time is the mocked clock's. The limits are those of a peer that is waited for."""
+
+    def declare(routes: Routes) -> None:
+        @routes.get("/poll")
+        async def poll(request: Request) -> dict[str, Any]:
+            await trio.sleep(600)
+            return {}
+
+        @routes.put("/upload")
+        async def upload(request: Request) -> dict[str, Any]:
+            await request.get_data()
+            await trio.sleep(600)
+            return {}
+
+        @routes.get("/stream")
+        async def stream(request: Request) -> Streamed:
+            return Streamed(chunks(), "text/plain")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"one"
+        await trio.sleep(600)
+        yield b"two"
+
     ours, theirs = trio.testing.memory_stream_pair()
     limits = HttpLimits(keep_alive_s=5, head_s=5, body_stall_s=5, send_stall_s=5)
-    app: Any = app_of(declare_slow)
+    app: Any = app_of(declare)
     connection = Connection(ours, app, limits, peers=(None, None), is_stopping=lambda: False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)

@@ -98,7 +98,7 @@ async def talk(app: Any, pieces: list[bytes]) -> bytes:
         try:
             for piece in pieces:
                 await theirs.send_all(piece)
-                await trio.sleep(1)
+                await trio.testing.wait_all_tasks_blocked()
             await theirs.send_eof()
         except trio.BrokenResourceError:
             pass  # the server has had enough
