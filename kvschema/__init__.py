@@ -13,8 +13,8 @@ Laws (property-tested for every tree):
   then read as that default; every other change of shape is a new schema version and a migration.
 
 How to add a tree: declare the constant in the catalog module the spec's heading points to, list it in ``CATALOG``,
-run the tests with ``--update-golden`` and look at the difference of ``tests/kvschema/golden/catalog.txt``. How to
-remove one: move its name to ``RETIRED``; a name is never used again.
+run ``tests/kvschema/test_catalog.py`` with ``UPDATE_GOLDEN=1`` in the environment and look at the difference of
+``tests/kvschema/golden/catalog.txt``. How to remove one: move its name to ``RETIRED``; a name is never used again.
 
 Version history:
 

@@ -277,10 +277,13 @@ JSON: Value[Any] = Value("json", orjson.dumps, _decode_json)
 def record(type_: Callable[..., V]) -> Value[V]:
     """A NamedTuple as a msgpack array. Fields added at the end with defaults read as those defaults from old rows.
 
-    A sequence inside a field is read back as a list, whatever it was.
+    A field declared as a ``tuple[...]`` reads back as a tuple; every other sequence, nested ones too, as a list.
     """
     fields: tuple[str, ...] = getattr(type_, "_fields", ())
     defaults: dict[str, Any] = getattr(type_, "_field_defaults", {})
+    annotations: dict[str, Any] = getattr(type_, "__annotations__", {})
+    types = [getattr(annotations[name], "__forward_arg__", str(annotations[name])) for name in fields]
+    tuples = [place for place, type_name in enumerate(types) if type_name.startswith("tuple[")]
     packb, unpackb = msgpack.packb, msgpack.unpackb
 
     def encode(value: Any) -> bytes:
@@ -289,13 +292,15 @@ def record(type_: Callable[..., V]) -> Value[V]:
 
     def decode(raw: bytes) -> V:
         try:
-            return type_(*unpackb(raw, strict_map_key=False))
+            values = unpackb(raw, strict_map_key=False)
+            for place in tuples:
+                values[place : place + 1] = map(tuple, values[place : place + 1])
+            return type_(*values)
         except (ValueError, TypeError) as error:
             raise CorruptValue(f"{len(raw)} bytes that are no {type_.__name__}: {error}") from error
 
     spec = f"record({', '.join(name + '=' * (name in defaults) for name in fields)})"
-    types: dict[str, Any] = getattr(type_, "__annotations__", {})
-    shape = ", ".join(f"{name}: {getattr(types[name], '__forward_arg__', types[name])}" for name in fields)
+    shape = ", ".join(f"{name}: {type_name}" for name, type_name in zip(fields, types, strict=True))
     return Value(spec, encode, decode, shape)
 
 

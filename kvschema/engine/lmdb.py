@@ -76,6 +76,8 @@ class LmdbEngine:
             self._map = int(self._env.info()["map_size"])
             if not self._space.promise(self._map) and size == 0:
                 raise StorageFull(f"{_FULL}: a new database needs {(self._map + reserve_bytes) >> 20} MiB at {path}")
+            # On a full disk the reserve is what the file already has behind the map.
+            self._space.promise(size)
             self._space.promise(self._map + reserve_bytes)
             self._trees = self._open_trees(tree_names)
             sync_directory(path)

@@ -66,9 +66,9 @@ class MemoryEngine:
                     _check_width(tree, key)
                     rows.put(key, value)
                 elif op == DELETE:
-                    _check_width(tree, key)
                     rows.delete(key)
                 elif op == ADD:
+                    _check_width(tree, key)
                     total = added(tree, key, value, current)
                     rows.delete(key) if total is None else rows.put(key, total)
                 else:
