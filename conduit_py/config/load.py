@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conduit_py.config.errors import ConfigError, Problem
-from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, Key
+from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, WAITING, Key
 from conduit_py.config.kinds import Unfit
 from conduit_py.config.model import (
     HIDDEN,
@@ -98,7 +98,7 @@ class _Reading:
 
     def _say_why_not(self, setting: Setting) -> None:
         name = setting.name
-        reason = next((why for pattern, why in MEANINGLESS.items() if fnmatchcase(name, pattern)), None)
+        reason = _find_reason(MEANINGLESS, name)
         if reason is not None:
             self.notes.append(f"{setting.where()}: {name} has no effect: {reason}")
         elif name in TABLES:
@@ -129,6 +129,10 @@ class _Reading:
         if key.name in NOT_YET and result != default:
             shown = _shown(value, hide=key.kind.is_secret)
             self.problems.append(Problem(key.name, setting.where(), shown, "", refusal=NOT_YET[key.name]))
+        elif result != default:
+            reason = _find_reason(WAITING, key.name)
+            if reason is not None:
+                self.warnings.append(f"{setting.where()}: {key.name} has no effect yet: {reason}")
         return result
 
     def check(self, values: Values) -> None:
@@ -172,6 +176,10 @@ def _path(at: Steps) -> str:
 def _is_unset(value: object) -> bool:
     """Empty text, and a list of nothing but empty text, as in ``trusted_servers = [""]``."""
     return value == "" or (isinstance(value, list) and bool(value) and all(item == "" for item in value))
+
+
+def _find_reason(reasons: Mapping[str, str], name: str) -> str | None:
+    return next((why for pattern, why in reasons.items() if fnmatchcase(name, pattern)), None)
 
 
 def _nearest(name: str) -> str:

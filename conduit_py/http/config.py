@@ -44,6 +44,8 @@ class HttpConfig:
     """0 lets the system choose, one port for each host."""
     unix_socket: Path | None = None
     """Also, or instead, a unix socket at this path."""
+    unix_socket_mode: int = 0o660
+    """Who may connect to the unix socket: by default the server's user and group."""
     certificate: Path | None = None
     """PEM chain; together with ``private_key`` the TCP addresses speak TLS."""
     private_key: Path | None = None

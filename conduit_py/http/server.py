@@ -31,9 +31,6 @@ ACCEPT_PAUSE_S: Final = 0.1
 ROOM_PAUSE_S: Final = 0.1
 """Before looking again for an idle connection when all that may be open are in use."""
 
-SOCKET_UMASK: Final = 0o117
-"""Makes a unix socket 0660: for the server's user and group."""
-
 _MAPPED: Final = "::ffff:"
 """How an IPv4 address reads on a socket of both families."""
 
@@ -128,7 +125,7 @@ def _listening(config: HttpConfig) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as cleanup:
         listeners = [cleanup.enter_context(_tcp_listener(host, config)) for host in config.hosts]
         if config.unix_socket is not None:
-            listeners.append(cleanup.enter_context(_unix_listener(config.unix_socket, config.backlog)))
+            listeners.append(cleanup.enter_context(_unix_listener(config.unix_socket, config)))
             cleanup.callback(config.unix_socket.unlink, missing_ok=True)
         for listener in listeners:
             listener.setblocking(False)
@@ -144,15 +141,15 @@ def _tcp_listener(host: str, config: HttpConfig) -> socket.socket:
     )
 
 
-def _unix_listener(path: Path, backlog: int) -> socket.socket:
+def _unix_listener(path: Path, config: HttpConfig) -> socket.socket:
     """Bind at ``path``, in place of a socket that nobody listens on any more."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(SOCKET_UMASK)
+    umask = os.umask(0o777 & ~config.unix_socket_mode)
     try:
         if path.is_socket() and not _is_answered(path):
             path.unlink()
         listener.bind(str(path))
-        listener.listen(backlog)
+        listener.listen(config.backlog)
     except OSError:
         listener.close()
         raise

@@ -67,7 +67,8 @@ def test_guide_of_2021_is_understood_unchanged(tmp_path: Path) -> None:
     assert loaded.config.db_cache_capacity_mb == 100.0
     assert loaded.notes == []
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
-        "allow_registration is true and registration_token is not set: everybody can register"
+        "allow_federation has no effect yet: the server does not talk with other servers yet",
+        "allow_registration is true and registration_token is not set: everybody can register",
     ]
 
 
@@ -228,9 +229,19 @@ def test_new_name_wins_over_the_old_one(tmp_path: Path) -> None:
 def test_turn_server_without_a_login_is_left_out_with_a_warning(tmp_path: Path) -> None:
     loaded = load(tmp_path, 'server_name = "a.test"\n[turn]\nuris = ["turn:t.test"]\nusername = "u"\n')
     assert loaded.config.turn is None
+    waiting = "has no effect yet: voice and video calls get no TURN servers yet"
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
-        "turn.uris has no effect without turn.secret, or turn.username and turn.password"
+        f"turn.uris {waiting}",
+        f"turn.username {waiting}",
+        "turn.uris has no effect without turn.secret, or turn.username and turn.password",
     ]
+
+
+def test_key_of_a_feature_to_come_warns_only_when_it_is_changed(tmp_path: Path) -> None:
+    assert load(tmp_path, 'server_name = "a.test"\nmax_fetch_prev_events = 100\n').warnings == []
+    loaded = load(tmp_path, 'server_name = "a.test"\nmax_fetch_prev_events = 50\n')
+    assert loaded.config.max_fetch_prev_events == 50
+    assert "line 2: max_fetch_prev_events has no effect yet" in loaded.warnings[0]
 
 
 def test_file_without_a_server_name_warns(tmp_path: Path) -> None:
