@@ -6,16 +6,17 @@ hashes cost next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
 
 from conduit_py.config import Config, load_config
+from conduit_py.data import users
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient
-from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.users.store import Store
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, stamp
@@ -23,6 +24,7 @@ from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.catalog import CATALOG
 from kvschema.catalog.rooms import ShortUserId
+from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from tests.rig.client import Client
 from tests.rig.compose import Services, build_services, run_services
@@ -80,6 +82,26 @@ class Server:
         async with self.store.writer.turn() as turn:
             with self.store.snapshot() as snapshot:
                 self.store.ids.intern_room(snapshot, turn, RoomId(room_id), room_version)
+
+    async def change_account(self, user: Client, **changes: Any) -> None:
+        """Set fields of the account's row, such as ``is_locked=True``."""
+        async with self.store.writer.turn() as turn:
+            with self.store.snapshot() as snapshot:
+                found = users.get_local(snapshot, UserId(user.user_id))
+                assert found is not None
+                users.stage_account(turn, found[0], found[1]._replace(**changes))
+
+    def get_account(self, user_id: str) -> Account | None:
+        with self.store.snapshot() as snapshot:
+            found = users.get_local(snapshot, UserId(user_id))
+        return None if found is None else found[1]
+
+    @contextmanager
+    def leaves_no_trace(self) -> Iterator[None]:
+        """Nothing that happens in the block changes what is stored."""
+        before = self.dump()
+        yield
+        assert self.dump() == before
 
     def dump(self) -> dict[str, list[tuple[bytes, bytes]]]:
         """Every row of every tree, to see that nothing changed."""

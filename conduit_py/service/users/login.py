@@ -15,9 +15,9 @@ from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.users.names import find_account, find_identified
 from conduit_py.service.users.passwords import Passwords
-from conduit_py.service.users.register import Throttle
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
+from conduit_py.service.users.throttle import Throttle
 from conduit_py.service.users.tokens import account_key, user_locked
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId

@@ -10,13 +10,13 @@ Spec: client-server-api/#account-registration
 from __future__ import annotations
 
 import hmac
-import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from conduit_py.config import Config
 from conduit_py.data import account_data, profiles, tokens, users
+from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.matrix.push.edit import NO_CHANGES
 from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
@@ -31,6 +31,7 @@ from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.push_rules import PUSH_RULES, store_rules
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
+from conduit_py.service.users.throttle import Throttle
 from conduit_py.service.users.tokens import new_token
 from conduit_py.service.users.uia import NO_SESSION, Challenge, Proof, StageFailed, UiaService
 from conduit_py.storage.database import Snapshot
@@ -40,12 +41,10 @@ from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 from kvschema.errors import PreconditionFailed
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _OPERATION = "register"
 
-Throttle = Callable[[Hashable], None]
-"""Count one attempt under a key. Raises ``LimitExceeded``."""
 IsExclusive = Callable[[UserId], bool]
 """Is the user id in an application service's exclusive namespace?"""
 
@@ -215,16 +214,15 @@ class RegisterService:
             with self._store.snapshot() as snapshot:
                 if users.get_local(snapshot, account.user_id) is not None:
                     raise user_in_use()
-                account.proof.require_unused(snapshot)
                 is_admin = self._stage_first_admin(snapshot, turn, account) or account.is_admin
                 user = self._store.ids.intern_user(snapshot, turn, account.user_id)
                 self._stage_account(snapshot, turn, user, account, is_admin=is_admin)
-                account.proof.stage_used(turn)
+                account.proof.stage_used(snapshot, turn)
                 session = None
                 if device is not None:
                     session = self._sessions.stage_opened(snapshot, turn, account.user_id, user, device)
             if is_admin:
-                turn.on_landed(lambda: _log.warning("%s is an administrator of this server", account.user_id))
+                turn.on_landed(lambda: _log.warning("made an administrator", user_id=account.user_id))
         return Registered(user_id=account.user_id, session=session)
 
     def _stage_first_admin(self, snapshot: Snapshot, turn: Turn, account: NewAccount) -> bool:

@@ -87,15 +87,16 @@ class Proof:
     session: str = ""
     row: UiaSession | None = None
 
-    def stage_used(self, turn: Turn) -> None:
-        """The batch is refused (``PreconditionFailed``) if the session was used by another request."""
-        if self.row is not None:
-            uia_sessions.stage_used(turn, self.session, self.row)
+    def stage_used(self, snapshot: Snapshot, turn: Turn) -> None:
+        """Remove the session with the operation's own batch. Raises ``Forbidden`` if another request has used it.
 
-    def require_unused(self, snapshot: Snapshot) -> None:
-        """Raises ``Forbidden`` if the session was used by another request meanwhile."""
-        if self.row is not None and uia_sessions.get_session(snapshot, self.session) is None:
+        If that happens only now, the batch is refused (``PreconditionFailed``).
+        """
+        if self.row is None:
+            return
+        if uia_sessions.get_session(snapshot, self.session) is None:
             raise Forbidden("The authentication session was used already")
+        uia_sessions.stage_used(turn, self.session, self.row)
 
 
 NO_SESSION: Final = Proof()

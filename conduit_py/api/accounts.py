@@ -1,0 +1,52 @@
+"""The operations of the accounts side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.client import (
+    account_data,
+    capabilities,
+    device_management,
+    login,
+    logout,
+    password_management,
+    profile,
+    pushrules,
+    refresh,
+    registration,
+    registration_tokens,
+    tags,
+    versions,
+    wellknown,
+    whoami,
+)
+from conduit_py.api.client import filter as filter_
+from conduit_py.config import Config
+from conduit_py.http.routes import Routes
+from conduit_py.service.users.build import Accounts
+
+
+def account_routes(
+    config: Config, auth: Authenticator, accounts: Accounts, unstable_features: Mapping[str, bool]
+) -> list[Routes]:
+    """The routes of every module, in the order of the spec's OpenAPI files."""
+    return [
+        account_data.routes(auth, accounts.account_data),
+        capabilities.routes(auth, default_room_version=config.default_room_version),
+        device_management.routes(auth, accounts.devices),
+        filter_.routes(auth, accounts.filters),
+        login.routes(auth, accounts.login, base_url=config.well_known.client),
+        logout.routes(auth, accounts.sessions),
+        password_management.routes(auth, accounts.change_password),
+        profile.routes(auth, accounts.profile),
+        pushrules.routes(auth, accounts.push_rules),
+        refresh.routes(accounts.tokens),
+        registration.routes(auth, accounts.register),
+        registration_tokens.routes(accounts.register),
+        tags.routes(auth, accounts.account_data),
+        versions.routes(unstable_features),
+        wellknown.routes(base_url=config.well_known.client),
+        whoami.routes(auth),
+    ]
