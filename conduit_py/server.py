@@ -10,21 +10,22 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import trio
 
 from conduit_py.api.app import Operations, build_app
 from conduit_py.api.auth import Authenticator
-from conduit_py.config import Config, find_foreign_database
+from conduit_py.config import Config, RateLimit, RateLimits, find_foreign_database
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.membership import MembershipService
@@ -33,15 +34,9 @@ from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.hub import SyncHub
-from conduit_py.service.users.last_seen import LastSeen
-from conduit_py.service.users.login import LoginService
-from conduit_py.service.users.passwords import Passwords
+from conduit_py.service.users.build import Surroundings, build_accounts
 from conduit_py.service.users.push_rules import get_compiled_ruleset
-from conduit_py.service.users.register import RegisterService
-from conduit_py.service.users.sessions import SessionService
 from conduit_py.service.users.store import Store
-from conduit_py.service.users.tokens import TokenService
-from conduit_py.service.users.uia import UiaService
 from conduit_py.storage.database import claim_directory, open_database, record_start
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
@@ -79,12 +74,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def build(config: Config, store: Store, *, password_limiter: trio.CapacityLimiter | None) -> Server:
+async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimiter | None) -> Server:
     """Build every service, in dependency order.
 
-    Without ``password_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
+    Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
     """
     server_name, hub = ServerName(config.server_name), SyncHub()
+    throttle = RateLimiter(_limits(config.rate_limits), trio.current_time)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     append = Append(
         server_name=server_name,
@@ -96,73 +92,46 @@ async def build(config: Config, store: Store, *, password_limiter: trio.Capacity
         new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{server_name}"),
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
-    membership = MembershipService(store.database, store.writer, store.locks, writes)
-    accounts = _build_accounts(config, store, hub, password_limiter)
+    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
+    accounts = build_accounts(
+        config,
+        store,
+        Surroundings(
+            wake=hub.publish,
+            propagate_profile=membership.propagate_profile,
+            throttle=throttle,
+            is_exclusive=lambda user_id: False,
+            hash_limiter=hash_limiter,
+        ),
+    )
     operations = Operations(
         config=config,
-        auth=accounts.auth,
-        tokens=accounts.tokens,
-        sessions=accounts.sessions,
-        logins=accounts.logins,
-        registrations=accounts.registrations,
+        auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
+        accounts=accounts,
         create=CreateService(
             writes,
             new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{server_name}"),
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,
+            throttle=throttle,
         ),
         membership=membership,
-        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption),
+        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
     )
     return Server(
         app=build_app(operations),
         hub=hub,
-        tasks=(hub.run, accounts.last_seen.run),
-        admin_token=await accounts.registrations.prepare_first_admin(),
+        tasks=(hub.run, accounts.last_seen.run, accounts.tokens.run),
+        admin_token=await accounts.register.prepare_first_admin(),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Accounts:
-    auth: Authenticator
-    last_seen: LastSeen
-    logins: LoginService
-    registrations: RegisterService
-    sessions: SessionService
-    tokens: TokenService
-    uia: UiaService
-
-
-def _build_accounts(config: Config, store: Store, hub: SyncHub, limiter: trio.CapacityLimiter | None) -> _Accounts:
-    passwords = Passwords(config.password_hash, limiter)
-    tokens = TokenService(store, ttl_ms=None if config.access_token_ttl is None else config.access_token_ttl * 1000)
-    sessions = SessionService(store, tokens, wake=hub.publish)
-    last_seen, uia = LastSeen(store), UiaService(store)
-    registrations = RegisterService(
-        config,
-        store,
-        sessions=sessions,
-        passwords=passwords,
-        uia_service=uia,
-        throttle=_unthrottled,
-        is_exclusive=lambda user_id: False,
-    )
-    logins = LoginService(
-        ServerName(config.server_name), store, sessions=sessions, passwords=passwords, throttle=_unthrottled
-    )
-    return _Accounts(
-        auth=Authenticator(tokens, last_seen, config.trusted_proxies),
-        last_seen=last_seen,
-        logins=logins,
-        registrations=registrations,
-        sessions=sessions,
-        tokens=tokens,
-        uia=uia,
-    )
-
-
-def _unthrottled(key: Hashable) -> None:
-    """Rate limits are not built."""
+def _limits(limits: RateLimits) -> dict[str, RateLimit]:
+    if not limits.enabled:
+        return {}
+    return {
+        field.name: limit for field in fields(limits) if isinstance(limit := getattr(limits, field.name), RateLimit)
+    }
 
 
 async def serve(config: Config, on_started: Callable[[Started], None] = lambda started: None) -> None:
@@ -173,6 +142,8 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
     foreign = find_foreign_database(config.database_path)
     if foreign is not None:
         raise SchemaMismatch(foreign)
+    if config.workers is not None:
+        trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
     lock = claim_directory(config.database_path)
     database = open_database(
         config.database_path,
@@ -187,7 +158,7 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
             trio.open_nursery() as services,
         ):
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
-            server = await build(config, store, password_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+            server = await build(config, store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
             for task in server.tasks:
                 services.start_soon(task)
             await _serve_http(config, server, on_started)
@@ -234,6 +205,7 @@ def _http_config(config: Config) -> HttpConfig:
         hosts=() if config.unix_socket_path is not None else (str(config.address),),
         port=config.port,
         unix_socket=config.unix_socket_path,
+        unix_socket_mode=config.unix_socket_perms,
         certificate=None if tls is None else Path(tls.certs),
         private_key=None if tls is None else Path(tls.key),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
+from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import (
     banning,
@@ -13,15 +15,9 @@ from conduit_py.api.client import (
     joining,
     kicking,
     leaving,
-    login,
-    logout,
     redaction,
-    refresh,
-    registration,
-    registration_tokens,
     room_send,
     room_state,
-    whoami,
 )
 from conduit_py.config import Config
 from conduit_py.http.app import App
@@ -31,10 +27,10 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.translate import translate
-from conduit_py.service.users.login import LoginService
-from conduit_py.service.users.register import RegisterService
-from conduit_py.service.users.sessions import SessionService
-from conduit_py.service.users.tokens import TokenService
+from conduit_py.service.users.build import Accounts
+
+UNSTABLE_FEATURES: Mapping[str, bool] = {}
+"""What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,33 +39,25 @@ class Operations:
 
     config: Config
     auth: Authenticator
-    tokens: TokenService
-    sessions: SessionService
-    logins: LoginService
-    registrations: RegisterService
+    accounts: Accounts
     create: CreateService
     membership: MembershipService
     send: SendService
 
 
 def build_routes(to: Operations) -> list[Routes]:
-    """The operations of every module, in the order of the spec's OpenAPI files."""
+    """The operations of every module."""
     return [
+        *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         banning.routes(to.auth, to.membership),
         create_room.routes(to.auth, to.create, default_room_version=to.config.default_room_version),
         inviting.routes(to.auth, to.membership),
         joining.routes(to.auth, to.membership),
         kicking.routes(to.auth, to.membership),
         leaving.routes(to.auth, to.membership),
-        login.routes(to.auth, to.logins, base_url=to.config.well_known.client),
-        logout.routes(to.auth, to.sessions),
         redaction.routes(to.auth, to.send),
-        refresh.routes(to.tokens),
-        registration.routes(to.auth, to.registrations),
-        registration_tokens.routes(to.registrations),
         room_send.routes(to.auth, to.send),
         room_state.routes(to.auth, to.send),
-        whoami.routes(to.auth),
     ]
 
 

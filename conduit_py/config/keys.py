@@ -431,7 +431,8 @@ WAITING: dict[str, str] = {
     "presence_*": _NO_PRESENCE,
     "media.*": _NO_MEDIA,
     "turn.*": "voice and video calls get no TURN servers yet",
-    "rate_limits.*": "requests are not limited in number yet",
+    "rate_limits.media_*": _NO_MEDIA,
+    "rate_limits.federation.*": _NO_FEDERATION,
     "openid_token_ttl": "OpenID tokens are not there yet",
 }
 """Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if

@@ -14,6 +14,7 @@ from conduit_py.matrix.event_builder import build_event
 from conduit_py.matrix.ids import Malformed, RoomAlias, RoomId, UserId, parse_room_alias
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError
+from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.membership import invite_content, member_content
@@ -61,7 +62,9 @@ class CreateService:
         new_room_id: Callable[[], RoomId],
         allow_room_creation: bool,
         allow_encryption: bool,
+        throttle: RateLimiter,
     ) -> None:
+        self._throttle = throttle
         self._writes = writes
         self._new_room_id = new_room_id
         self._allow_room_creation = allow_room_creation
@@ -69,6 +72,7 @@ class CreateService:
 
     async def create_room(self, requester: Requester, room: NewRoom) -> RoomId:
         """Make a room and the requester its first member. Everything lands together or nothing does."""
+        self._throttle(("room_creation", requester.user_id))
         if not (self._allow_room_creation or requester.is_admin):
             raise Forbidden("only administrators may create rooms on this server")
         if not self._allow_encryption and any(entry[0] == "m.room.encryption" for entry in room.initial_state):

@@ -14,6 +14,7 @@ from conduit_py.data import members, profiles, rooms, short_ids
 from conduit_py.matrix.ids import RoomAlias, RoomId, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
+from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.write import RoomWrites
@@ -30,7 +31,16 @@ PROFILE_ROOMS_AT_ONCE = 8
 class MembershipService:
     """One per server."""
 
-    def __init__(self, database: Database, writer: Writer, locks: KeyedLocks, writes: RoomWrites) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        locks: KeyedLocks,
+        writes: RoomWrites,
+        *,
+        throttle: RateLimiter,
+    ) -> None:
+        self._throttle = throttle
         self._database = database
         self._writer = writer
         self._locks = locks
@@ -48,6 +58,7 @@ class MembershipService:
 
     async def join(self, requester: Requester, room_id: RoomId, *, reason: str | None = None) -> RoomId:
         """Join a room that this server is in."""
+        self._throttle(("join", requester.user_id))
         with self._database.snapshot() as snapshot:
             if rooms.get_room(snapshot, room_id) is None:
                 raise NotFound(f"no server that is known here is in {room_id}")
@@ -68,6 +79,7 @@ class MembershipService:
         self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None
     ) -> None:
         """Invite a user of this server."""
+        self._throttle(("invite", requester.user_id))
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             content = invite_content(snapshot, append.server_name, user_id)

@@ -12,6 +12,7 @@ from conduit_py.data import rooms, timeline, transactions
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, parse_room_alias, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import BadJson, Forbidden, MatrixError, NotFound
+from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.write import RoomWrites, Stage
@@ -23,8 +24,11 @@ from kvschema.catalog.rooms import ShortEventId
 class SendService:
     """One per server."""
 
-    def __init__(self, writes: RoomWrites, *, now_ms: Callable[[], int], allow_encryption: bool) -> None:
+    def __init__(
+        self, writes: RoomWrites, *, now_ms: Callable[[], int], allow_encryption: bool, throttle: RateLimiter
+    ) -> None:
         self._writes = writes
+        self._throttle = throttle
         self._now_ms = now_ms
         self._allow_encryption = allow_encryption
 
@@ -76,6 +80,7 @@ class SendService:
         self, requester: Requester, room_id: RoomId, *, event_type: str, state_key: str, content: Mapping[str, Any]
     ) -> EventId:
         """Set one entry of room state. State that is already so is not sent again."""
+        self._throttle(("message", requester.user_id))
         if event_type == "m.room.encryption" and not self._allow_encryption:
             raise Forbidden("this server does not allow encryption to be turned on")
 
@@ -100,6 +105,7 @@ class SendService:
         txn_id: str,
         stage: Stage[tuple[EventId, ShortEventId]],
     ) -> EventId:
+        self._throttle(("message", requester.user_id))
         scope = f"{room_id} {endpoint}"
 
         def stage_once(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
