@@ -28,8 +28,8 @@ from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
+from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.unread import Noticed, UnreadService
-from conduit_py.service.sync.hub import SyncHub
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN
@@ -278,6 +278,5 @@ class RoomAppend:
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
-        pos, room, hub = self._turn.pos, self.room.short, self._append.hub
         woken = self.scan_local_joined() | self._members.keys()
-        self._turn.on_landed(lambda: hub.publish_room(room, pos, woken))
+        self._append.hub.stage_room(self._turn, self.room.short, woken)

@@ -1,0 +1,165 @@
+"""Marking rooms as read: receipts, public and private, by thread, and the fully-read marker.
+
+A receipt never moves back. What it covers is taken off the unread counts in the same batch.
+
+Spec: client-server-api/#receipts, client-server-api/#fully-read-markers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from conduit_py.data import account_data, members, receipts, timeline
+from conduit_py.data.receipts import READ, READ_PRIVATE
+from conduit_py.matrix.ids import EventId, RoomId
+from conduit_py.matrix.relations import find_thread_root, parse_parent
+from conduit_py.service.errors import InvalidParam, NotFound
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.unread import stage_read
+from conduit_py.service.rooms.visibility import Visibility
+from conduit_py.service.rooms.write import require_joined
+from conduit_py.storage.database import Database, Snapshot
+from conduit_py.storage.locks import KeyedLocks
+from conduit_py.storage.writer import Turn, Writer
+from kvschema.catalog.members import JOIN
+from kvschema.catalog.receipts import Receipt
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId
+from kvschema.catalog.timeline import EventRow
+
+FULLY_READ = "m.fully_read"
+MAIN = "main"
+RECEIPT_TYPES = (READ, READ_PRIVATE, FULLY_READ)
+
+_MAIN_TIMELINE = ShortEventId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    snapshot: Snapshot
+    turn: Turn
+    requester: Requester
+    room: ShortRoomId
+
+
+class ReceiptService:
+    """One per server. ``locks`` are shared by the whole server."""
+
+    def __init__(
+        self, database: Database, writer: Writer, locks: KeyedLocks, hub: SyncHub, *, now_ms: Callable[[], int]
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._locks = locks
+        self._hub = hub
+        self._now_ms = now_ms
+
+    async def post_receipt(
+        self, requester: Requester, room_id: RoomId, receipt_type: str, event_id: EventId, *, thread_id: Any = None
+    ) -> None:
+        """``thread_id`` is as it stands in the body.
+
+        Raises ``Forbidden`` unless joined, ``NotFound`` for an event the requester does not see, ``InvalidParam``.
+        """
+        if receipt_type not in RECEIPT_TYPES:
+            raise InvalidParam(f"The receipt type must be one of {', '.join(RECEIPT_TYPES)}")
+        if thread_id is not None:
+            if not isinstance(thread_id, str) or not thread_id:
+                raise InvalidParam("thread_id field must be a non-empty string")
+            if receipt_type == FULLY_READ:
+                raise InvalidParam(f"{FULLY_READ} cannot be set for a thread")
+        await self._mark(requester, room_id, {receipt_type: event_id}, thread_id)
+
+    async def set_read_marker(self, requester: Requester, room_id: RoomId, markers: Mapping[str, EventId]) -> None:
+        """Several of ``RECEIPT_TYPES`` at once, unthreaded. Raises as ``post_receipt`` does."""
+        await self._mark(requester, room_id, markers, None)
+
+    async def _mark(
+        self, requester: Requester, room_id: RoomId, markers: Mapping[str, EventId], thread_id: str | None
+    ) -> None:
+        async with self._locks.hold(("receipt", requester.user)), self._writer.turn() as turn:
+            with self._database.snapshot() as snapshot:
+                room = require_joined(snapshot, requester, room_id).short
+                staging = _Staging(snapshot, turn, requester, room)
+                for receipt_type, event_id in markers.items():
+                    event, row = _require_visible(staging, event_id)
+                    if receipt_type == FULLY_READ:
+                        self._stage_fully_read(staging, row)
+                    else:
+                        thread = _require_in_thread(snapshot, event, row, thread_id)
+                        self._stage_receipt(staging, receipt_type, row, thread_id, thread)
+
+    def _stage_receipt(
+        self, staging: _Staging, type: str, row: EventRow, thread_id: str | None, thread: ShortEventId | None
+    ) -> None:
+        snapshot, turn, requester, room = staging.snapshot, staging.turn, staging.requester, staging.room
+        receipt = Receipt(
+            user_id=requester.user_id,
+            type=type,
+            thread_id=thread_id or "",
+            event_id=row.event_id,
+            ts_ms=self._now_ms(),
+            read_pos=row.pos,
+        )
+        if receipts.stage_receipt(snapshot, turn, room, requester.user, receipt) is None:
+            return
+        stage_read(snapshot, turn, requester.user, room, until=row.pos, thread=thread)
+        told = {requester.user}
+        if type == READ:
+            told.update(user for user, _ in members.scan_members(snapshot, room, JOIN, local_only=True))
+        self._hub.stage_room(turn, room, told)
+
+    def _stage_fully_read(self, staging: _Staging, row: EventRow) -> None:
+        snapshot, requester, room = staging.snapshot, staging.requester, staging.room
+        stored = account_data.get_content(snapshot, requester.user, room, FULLY_READ)
+        if stored is not None:
+            before = timeline.find_row(snapshot, EventId(orjson.loads(stored)["event_id"]))
+            if before is not None and before[1].pos >= row.pos:
+                return
+        content = orjson.dumps({"event_id": row.event_id}).decode()
+        account_data.stage_content(snapshot, staging.turn, requester.user, room, FULLY_READ, content)
+        staging.turn.on_landed(lambda: self._hub.publish([requester.user]))
+
+
+def _require_visible(staging: _Staging, event_id: EventId) -> tuple[ShortEventId, EventRow]:
+    found = timeline.find_row(staging.snapshot, event_id)
+    if found is None or found[1].room != staging.room:
+        raise NotFound(f"There is no event {event_id} in the room")
+    if not Visibility(staging.snapshot, staging.requester.user_id).may_see(found[1]):
+        raise NotFound(f"There is no event {event_id} in the room")
+    return found
+
+
+def _require_in_thread(
+    snapshot: Snapshot, event: ShortEventId, row: EventRow, thread_id: str | None
+) -> ShortEventId | None:
+    """The thread that a receipt is about: None for all of them, 0 for the main timeline.
+
+    The root of a thread counts as part of it here too, and so does what relates to the root in other ways.
+
+    Spec: client-server-api/#threaded-read-receipts
+    """
+    if thread_id is None:
+        return None
+    content = timeline.get_pdu(snapshot, event).content
+    root = find_thread_root(content, lambda event_id: _get_content(snapshot, event_id, row.room))
+    if thread_id == MAIN:
+        if root is not None:
+            raise InvalidParam(f"event_id {row.event_id} is not in the main timeline")
+        return _MAIN_TIMELINE
+    parent = parse_parent(content)
+    if thread_id not in (root, row.event_id, None if parent is None else parent[1]):
+        raise InvalidParam(f"event_id {row.event_id} is not related to thread {thread_id}")
+    found = timeline.find_row(snapshot, EventId(thread_id))
+    if found is None or found[1].room != row.room:
+        raise InvalidParam(f"thread_id {thread_id} is not an event of the room")
+    return found[0]
+
+
+def _get_content(snapshot: Snapshot, event_id: EventId, room: ShortRoomId) -> Mapping[str, Any] | None:
+    found = timeline.find_row(snapshot, event_id)
+    return None if found is None or found[1].room != room else timeline.get_pdu(snapshot, found[0]).content

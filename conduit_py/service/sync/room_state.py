@@ -1,0 +1,74 @@
+"""A room's state at a place in its timeline, and what changed between two places.
+
+State is named after every event; the state at a place is the state after the last event before it. The state *before*
+an event is that after it with the event's own change undone, which holds also for the first event we know of a room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conduit_py.data import short_ids, timeline
+from conduit_py.data.state import EMPTY, StateChain
+from conduit_py.service.rooms.visibility import HIDDEN
+from conduit_py.service.sync.window import Event
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, StateId
+from kvschema.catalog.timeline import STATE
+
+_GONE = ShortEventId(0)
+
+
+def get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
+    """The state after everything up to ``place``."""
+    for _, event in timeline.scan_timeline(snapshot, room, after=place + 1, reverse=True):
+        row = timeline.require_row(snapshot, event)
+        if not row.flags & HIDDEN:
+            return row.state_after
+    return EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceState:
+    """The state at one place: a named state, but for one entry."""
+
+    chain: StateChain
+    state_id: StateId
+    changed_key: ShortStateKey | None = None
+    """An entry that is not as the named state says."""
+    changed_event: ShortEventId = _GONE
+
+    def get(self, state_key: ShortStateKey) -> ShortEventId | None:
+        if state_key == self.changed_key:
+            return self.changed_event or None
+        return self.chain.get(self.state_id, state_key)
+
+    def entries(self) -> dict[ShortStateKey, ShortEventId]:
+        """The whole state. Costs its size."""
+        entries = self.chain.entries(self.state_id)
+        if self.changed_key is not None:
+            entries.pop(self.changed_key, None)
+            if self.changed_event:
+                entries[self.changed_key] = self.changed_event
+        return entries
+
+    def changes_since(self, before: StateId) -> dict[ShortStateKey, ShortEventId]:
+        """Entries that are new or other than in ``before``. What is gone is not among them: clients cannot be told."""
+        if before == self.state_id and self.changed_key is None:
+            return {}
+        changes = self.chain.changes_between(before, self.state_id)
+        if self.changed_key is not None:
+            changes.pop(self.changed_key, None)
+            if self.changed_event != self.chain.get(before, self.changed_key):
+                changes[self.changed_key] = self.changed_event
+        return {state_key: event for state_key, event in changes.items() if event}
+
+
+def state_before(snapshot: Snapshot, chain: StateChain, event: Event) -> PlaceState:
+    """The state that an event found."""
+    _, row = event
+    if not row.flags & STATE:
+        return PlaceState(chain, row.state_after)
+    fields = timeline.client_fields(row)
+    state_key = short_ids.get_state_key(snapshot, fields["type"], fields["state_key"])
+    return PlaceState(chain, row.state_after, state_key, row.replaces)
