@@ -15,7 +15,7 @@ Layers, imports pointing down (checked by import-linter)::
 
 One message: ``api.client.room_send`` -> ``service.rooms.send`` takes the room's lock and a writer's turn ->
 ``service.rooms.append`` reads one snapshot, builds, signs and checks the event and stages all it causes into one
-batch -> ``storage.writer`` lands it, sharing an fsync with others -> ``service.sync.hub`` wakes who may see it -> the
+batch -> ``storage.writer`` lands it, sharing an fsync with others -> ``service.hub`` wakes who may see it -> the
 reply.
 
 Nursery tree: writer outside, services inside it, HTTP innermost; it stops in the order HTTP, services, writer.

@@ -25,6 +25,7 @@ from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
@@ -33,7 +34,6 @@ from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
-from conduit_py.service.sync.hub import SyncHub
 from conduit_py.service.users.build import Surroundings, build_accounts
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
