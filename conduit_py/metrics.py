@@ -26,8 +26,6 @@ LABEL_SETS_MAX: Final = 1000
 OTHER: Final = "other"
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-COMMIT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Labels = tuple[str, ...]
 
@@ -175,34 +173,13 @@ class Metrics:
         self.http_seconds = Histogram(
             "conduit_py_http_request_seconds", "Time from request to answer.", REQUEST_SECONDS, ("route",)
         )
-        self.http_open = Gauge("conduit_py_http_requests_open", "Requests not answered yet.")
-        self.connections_open = Gauge("conduit_py_connections_open", "Connections of clients and servers.")
         self.rate_limited = Counter("conduit_py_rate_limited_total", "Requests over a rate limit.", ("limit",))
         self.sync_waiting = Gauge("conduit_py_sync_waiting", "Syncs waiting for news.")
-
-        self.commits = Counter("conduit_py_database_commits_total", "Transactions on disk.")
-        self.commit_seconds = Histogram(
-            "conduit_py_database_commit_seconds", "Time from queueing a write to having it on disk.", COMMIT_SECONDS
-        )
-        self.commit_batches = Histogram(
-            "conduit_py_database_commit_batches", "Writes that shared one transaction.", BATCHES
-        )
-        self.database_bytes = Gauge("conduit_py_database_bytes", "Disk space of the database.")
+        self.commits = ReadCounter("conduit_py_database_commits_total", "Writes on disk.")
+        self.commit_groups = ReadCounter("conduit_py_database_syncs_total", "Groups of writes that shared an fsync.")
         self.cache_bytes = Gauge("conduit_py_cache_bytes", "Memory of decoded objects.")
-        self.cache_lookups = Counter("conduit_py_cache_lookups_total", "Looks into the object cache.", ("result",))
-
-        self.events = Counter("conduit_py_events_total", "Events by where they came from and how they fared.",
-                              ("origin", "outcome"))  # fmt: skip
-        self.state_res_seconds = Histogram(
-            "conduit_py_state_resolution_seconds", "Time of one state resolution.", REQUEST_SECONDS
-        )
-        self.transactions_sent = Counter(
-            "conduit_py_transactions_sent_total", "Transactions to servers, appservices and push gateways.",
-            ("kind", "outcome"),
-        )  # fmt: skip
-        self.destinations_failing = Gauge("conduit_py_destinations_failing", "Servers that are waited for.")
-        self.media_bytes = Counter("conduit_py_media_bytes_total", "Media stored and served.", ("direction",))
-
+        self.cache_hits = ReadCounter("conduit_py_cache_hits_total", "Looks into the object cache that found it.")
+        self.cache_misses = ReadCounter("conduit_py_cache_misses_total", "Looks into the object cache that did not.")
         self.process_memory = Gauge("process_resident_memory_bytes", "Memory of the process.", _resident_bytes)
         self.process_cpu = ReadCounter("process_cpu_seconds_total", "Processor time of the process.", _cpu_seconds)
         self.process_files = Gauge("process_open_fds", "Open files and sockets.", _open_files)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from conduit_py.api.app import Operations, build_app
+from conduit_py.api.app import Operations, build_app, build_metrics_app
 from conduit_py.api.auth import Authenticator
 from conduit_py.config import Config, RateLimit, RateLimits, find_foreign_database
 from conduit_py.data.short_ids import ShortIds
@@ -25,6 +25,7 @@ from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.metrics import Metrics
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.append import Append
@@ -64,6 +65,7 @@ class Server:
     """The parts that the nursery tree runs."""
 
     app: App
+    metrics: Metrics
     hub: SyncHub
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
@@ -80,7 +82,8 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
     Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
     """
     server_name, hub = ServerName(config.server_name), SyncHub()
-    throttle = RateLimiter(_limits(config.rate_limits), trio.current_time)
+    metrics = _watch(store, hub)
+    throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     append = Append(
         server_name=server_name,
@@ -119,11 +122,24 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
     )
     return Server(
-        app=build_app(operations),
+        app=build_app(operations, metrics),
+        metrics=metrics,
         hub=hub,
         tasks=(hub.run, accounts.last_seen.run, accounts.tokens.run),
         admin_token=await accounts.register.prepare_first_admin(),
     )
+
+
+def _watch(store: Store, hub: SyncHub) -> Metrics:
+    """The numbers that the parts keep themselves."""
+    metrics, cache, writer = Metrics(), store.database.cache, store.writer
+    metrics.cache_bytes.read_from(lambda: cache.bytes)
+    metrics.cache_hits.read_from(lambda: cache.hits)
+    metrics.cache_misses.read_from(lambda: cache.misses)
+    metrics.commits.read_from(lambda: writer.commits)
+    metrics.commit_groups.read_from(lambda: writer.groups)
+    metrics.sync_waiting.read_from(lambda: hub.waiting)
+    return metrics
 
 
 def _limits(limits: RateLimits) -> dict[str, RateLimit]:
@@ -173,6 +189,10 @@ async def _serve_http(config: Config, server: Server, on_started: Callable[[Star
     async with trio.open_nursery() as http:
         await http.start(_wait_for_signal, server.hub, stop)
         addresses = await http.start(_run_http, server.app, _http_config(config), stop)
+        at = config.metrics_address
+        if at is not None:
+            metrics_config = HttpConfig(hosts=(str(at.host),), port=at.port)
+            await http.start(_run_http, build_metrics_app(server.metrics), metrics_config, stop)
         on_started(Started(server_name=config.server_name, addresses=addresses, admin_token=server.admin_token))
         _log.info("listening", addresses=", ".join(addresses))
 

@@ -135,8 +135,8 @@ def test_names_follow_the_custom() -> None:
 
 def test_servers_count_apart() -> None:
     one, two = Metrics(), Metrics()
-    one.commits.add()
-    assert (one.commits.get(), two.commits.get()) == (1, 0)
+    one.rate_limited.add("login")
+    assert (one.rate_limited.get("login"), two.rate_limited.get("login")) == (1, 0)
 
 
 def test_process_is_measured() -> None:

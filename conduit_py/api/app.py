@@ -21,7 +21,10 @@ from conduit_py.api.client import (
 )
 from conduit_py.config import Config
 from conduit_py.http.app import App
+from conduit_py.http.reply import Raw
+from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
+from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.membership import MembershipService
@@ -61,14 +64,31 @@ def build_routes(to: Operations) -> list[Routes]:
     ]
 
 
-def build_app(to: Operations) -> App:
+def build_app(to: Operations, metrics: Metrics) -> App:
     """The application, ready to be served."""
+
+    def observe(route: str, method: str, status: int, seconds: float) -> None:
+        metrics.http_requests.add(method, route, str(status))
+        metrics.http_seconds.observe(seconds, route)
+
     return App(
         build_routes(to),
         request_bytes_max=to.config.max_request_size,
         refusals=(MatrixError,),
         translate=translate,
+        observe=observe,
     )
+
+
+def build_metrics_app(metrics: Metrics) -> App:
+    """Numbers for Prometheus, served at an address of their own."""
+    routes = Routes("metrics")
+
+    @routes.get("/metrics")
+    async def get_metrics(request: Request) -> Raw:
+        return Raw(metrics.render().encode(), content_type=CONTENT_TYPE)
+
+    return App([routes], request_bytes_max=0)
 
 
 @dataclass(frozen=True, slots=True)

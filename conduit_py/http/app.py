@@ -33,6 +33,10 @@ Translate = Callable[[Exception], Exception | None]
 """Turns an exception of a layer below into a refusal, or answers ``None`` when it is none."""
 
 
+Observe = Callable[[str, str, int, float], None]
+"""Told of every answered request: path template (``other`` for unknown paths), method, status, seconds it took."""
+
+
 class App(QuartTrio):
     """All operations of the server as one ASGI application.
 
@@ -41,6 +45,7 @@ class App(QuartTrio):
     :param refusals: exception classes with the attributes of ``Refusal``; they are answered as they say.
     :param translate: asked about every other exception; what it returns is answered in its place.
     :param is_access_logged: one line for each request to the logger ``conduit_py.http.access``.
+    :param observe: told of every request that was answered; must not block.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class App(QuartTrio):
         refusals: tuple[type[Exception], ...] = (),
         translate: Translate = lambda error: None,
         is_access_logged: bool = False,
+        observe: Observe = lambda route, method, status, seconds: None,
     ) -> None:
         super().__init__("conduit_py", static_folder=None)
         self.operations: tuple[Route, ...] = tuple(route for group in routes for route in group)
@@ -59,6 +65,7 @@ class App(QuartTrio):
         self._refusals: tuple[type[Exception], ...] = (HttpError, *refusals)
         self._translate = translate
         self._is_access_logged = is_access_logged
+        self._observe = observe
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
@@ -66,11 +73,13 @@ class App(QuartTrio):
             return
         started = time.perf_counter()
         request = Request(scope, receive, bytes_max=self._request_bytes_max)
+        template = "other"
         if request.method == "OPTIONS":
             reply = Reply(204, list(PREFLIGHT))
         else:
             try:
                 route, arguments = self._router.match(request.method, scope["raw_path"])
+                template = route.template
                 reply = render(await route.handler(request, **arguments))
             except Unrecognized as error:
                 if next(self.url_map.iter_rules(), None) is not None:
@@ -82,8 +91,10 @@ class App(QuartTrio):
             except Exception as error:
                 reply = self._reply_to(error, request)
         await _send(reply, send, is_head=request.method == "HEAD")
+        seconds = time.perf_counter() - started
+        self._observe(template, request.method, reply.status, seconds)
         if self._is_access_logged:
-            _log_access(request, reply, time.perf_counter() - started)
+            _log_access(request, reply, seconds)
 
     def _reply_to(self, error: Exception, request: Request) -> Reply:
         """A refusal is answered as it says; for anything else the log has the details and the client does not."""

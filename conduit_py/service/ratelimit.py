@@ -22,7 +22,13 @@ class RateLimiter:
     ``clock`` gives seconds. An operation without a limit is never refused.
     """
 
-    def __init__(self, limits: Mapping[str, RateLimit], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: Mapping[str, RateLimit],
+        clock: Callable[[], float],
+        on_refused: Callable[[str], None] = lambda limit: None,
+    ) -> None:
+        self._on_refused = on_refused
         self._limits = limits
         self._clock = clock
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()
@@ -40,6 +46,7 @@ class RateLimiter:
         full_at = max(self._full_at.get(key, now), now) + interval
         wait_s = full_at - now - limit.burst * interval
         if wait_s > interval * 1e-6:
+            self._on_refused(key[0])
             raise LimitExceeded(
                 "Too many requests",
                 extra={"retry_after_ms": math.ceil(wait_s * 1000)},

@@ -284,3 +284,25 @@ def test_same_route_in_two_modules_refused() -> None:
     declare(two)
     with pytest.raises(DuplicateRoute, match="GET /answer/<kind>"):
         App([one, two], request_bytes_max=1)
+
+
+async def test_observer_is_told_of_every_answer_by_its_template() -> None:
+    told: list[tuple[str, str, int]] = []
+    routes = Routes("test")
+
+    @routes.get("/things/<name>")
+    async def get_thing(request: Request, name: str) -> Any:
+        if name == "bad":
+            raise Limited("slow down")
+        return {}
+
+    app = App(
+        [routes],
+        request_bytes_max=1000,
+        refusals=(Limited,),
+        observe=lambda route, method, status, seconds: told.append((route, method, status)),
+    )
+    client = AppClient(app)
+    for path in ("/things/good", "/things/bad", "/nothing"):
+        await client.request("GET", path)
+    assert told == [("/things/<name>", "GET", 200), ("/things/<name>", "GET", 429), ("other", "GET", 404)]
