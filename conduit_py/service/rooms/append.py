@@ -29,7 +29,7 @@ from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.hub import SyncHub
-from conduit_py.service.rooms.unread import Noticed, UnreadService
+from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN
@@ -229,6 +229,8 @@ class RoomAppend:
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
         if change.is_local:
             self._members[change.user] = change.after
+            if change.before == JOIN != change.after:
+                stage_read(self._snapshot, self._turn, change.user, self.room.short, until=event, thread=None)
 
     def _stripped_state(self, pdu: Pdu) -> list[Any] | None:
         """What an invited or knocking user is shown of the room. Spec: client-server-api/#stripped-state"""

@@ -1,0 +1,116 @@
+"""How the events of a room follow each other: the states they lead through and the ends they leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conduit_py.data.consistency.events import parse_row, state_entry
+from conduit_py.data.consistency.states import is_chain_whole
+from conduit_py.data.short_ids import get_state_key
+from conduit_py.data.state import EMPTY, StateChain
+from conduit_py.data.timeline import get_event, get_row, scan_timeline
+from conduit_py.matrix.ids import EventId, Malformed, RoomId
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.room_versions import ROOM_VERSIONS
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog import rooms, timeline
+from kvschema.catalog.rooms import ByRoomEvent, ShortEventId, ShortRoomId, StateId
+from kvschema.catalog.timeline import REJECTED, SOFT_FAILED, EventRow
+
+_NOT_ACCEPTED = REJECTED | SOFT_FAILED
+
+
+def check_states_after(snapshot: Snapshot) -> Iterator[str]:
+    """The state after an event is stored; where it has one predecessor, it is the state after that, and its own change.
+
+    Where it has several, the state before it was resolved from theirs, which is not done again here.
+    """
+    chain = StateChain(snapshot)
+    for _, event, row, pdu in _scan_events(snapshot):
+        where = f"shorteventid_pdu: {row.event_id} ({event})"
+        if row.pos < 0:
+            continue
+        if not is_chain_whole(snapshot, row.state_after):
+            yield f"{where} leads to the state {row.state_after}, which is not whole"
+            continue
+        before = _state_before(snapshot, pdu)
+        if before is None or not is_chain_whole(snapshot, before):
+            continue
+        changed = chain.changes_between(before, row.state_after)
+        entry = None if row.flags & REJECTED else state_entry(row)
+        short = None if entry is None else get_state_key(snapshot, *entry)
+        expected = {} if short is None else {short: event}
+        if changed != expected:
+            yield f"{where} changes the state by {changed} instead of {expected}"
+
+
+def _state_before(snapshot: Snapshot, pdu: Pdu) -> StateId | None:
+    """The state after the only predecessor, None if that is not known. A create event follows the empty state."""
+    if not pdu.prev_events:
+        return EMPTY
+    previous = get_event(snapshot, pdu.prev_events[0]) if len(pdu.prev_events) == 1 else None
+    row = None if previous is None else get_row(snapshot, previous)
+    return None if row is None or row.flags & timeline.OUTLIER else row.state_after
+
+
+def check_extremities(snapshot: Snapshot) -> Iterator[str]:
+    """The forward extremities are the accepted events of the timeline that no accepted event refers to."""
+    current: ShortRoomId | None = None
+    ends = _OpenEnds()
+    for room, event, row, pdu in _scan_events(snapshot):
+        if room != current:
+            if current is not None:
+                yield from _compare(snapshot, current, ends)
+            current, ends = room, _OpenEnds()
+        if not row.flags & _NOT_ACCEPTED:
+            ends.add(event, row.pos, pdu)
+    if current is not None:
+        yield from _compare(snapshot, current, ends)
+    for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot):
+        leaf = get_row(snapshot, key.event)
+        if leaf is None or leaf.room != key.room or not leaf.pos:
+            yield f"roomid_pduleaves: room {key.room} ends in {key.event}, which is not in its timeline"
+
+
+class _OpenEnds:
+    """Events that nobody has referred to yet. Holds about as many as a room has branches."""
+
+    def __init__(self) -> None:
+        self._open: dict[EventId, ShortEventId] = {}
+        self._referred_early: set[EventId] = set()
+
+    def add(self, event: ShortEventId, pos: int, pdu: Pdu) -> None:
+        if pdu.event_id in self._referred_early:
+            self._referred_early.remove(pdu.event_id)
+        elif pos > 0:
+            self._open[pdu.event_id] = event
+        for previous in pdu.prev_events:
+            if self._open.pop(previous, None) is None:
+                self._referred_early.add(previous)
+
+    @property
+    def events(self) -> set[ShortEventId]:
+        return set(self._open.values())
+
+
+def _compare(snapshot: Snapshot, room: ShortRoomId, ends: _OpenEnds) -> Iterator[str]:
+    stored = {key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, room)}
+    for event in sorted(ends.events - stored):
+        yield f"roomid_pduleaves: {ByRoomEvent(room, event)} is missing"
+    for event in sorted(stored - ends.events):
+        yield f"roomid_pduleaves: {ByRoomEvent(room, event)} follows from nothing"
+
+
+def _scan_events(snapshot: Snapshot) -> Iterator[tuple[ShortRoomId, ShortEventId, EventRow, Pdu]]:
+    """The events of all timelines, room by room in their order. ``check_events`` tells of those that are none."""
+    for room, record in rooms.SHORTROOMID_ROOM.scan(snapshot):
+        version = ROOM_VERSIONS.get(record.room_version)
+        for _, event in scan_timeline(snapshot, room.room):
+            row = get_row(snapshot, event)
+            if row is None or version is None:
+                continue
+            try:
+                pdu = parse_row(row, RoomId(record.room_id), version)
+            except Malformed:
+                continue
+            yield room.room, event, row, pdu
