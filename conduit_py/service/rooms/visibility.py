@@ -84,6 +84,10 @@ class Visibility:
     def is_forgotten(self, room: ShortRoomId) -> bool:
         return self._standing(room).is_forgotten
 
+    def was_joined_after(self, room: ShortRoomId, place: int | None) -> bool:
+        """Was the user in the room at any time after a place in its timeline, or ever for None?"""
+        return self._standing(room).joined_until > (_NEVER if place is None else place)
+
     def _moment(self, state_id: StateId) -> _Moment:
         moment = self._moments.get(state_id)
         if moment is None:

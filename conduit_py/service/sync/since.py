@@ -22,7 +22,7 @@ class SyncRequest:
     full_state: bool = False
     state_after: str | None = None
     """The name under which state up to the end of the timeline is wanted; None to get it up to its start."""
-    timeout_ms: int = 0
+    timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,176 @@
+"""Builds one /sync reply, in slices.
+
+The first snapshot fixes what the reply tells: ``plan`` lists the rooms to look at, and every later slice, with a
+snapshot of its own, reads them as of the first one's position. Between two slices other tasks run, so a large initial
+sync keeps nobody waiting. What has no history is newer in a later slice than the token says (member counts, unread
+counts, receipts moved on since); the next reply tells it again.
+
+The reply is put together from bytes: the only JSON that is encoded here is what this server says itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+import trio
+
+from conduit_py.data import short_ids
+from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.ignored import get_ignored_users
+from conduit_py.service.rooms.typing import TypingService
+from conduit_py.service.sync.lazy import SentMembers, SentMembersByDevice
+from conduit_py.service.sync.plan import Plan, RoomEntry, plan_changes, plan_everything
+from conduit_py.service.sync.sections import RoomSection, begin_section, render_data, render_events
+from conduit_py.service.sync.since import SyncRequest, View
+from conduit_py.service.sync.slice import Slice
+from conduit_py.service.sync.stripped import build_glimpse
+from conduit_py.service.users.push_rules import PUSH_RULES, build_event_content, get_ruleset
+from conduit_py.storage.database import Database, Snapshot
+from kvschema.catalog.members import INVITE, JOIN, KNOCK
+from kvschema.catalog.rooms import ShortEventId
+
+SLICE_S = 0.015
+"""How long a slice goes on beginning rooms: with the last of them it stays well below 50 ms."""
+
+_SECTION_OF = {JOIN: "join", INVITE: "invite", KNOCK: "knock"}
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply that is being made."""
+
+    token: SyncToken
+    global_data: list[bytes] = field(default_factory=list)
+    rooms: dict[str, list[bytes]] = field(default_factory=lambda: {"join": [], "invite": [], "knock": [], "leave": []})
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.global_data or any(self.rooms.values()))
+
+    def render(self) -> bytes:
+        """The body. Sections of what this server does not have are there and empty, as clients expect."""
+        rooms = b",".join(b'"%s":{%s}' % (name.encode(), b",".join(parts)) for name, parts in self.rooms.items())
+        parts = (
+            b'"next_batch":"%s"' % str(self.token).encode(),
+            b'"account_data":' + render_events(self.global_data),
+            b'"presence":{"events":[]}',
+            b'"rooms":{' + rooms + b"}",
+            b'"to_device":{"events":[]}',
+            b'"device_lists":{"changed":[],"left":[]}',
+            b'"device_one_time_keys_count":{}',
+            b'"device_unused_fallback_key_types":[]',
+        )
+        return b"{" + b",".join(parts) + b"}"
+
+
+class SyncBuilder:
+    """One per server. ``clock`` measures how long a slice takes, in seconds."""
+
+    def __init__(
+        self,
+        database: Database,
+        hub: SyncHub,
+        typing: TypingService,
+        *,
+        now_ms: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._hub = hub
+        self._typing = typing
+        self._now_ms = now_ms
+        self._clock = clock
+        self._sent = SentMembersByDevice()
+
+    async def build(self, requester: Requester, request: SyncRequest) -> Reply:
+        """What is new, as of now. An empty reply is one that nobody has to be told of."""
+        with self._database.snapshot() as snapshot:
+            work = self._begin(snapshot, requester, request)
+            is_done = self._go_on(snapshot, work)
+        while not is_done:
+            await trio.lowlevel.checkpoint()
+            with self._database.snapshot() as snapshot:
+                is_done = self._go_on(snapshot, work)
+        if work.sent is not None:
+            work.sent.tell(work.view.until, work.telling)
+        return work.reply
+
+    def _begin(self, snapshot: Snapshot, requester: Requester, request: SyncRequest) -> _Work:
+        token = request.since
+        is_gap = token is not None and snapshot.is_from_lost_future(token.pos)
+        since = None if token is None or is_gap else token.pos
+        view = View(
+            requester=requester,
+            request=request,
+            since=since,
+            until=snapshot.pos,
+            is_gap=is_gap,
+            now_ms=self._now_ms(),
+            ignored=get_ignored_users(snapshot, requester.user) - {requester.user_id},
+        )
+        if since is None:
+            plan = plan_everything(snapshot, view, self._typing)
+        else:
+            plan = plan_changes(snapshot, view, since, self._hub, self._typing)
+        sent = self._sent.go_on(requester, since) if request.filter.room.state.lazy_load_members else None
+        reply = Reply(SyncToken(snapshot.pos, self._typing.boot, self._typing.changes))
+        reply.global_data = _build_global_data(snapshot, view, plan)
+        return _Work(view, plan, reply, sent)
+
+    def _go_on(self, snapshot: Snapshot, work: _Work) -> bool:
+        """Do as much as fits into one slice. True when there is no more."""
+        ends = self._clock() + SLICE_S
+        slice_ = Slice(snapshot, work.view)
+        while work.section is not None or work.plan.todo:
+            if work.section is None:
+                self._begin_room(slice_, work, work.plan.todo.popleft())
+            elif not work.section.render_more(slice_):
+                section, work.section = work.section, None
+                rendered = section.render(slice_, work.plan, self._typing)
+                if rendered is not None:
+                    work.reply.rooms["join" if section.entry.kind == JOIN else "leave"].append(rendered)
+            if self._clock() >= ends and (work.section is not None or work.plan.todo):
+                return False
+        return True
+
+    def _begin_room(self, slice_: Slice, work: _Work, entry: RoomEntry) -> None:
+        room_id = short_ids.get_room_record(slice_.snapshot, entry.room).room_id
+        if not work.view.filter.room.matches_room(room_id):
+            return
+        if entry.kind in (INVITE, KNOCK):
+            assert entry.membership is not None
+            glimpse = build_glimpse(slice_.snapshot, entry.kind, entry.membership)
+            work.reply.rooms[_SECTION_OF[entry.kind]].append(orjson.dumps(room_id) + b":" + glimpse)
+        else:
+            work.section = begin_section(slice_, entry, work.sent, work.telling)
+
+
+@dataclass(slots=True)
+class _Work:
+    """A reply between two slices."""
+
+    view: View
+    plan: Plan
+    reply: Reply
+    sent: SentMembers | None
+    telling: set[ShortEventId] = field(default_factory=set)
+    section: RoomSection | None = None
+
+
+def _build_global_data(snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:
+    """Push rules are told as they are in force; of what is stored they are only the changes.
+
+    Spec: client-server-api/#mpush_rules
+    """
+    filter_, requester = view.filter.account_data, view.requester
+    contents = {row.type: row.content.encode() for row in plan.global_data}
+    if PUSH_RULES in contents:
+        contents[PUSH_RULES] = orjson.dumps(build_event_content(contents[PUSH_RULES].decode(), requester.user_id))
+    elif view.since is None:
+        rules = get_ruleset(snapshot, requester.user, requester.user_id)
+        contents[PUSH_RULES] = orjson.dumps({"global": rules.to_json()})
+    return [render_data(type_, content) for type_, content in contents.items() if filter_.matches_type(type_)]

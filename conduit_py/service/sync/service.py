@@ -1,0 +1,43 @@
+"""Long-polling. Spec: client-server-api/#syncing"""
+
+from __future__ import annotations
+
+import trio
+
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.requester import Requester
+from conduit_py.service.sync.build import SyncBuilder
+from conduit_py.service.sync.since import SyncRequest
+
+
+class SyncService:
+    """One per server."""
+
+    def __init__(self, builder: SyncBuilder, hub: SyncHub, *, timeout_default_ms: int, timeout_max_ms: int) -> None:
+        self._builder = builder
+        self._hub = hub
+        self._timeout_default_ms = timeout_default_ms
+        self._timeout_max_ms = timeout_max_ms
+
+    async def sync(self, requester: Requester, request: SyncRequest) -> bytes:
+        """The body of the reply. Waits while there is nothing to tell, as long as the request wants and we allow.
+
+        A wait ends early when the server stops: the reply is then empty and its token as good as any.
+        """
+        wanted_ms = self._timeout_default_ms if request.timeout_ms is None else request.timeout_ms
+        deadline = trio.current_time() + min(wanted_ms, self._timeout_max_ms) / 1000
+        may_wait = request.since is not None and not request.full_state
+        with self._hub.subscribe(requester.user) as rearm:
+            while True:
+                woken = rearm()
+                reply = await self._builder.build(requester, request)
+                is_over = trio.current_time() >= deadline or self._hub.is_stopping
+                if not reply.is_empty or not may_wait or is_over:
+                    return reply.render()
+                nothing = reply.render()
+                # What waits is a token and a place in the hub: thousands of idle polls wait at the same time.
+                del reply
+                with trio.move_on_at(deadline):
+                    await woken.wait()
+                    continue
+                return nothing

@@ -1,0 +1,109 @@
+"""Which state events a reply carries for a room.
+
+Let *since* be the place up to which the client knows the room, *start* the place where the timeline of the reply
+begins, and *end* where it ends. ``state`` carries what differs between *since* and *start*, or the whole state at
+*start* for a room that is new to the client; ``state_after`` the same with *end* for *start*. Two named states are
+compared, so a gap costs what changed in it and not the size of the room. State events between *start* and *end* that the timeline's filter
+left out go with ``state`` too, as nothing else tells them.
+
+Lazy loading: of a whole state only those members are sent that the reply needs, which are the senders in the timeline,
+the heroes and the user. Of a difference all members are sent, for they changed. Both may leave out what the device
+knows (see ``lazy``), except for changes.
+
+Spec: client-server-api/#syncing, client-server-api/#lazy-loading-room-members
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conduit_py.data import row_fields, short_ids, timeline
+from conduit_py.service.sync.lazy import SentMembers
+from conduit_py.service.sync.room_state import PlaceState, get_state_id_at, state_before
+from conduit_py.service.sync.slice import Scope, Slice
+from conduit_py.service.sync.summary import SUMMARY_TYPES, Summary
+from conduit_py.service.sync.window import Window
+from kvschema.catalog.rooms import ShortEventId, ShortStateKey
+from kvschema.catalog.timeline import STATE
+
+MEMBER = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """The state of a room around the timeline that is shown."""
+
+    base: PlaceState
+    """At the start or the end of the timeline, whichever the client asked about."""
+    entries: dict[ShortStateKey, ShortEventId]
+    """What to tell of ``base``, before filters."""
+
+
+def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
+    """``window`` must have been read for ``scope``."""
+    is_after = slice_.view.request.state_after is not None
+    if is_after or window.first is None:
+        base = slice_.state_at(scope.room, scope.until)
+    else:
+        base = state_before(slice_.snapshot, slice_.chain, window.first)
+    if not scope.has_state:
+        return RoomState(base, {})
+    if scope.is_full or scope.after is None:
+        entries = base.entries()
+    else:
+        entries = base.changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
+    if not is_after:
+        for event, row in window.left_out:
+            fields = timeline.client_fields(row)
+            state_key = short_ids.get_state_key(slice_.snapshot, fields["type"], fields["state_key"])
+            assert state_key is not None, "a state event without its key"
+            entries[state_key] = event
+    return RoomState(base, entries)
+
+
+def touches_summary(slice_: Slice, state: RoomState, window: Window) -> bool:
+    """Did anything change that a summary is made of?"""
+    rows = (row for events in (window.events, window.left_out) for _, row in events)
+    if any(row.flags & STATE and row_fields.get_type(row) in SUMMARY_TYPES for row in rows):
+        return True
+    records = (short_ids.get_state_key_record(slice_.snapshot, state_key) for state_key in state.entries)
+    return any(record.type in SUMMARY_TYPES for record in records)
+
+
+def choose_state(slice_: Slice, scope: Scope, state: RoomState) -> set[ShortEventId]:
+    """The events to send, but for members that are lazy-loaded."""
+    filter_ = slice_.view.filter.room.state
+    leaves_out_members = filter_.lazy_load_members and scope.is_full
+    if not leaves_out_members and filter_.types is None and not filter_.not_types.types:
+        return set(state.entries.values())
+    chosen = set()
+    for state_key, event in state.entries.items():
+        record = short_ids.get_state_key_record(slice_.snapshot, state_key)
+        if filter_.matches_type(record.type) and not (leaves_out_members and record.type == MEMBER):
+            chosen.add(event)
+    return chosen
+
+
+def choose_members(
+    slice_: Slice, scope: Scope, state: RoomState, window: Window, summary: Summary | None, sent: SentMembers
+) -> set[ShortEventId]:
+    """The members that a lazy-loading client needs for what it is shown."""
+    filter_ = slice_.view.filter.room.state
+    if not scope.has_state or not filter_.matches_type(MEMBER):
+        return set()
+    needed = {row_fields.get_sender(row) for _, row in window.events}
+    if scope.is_full:
+        needed.add(slice_.view.requester.user_id)
+    if summary is not None and summary.heroes is not None:
+        needed.update(summary.heroes)
+    members = _get_members(slice_, state.base, needed)
+    return {event for event in members if filter_.include_redundant_members or event not in sent}
+
+
+def _get_members(slice_: Slice, base: PlaceState, user_ids: Iterable[str]) -> Iterable[ShortEventId]:
+    for user_id in user_ids:
+        state_key = short_ids.get_state_key(slice_.snapshot, MEMBER, user_id)
+        event = None if state_key is None else base.get(state_key)
+        if event is not None:
+            yield event
