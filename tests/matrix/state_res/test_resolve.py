@@ -211,6 +211,23 @@ def test_long_history_is_not_walked_for_a_new_conflict() -> None:
     assert len(room.reads) < 12
 
 
+def test_event_that_has_descended_into_the_state_is_found_without_reading_members() -> None:
+    room = BigRoom("11")
+    room.add(
+        "renamed",
+        "m.room.member",
+        "alice",
+        {"membership": "join"},
+        state_key="@alice:test",
+        auth=["CREATE", "LEVELS", "RULE", "alice"],
+    )
+    a = room.add("A", "m.room.topic", "alice", {}, auth=["CREATE", "LEVELS", "alice"])
+    b = room.add("B", "m.room.topic", "alice", {}, auth=["CREATE", "LEVELS", "renamed"])
+    resolved = room.resolve({**room.state, TOPIC: a.event_id}, {**room.state, TOPIC: b.event_id})
+    assert resolved == {**room.state, TOPIC: b.event_id}
+    assert len(room.auth_reads) < 12
+
+
 def test_two_changes_on_one_side_read_auth_events_but_no_members() -> None:
     room = BigRoom("11")
     levels = {"users": {"@alice:test": 100}}
