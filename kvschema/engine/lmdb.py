@@ -67,6 +67,9 @@ class LmdbEngine:
         with ExitStack() as undo:
             self._env = _open_environment(path, len(tree_names) + 1, max(map_bytes, size - reserve_bytes))
             undo.callback(self._env.close)
+            if size == 0:
+                # A power cut must not leave a file that has its size and not its beginning.
+                self._env.sync(True)
             self._check_owner(path, tree_names)
             self._env.reader_check()
             self._page_bytes = int(self._env.stat()["psize"])
