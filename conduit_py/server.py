@@ -31,10 +31,14 @@ from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
+from conduit_py.service.sync.build import SyncBuilder
+from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Surroundings, build_accounts
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
@@ -46,6 +50,8 @@ from kvschema.errors import SchemaMismatch
 _log = get_logger(__name__)
 
 MIB = 1 << 20
+BOOT_BYTES = 4
+"""Names one run of the server in the typing part of sync tokens."""
 PASSWORDS_AT_ONCE = 2
 """Password hashes computed at a time: each takes the configured memory, and a core."""
 
@@ -107,6 +113,13 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             hash_limiter=hash_limiter,
         ),
     )
+    typing = TypingService(
+        store.database,
+        hub,
+        TypingLimits(min_s=config.typing_client_timeout_min, max_s=config.typing_client_timeout_max),
+        boot=secrets.token_hex(BOOT_BYTES),
+    )
+    syncs = SyncBuilder(store.database, hub, typing, now_ms=store.now_ms, clock=time.perf_counter)
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
@@ -119,13 +132,21 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             throttle=throttle,
         ),
         membership=membership,
+        receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
+        sync=SyncService(
+            syncs,
+            hub,
+            timeout_default_ms=config.client_sync_timeout_default,
+            timeout_max_ms=config.client_sync_timeout_max,
+        ),
+        typing=typing,
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
     )
     return Server(
         app=build_app(operations, metrics),
         metrics=metrics,
         hub=hub,
-        tasks=(hub.run, accounts.last_seen.run, accounts.tokens.run),
+        tasks=(hub.run, typing.run, accounts.last_seen.run, accounts.tokens.run),
         admin_token=await accounts.register.prepare_first_admin(),
     )
 

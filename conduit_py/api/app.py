@@ -15,9 +15,13 @@ from conduit_py.api.client import (
     joining,
     kicking,
     leaving,
+    read_markers,
+    receipts,
     redaction,
     room_send,
     room_state,
+    sync,
+    typing,
 )
 from conduit_py.config import Config
 from conduit_py.http.app import App
@@ -28,7 +32,10 @@ from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.typing import TypingService
+from conduit_py.service.sync.service import SyncService
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
 
@@ -45,7 +52,10 @@ class Operations:
     accounts: Accounts
     create: CreateService
     membership: MembershipService
+    receipts: ReceiptService
     send: SendService
+    sync: SyncService
+    typing: TypingService
 
 
 def build_routes(to: Operations) -> list[Routes]:
@@ -58,9 +68,13 @@ def build_routes(to: Operations) -> list[Routes]:
         joining.routes(to.auth, to.membership),
         kicking.routes(to.auth, to.membership),
         leaving.routes(to.auth, to.membership),
+        read_markers.routes(to.auth, to.receipts),
+        receipts.routes(to.auth, to.receipts),
         redaction.routes(to.auth, to.send),
         room_send.routes(to.auth, to.send),
         room_state.routes(to.auth, to.send),
+        sync.routes(to.auth, to.sync, to.accounts.filters),
+        typing.routes(to.auth, to.typing),
     ]
 
 
