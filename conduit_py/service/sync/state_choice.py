@@ -3,8 +3,8 @@
 Let *since* be the place up to which the client knows the room, *start* the place where the timeline of the reply
 begins, and *end* where it ends. ``state`` carries what differs between *since* and *start*, or the whole state at
 *start* for a room that is new to the client; ``state_after`` the same with *end* for *start*. Two named states are
-compared, so a gap costs what changed in it and not the size of the room. State events between *start* and *end* that the timeline's filter
-left out go with ``state`` too, as nothing else tells them.
+compared, so a gap costs what changed in it and not the size of the room. State events between *start* and *end* that
+the timeline's filter left out go with ``state`` too, as nothing else tells them.
 
 Lazy loading: of a whole state only those members are sent that the reply needs, which are the senders in the timeline,
 the heroes and the user. Of a difference all members are sent, for they changed. Both may leave out what the device

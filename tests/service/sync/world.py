@@ -1,0 +1,206 @@
+"""Rooms, users and /sync over a store in memory, without HTTP; and a client that believes what it is told."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import trio
+
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
+from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
+from conduit_py.matrix.room_versions import ROOM_VERSIONS
+from conduit_py.matrix.sync_token import SyncToken, parse_sync_token
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.ratelimit import RateLimiter
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.create import CreateService, NewRoom
+from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.typing import TypingLimits, TypingService
+from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.server_keys import load_signing_key
+from conduit_py.service.sync.build import SyncBuilder
+from conduit_py.service.sync.service import SyncService
+from conduit_py.service.sync.since import SyncRequest
+from conduit_py.service.users.account_data import AccountDataService
+from conduit_py.service.users.push_rules import get_compiled_ruleset
+from conduit_py.service.users.store import Store
+from conduit_py.storage.cache import ObjectCache
+from conduit_py.storage.database import Database, stamp
+from conduit_py.storage.locks import KeyedLocks
+from conduit_py.storage.writer import open_writer
+from kvschema.catalog.rooms import ShortUserId
+from kvschema.engine import Engine
+from kvschema.engine.memory import MemoryEngine
+
+SERVER_NAME = ServerName("one.test")
+START_MS = 1_700_000_000_000
+CACHE_BYTES = 4_000_000
+Json = dict[str, Any]
+
+
+class World:
+    """Made by ``open_world``."""
+
+    def __init__(self, store: Store, hub: SyncHub, append: Append) -> None:
+        self.store, self.hub = store, hub
+        throttle = RateLimiter({}, trio.current_time)
+        writes = RoomWrites(store.database, store.writer, store.locks, append)
+        self.create = CreateService(
+            writes,
+            new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
+            allow_room_creation=True,
+            allow_encryption=True,
+            throttle=throttle,
+        )
+        self.membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
+        self.messages = SendService(writes, now_ms=store.now_ms, allow_encryption=True, throttle=throttle)
+        self.receipts = ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms)
+        self.typing = TypingService(store.database, hub, TypingLimits(min_s=15, max_s=45), boot="boot1")
+        self.account_data = AccountDataService(store, wake=hub.publish)
+        self.clock_s = 0.0
+        self.syncs = self.build_syncs(self.typing)
+
+    def build_syncs(self, typing: TypingService) -> SyncService:
+        builder = SyncBuilder(
+            self.store.database, self.hub, typing, now_ms=self.store.now_ms, clock=lambda: self.clock_s
+        )
+        return SyncService(builder, self.hub, timeout_default_ms=0, timeout_max_ms=90_000)
+
+    async def user(self, name: str, device_id: str = "PHONE") -> Requester:
+        """A local user, made when first named."""
+        user_id = UserId(f"@{name}:{SERVER_NAME}")
+        async with self.store.writer.turn() as turn:
+            with self.store.snapshot() as snapshot:
+                user: ShortUserId = self.store.ids.intern_user(snapshot, turn, user_id)
+        return Requester(user_id=user_id, user=user, device_id=DeviceId(device_id))
+
+    async def room(
+        self, creator: Requester, *, version: str = "11", preset: str = "public_chat", **more: Any
+    ) -> RoomId:
+        """A room that anybody may join."""
+        new = NewRoom(version=ROOM_VERSIONS[version], preset=preset, is_public=False, **more)
+        return await self.create.create_room(creator, new)
+
+    async def send(self, sender: Requester, room_id: RoomId, body: str, **content: Any) -> EventId:
+        message = {"msgtype": "m.text", "body": body, **content}
+        return await self.messages.send_message(
+            sender, room_id, event_type="m.room.message", txn_id=f"txn {body}", content=message
+        )
+
+    async def set_state(
+        self, sender: Requester, room_id: RoomId, event_type: str, content: Mapping[str, Any], state_key: str = ""
+    ) -> EventId:
+        return await self.messages.set_state(
+            sender, room_id, event_type=event_type, state_key=state_key, content=content
+        )
+
+    async def ignore(self, requester: Requester, *user_ids: str) -> None:
+        content: Json = {"ignored_users": {user_id: {} for user_id in user_ids}}
+        await self.account_data.set_content(requester, requester.user_id, None, "m.ignored_user_list", content)
+
+    async def sync(self, requester: Requester, since: str | SyncToken | None = None, **options: Any) -> Json:
+        """One reply, parsed. ``filter`` may be given as JSON."""
+        token = parse_sync_token(since) if isinstance(since, str) else since
+        wanted = options.pop("filter", NO_FILTER)
+        filter_ = wanted if isinstance(wanted, SyncFilter) else parse_sync_filter(wanted)
+        body = await self.syncs.sync(requester, SyncRequest(since=token, filter=filter_, **options))
+        reply: Json = orjson.loads(body)
+        return reply
+
+
+@asynccontextmanager
+async def open_world(engine: Engine | None = None) -> AsyncIterator[World]:
+    """A server without HTTP until the block ends."""
+    engine = MemoryEngine() if engine is None else engine
+    stamp(engine, SERVER_NAME)
+    database = Database(engine, ObjectCache(CACHE_BYTES))
+    with database.snapshot() as snapshot:
+        last_pos = max(snapshot.pos, 1000)
+    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
+        hub = SyncHub()
+        store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
+        append = Append(
+            server_name=SERVER_NAME,
+            signing_key=await load_signing_key(database, writer, random_bytes=lambda count: b"k" * count),
+            short_ids=store.ids,
+            hub=hub,
+            unread=UnreadService(get_compiled_ruleset),
+            now_ms=_now_ms,
+            new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{SERVER_NAME}"),
+        )
+        world = World(store, hub, append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.run)
+            nursery.start_soon(world.typing.run)
+            yield world
+            nursery.cancel_scope.cancel()
+
+
+def _now_ms() -> int:
+    return START_MS + int(trio.current_time() * 1000)
+
+
+@dataclass(slots=True)
+class KnownRoom:
+    """A room as a client knows it."""
+
+    state: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Event id of each entry."""
+    timeline: list[str] = field(default_factory=list)
+    """Event ids without gaps, up to the newest."""
+    summary: Json = field(default_factory=dict)
+    unread: Json = field(default_factory=dict)
+
+
+class Follower:
+    """A client that goes on from token to token and keeps what it is told, as the spec says that clients do."""
+
+    def __init__(self, world: World, requester: Requester, **options: Any) -> None:
+        self._world, self._requester, self._options = world, requester, options
+        self.since: str | None = None
+        self.joined: dict[str, KnownRoom] = {}
+        self.invited: set[str] = set()
+        self.left: set[str] = set()
+
+    async def sync(self) -> Json:
+        reply = await self._world.sync(self._requester, self.since, **self._options)
+        if self.since is not None:
+            assert parse_sync_token(reply["next_batch"]).pos >= parse_sync_token(self.since).pos
+        self.since = reply["next_batch"]
+        for room_id, section in reply["rooms"]["leave"].items():
+            self.joined.pop(room_id, None)
+            self.invited.discard(room_id)
+            self.left.add(room_id)
+            assert section["timeline"]["events"] is not None
+        for room_id in reply["rooms"]["invite"]:
+            self.invited.add(room_id)
+            self.left.discard(room_id)
+        for room_id, section in reply["rooms"]["join"].items():
+            self.invited.discard(room_id)
+            self.left.discard(room_id)
+            self._apply(self.joined.setdefault(room_id, KnownRoom()), section)
+        return reply
+
+    def _apply(self, room: KnownRoom, section: Json) -> None:
+        events = section["timeline"]["events"]
+        if "state_after" in section:
+            told = section["state_after"]["events"]
+        else:
+            told = section["state"]["events"] + [event for event in events if "state_key" in event]
+        for event in told:
+            room.state[event["type"], event["state_key"]] = event["event_id"]
+        if section["timeline"]["limited"]:
+            room.timeline = []
+        room.timeline += [event["event_id"] for event in events if event["event_id"] not in room.timeline]
+        room.summary.update(section.get("summary", {}))
+        room.unread = section["unread_notifications"]
