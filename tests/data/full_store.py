@@ -1,0 +1,164 @@
+"""A store with something in (nearly) every tree, written by the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+import trio.testing
+
+from conduit_py.data import filters, receipts, short_ids
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.http.in_process import AppClient
+from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.server import build
+from conduit_py.service.users.store import Store
+from conduit_py.storage.cache import ObjectCache
+from conduit_py.storage.database import Database, record_start, stamp
+from conduit_py.storage.locks import KeyedLocks
+from conduit_py.storage.writer import open_writer
+from kvschema.batch import PUT, Write, WriteBatch
+from kvschema.catalog import CATALOG
+from kvschema.catalog.receipts import Receipt
+from kvschema.engine import Engine
+from kvschema.engine.memory import MemoryEngine
+from kvschema.migrate import apply_one
+from tests.rig.client import Client, path
+from tests.rig.server import PASSWORD, SERVER_NAME, START_MS, load_test_config
+
+Rows = Mapping[str, list[tuple[bytes, bytes]]]
+
+
+def make_rows() -> Rows:
+    """Every row of every tree of a store that several people have used."""
+    return trio.run(_make_rows, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def fill(engine: Engine, rows: Rows) -> None:
+    """Write the rows into an empty store."""
+    batch = WriteBatch()
+    for tree, pairs in rows.items():
+        batch.writes.extend(Write(PUT, tree, key, value) for key, value in pairs)
+    apply_one(engine, batch)
+
+
+def read_rows(engine: Engine) -> Rows:
+    with engine.snapshot() as reader:
+        return {tree.name: list(reader.scan(tree.name, b"", b"", b"", False)) for tree in CATALOG}
+
+
+async def _make_rows() -> Rows:
+    engine = MemoryEngine()
+    stamp(engine, SERVER_NAME)
+    for minute in range(3):
+        await _run(engine, minute)
+    return read_rows(engine)
+
+
+async def _run(engine: Engine, start: int) -> None:
+    """One start of the server, so that there are gaps between starts as well."""
+    database = Database(engine, ObjectCache(1_000_000))
+    config = load_test_config(RATE_LIMITS__ENABLED="false")
+    last_pos = record_start(engine, (START_MS + start * 60_000) * 1000)
+    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
+        store = Store(
+            database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=lambda: START_MS + start
+        )
+        server = await build(config, store, hash_limiter=None)
+        story = _Story(AppClient(server.app), store, start)
+        await story.run()
+
+
+class _Story:
+    def __init__(self, app: AppClient, store: Store, start: int) -> None:
+        self._app = app
+        self._store = store
+        self._start = start
+        self._sent = 0
+
+    async def run(self) -> None:
+        names = ("alice", "bob", "carol", "dave", "erin")
+        alice, bob, carol, dave, erin = [await self._register(f"{name}{self._start}") for name in names]
+        invited = [user.user_id for user in (bob, carol, dave, erin)]
+        version = ("12", "11", "6")[self._start]
+        room_id = await self._create(alice, version, invited)
+        await self._join(room_id, bob, dave, erin)
+        await self._talk(room_id, alice, bob)
+        await self._ok(erin.post(path("rooms", room_id, "leave"), {}))
+        await self._ok(erin.post(path("rooms", room_id, "forget"), {}))
+        await self._ok(alice.post(path("rooms", room_id, "ban"), {"user_id": dave.user_id}))
+        await self._ok(bob.post(path("rooms", room_id, "leave"), {}))
+        await self._ok(alice.post(path("rooms", room_id, "invite"), {"user_id": bob.user_id}))
+        await self._join(room_id, bob)
+        last = await self._send(room_id, alice, "m.room.message", {"msgtype": "m.text", "body": "bye"})
+        await self._settings(room_id, alice)
+        await self._read(room_id, alice, last)
+
+    async def _ok(self, request: Any) -> Any:
+        response = await request
+        assert response.status == 200, response.body
+        return response.json
+
+    async def _register(self, name: str) -> Client:
+        client = Client(self._app)
+        auth = {"type": "m.login.dummy"}
+        body = {"username": name, "password": PASSWORD, "auth": auth, "refresh_token": True}
+        client.use_session(await self._ok(client.post("/register", body)))
+        return client
+
+    async def _create(self, owner: Client, version: str, invited: list[str]) -> str:
+        body = {
+            "room_version": version,
+            "name": "Garden",
+            "visibility": "public",
+            "room_alias_name": f"garden{self._start}",
+            "invite": invited,
+        }
+        room_id: str = (await self._ok(owner.post("/createRoom", body)))["room_id"]
+        return room_id
+
+    async def _join(self, room_id: str, *users: Client) -> None:
+        for user in users:
+            await self._ok(user.post(path("join", room_id), {}))
+
+    async def _send(self, room_id: str, user: Client, type: str, content: Any) -> str:
+        self._sent += 1
+        reply = await self._ok(user.put(path("rooms", room_id, "send", type, f"txn{self._sent}"), content))
+        event_id: str = reply["event_id"]
+        return event_id
+
+    async def _talk(self, room_id: str, alice: Client, bob: Client) -> None:
+        event_id = ""
+        for number in range(5):
+            hello = {"msgtype": "m.text", "body": f"hello {number} {alice.user_id}"}
+            event_id = await self._send(room_id, bob, "m.room.message", hello)
+            topic = path("rooms", room_id, "state", "m.room.topic") + "/"
+            await self._ok(alice.put(topic, {"topic": f"topic {number}"}))
+            thread = {"rel_type": "m.thread", "event_id": event_id}
+            reply = {"msgtype": "m.text", "body": "in a thread", "m.relates_to": thread}
+            await self._send(room_id, bob, "m.room.message", reply)
+        await self._ok(alice.put(path("rooms", room_id, "redact", event_id, "redact"), {"reason": "loud"}))
+        await self._ok(bob.put(bob.user_path().replace("/user/", "/profile/") + "/displayname", {"displayname": "Bob"}))
+
+    async def _settings(self, room_id: str, user: Client) -> None:
+        for value in (1, 2):
+            await self._ok(user.put(user.user_path("account_data", "org.example.a"), {"value": value}))
+            in_room = user.user_path("rooms", room_id, "account_data", "org.example.b")
+            await self._ok(user.put(in_room, {"value": value}))
+        await self._ok(user.post(user.user_path("filter"), {"room": {"timeline": {"limit": 3}}}))
+        body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user.user_id}}
+        other = Client(self._app)
+        other.use_session(await self._ok(other.post("/login", {**body, "password": PASSWORD})))
+        await self._ok(other.post("/logout"))
+
+    async def _read(self, room_id: str, user: Client, event_id: str) -> None:
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                room, short = short_ids.get_room(snapshot, RoomId(room_id)), self._store.ids
+                assert room is not None
+                who = short.intern_user(snapshot, turn, UserId(user.user_id))
+                for receipt_type in (receipts.READ, receipts.READ_PRIVATE):
+                    receipt = Receipt(user.user_id, receipt_type, "", event_id, START_MS, snapshot.pos)
+                    receipts.stage_receipt(snapshot, turn, room, who, receipt)
+                filters.stage_filter(turn, who, "{}")
