@@ -1,0 +1,144 @@
+"""Aliases: names of this server for rooms.
+
+Who is in a room may give it an alias. The alias goes when its maker wants it to, an administrator of the server, or
+whoever may set the room's canonical alias.
+
+Spec: client-server-api/#room-aliases
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conduit_py.data import rooms, short_ids
+from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, server_name_of
+from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.access import is_world_readable
+from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.write import RoomWrites, require_joined
+from conduit_py.storage.database import Database, Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.rooms import AliasRecord
+from kvschema.errors import PreconditionFailed
+
+ALIASES_PER_ROOM_MAX = 100
+"""Nobody needs more, and a list of them is one answer."""
+
+CANONICAL_ALIAS = "m.room.canonical_alias"
+
+
+class AliasService:
+    """One per server."""
+
+    def __init__(self, database: Database, writes: RoomWrites, *, server_name: ServerName) -> None:
+        self._database = database
+        self._writes = writes
+        self._server_name = server_name
+
+    def resolve(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """The room that an alias names, and servers that can help to join it. Raises ``NotFound``.
+
+        Spec: client-server-api/#get_matrixclientv3directoryroomroomalias
+        """
+        with self._database.snapshot() as snapshot:
+            record = self._require(snapshot, alias)
+        return RoomId(record.room_id), [self._server_name]
+
+    async def set_alias(self, requester: Requester, alias: RoomAlias, room_id: RoomId) -> None:
+        """Give a room that the requester is in an alias. Raises ``Forbidden``, ``InvalidParam`` and 409 ``M_UNKNOWN``.
+
+        Spec: client-server-api/#put_matrixclientv3directoryroomroomalias
+        """
+        if server_name_of(alias) != self._server_name:
+            raise InvalidParam(f"aliases that are made here end in :{self._server_name}")
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
+            require_joined(snapshot, requester, room_id)
+            if rooms.get_alias(snapshot, alias) is not None:
+                raise _taken(alias)
+            if sum(1 for _ in rooms.scan_aliases(snapshot, append.room.short)) >= ALIASES_PER_ROOM_MAX:
+                raise Forbidden(f"the room has {ALIASES_PER_ROOM_MAX} aliases already, and cannot have more")
+            rooms.stage_alias(turn, append.room.short, room_id, alias, requester.user_id)
+
+        try:
+            await self._writes.write(room_id, stage)
+        except PreconditionFailed:
+            raise _taken(alias) from None
+
+    async def delete_alias(self, requester: Requester, alias: RoomAlias) -> None:
+        """Take an alias from its room, and out of the canonical alias event too if the requester may change that.
+
+        Raises ``NotFound`` or ``Forbidden``.
+
+        Spec: client-server-api/#delete_matrixclientv3directoryroomroomalias
+        """
+        with self._database.snapshot() as snapshot:
+            room_id = RoomId(self._require(snapshot, alias).room_id)
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
+            # The alias may have gone, and come back for another room, while this waited for the room.
+            record = self._require(snapshot, alias)
+            if record.room_id != room_id:
+                raise _unknown(alias)
+            may_set_canonical = _may_set_canonical(append, requester.user_id)
+            if record.creator != requester.user_id and not requester.is_admin and not may_set_canonical:
+                raise Forbidden("an alias is deleted by who made it, or with the power to set the canonical alias")
+            rooms.stage_alias_deleted(turn, append.room.short, alias)
+            if may_set_canonical:
+                _stage_no_longer_canonical(append, requester.user_id, alias)
+
+        await self._writes.write(room_id, stage)
+
+    def get_local_aliases(self, requester: Requester, room_id: RoomId) -> list[RoomAlias]:
+        """The aliases of a room that the requester is in, or that anybody may read. Raises ``Forbidden``.
+
+        Spec: client-server-api/#get_matrixclientv3roomsroomidaliases
+        """
+        with self._database.snapshot() as snapshot:
+            room = short_ids.get_room(snapshot, room_id)
+            if room is None or not is_world_readable(snapshot, room):
+                room = require_joined(snapshot, requester, room_id).short
+            return list(rooms.scan_aliases(snapshot, room))
+
+    def _require(self, snapshot: Snapshot, alias: RoomAlias) -> AliasRecord:
+        record = rooms.get_alias(snapshot, alias)
+        if record is None:
+            raise _unknown(alias)
+        return record
+
+
+def may_send_state(append: RoomAppend, user_id: UserId, type: str) -> bool:
+    """Is the user in the room, with the power to send state of this type?"""
+    levels = append.power_levels()
+    return append.get_membership(user_id) == "join" and levels.of_user(user_id) >= levels.to_send(type, is_state=True)
+
+
+def _may_set_canonical(append: RoomAppend, user_id: UserId) -> bool:
+    return may_send_state(append, user_id, CANONICAL_ALIAS)
+
+
+def _stage_no_longer_canonical(append: RoomAppend, user_id: UserId, alias: RoomAlias) -> None:
+    current = append.get_state(CANONICAL_ALIAS, "")
+    if current is None:
+        return
+    content = _without(current.content, alias)
+    if content != current.content:
+        append.append(append.create_event(sender=user_id, type=CANONICAL_ALIAS, content=content, state_key=""))
+
+
+def _without(content: Mapping[str, Any], alias: RoomAlias) -> dict[str, Any]:
+    rest = {key: value for key, value in content.items() if not (key == "alias" and value == alias)}
+    alternatives = rest.get("alt_aliases")
+    if isinstance(alternatives, list) and alias in alternatives:
+        rest["alt_aliases"] = [other for other in alternatives if other != alias]
+    return rest
+
+
+def _taken(alias: RoomAlias) -> MatrixError:
+    return MatrixError(f"Room alias {alias} already exists.", errcode="M_UNKNOWN", status=409)
+
+
+def _unknown(alias: RoomAlias) -> NotFound:
+    return NotFound(f"Room alias {alias} not found.")

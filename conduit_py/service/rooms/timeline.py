@@ -1,0 +1,313 @@
+"""Reading a room's timeline: page by page, around one event, or one event alone.
+
+A place in a timeline lies right behind an event; ``t<place>`` names it to clients, and so does a token of /sync. A page
+tells in ``end`` where to go on, also when nothing on it may be shown: how much is read for one page is bounded, and
+what was passed over is never read again. So the pages of a room put together are its visible timeline, in either
+direction, without gaps or doubles.
+
+Spec: client-server-api/#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+import trio
+
+from conduit_py.data import row_fields, short_ids, timeline
+from conduit_py.data.state import StateChain
+from conduit_py.matrix.filters import NO_ROOM_EVENT_FILTER, RoomEventFilter
+from conduit_py.matrix.ids import EventId, RoomId
+from conduit_py.matrix.sync_token import format_place, parse_place
+from conduit_py.service.errors import NotFound, Unrecognized
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.access import Access, get_access, require_access
+from conduit_py.service.rooms.client_events import ClientEvents, GetRelations
+from conduit_py.service.rooms.ignored import get_ignored_users
+from conduit_py.service.rooms.state_reads import MEMBER, Wants, get_state_events, json_list, render_events, want_all
+from conduit_py.service.rooms.visibility import Visibility
+from conduit_py.storage.database import Database, Snapshot
+from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId
+from kvschema.catalog.timeline import STATE, EventRow
+
+LIMIT_DEFAULT = 10
+LIMIT_MAX = 1000
+"""Events in one answer, however many were asked for."""
+SCANNED_MAX = 4000
+"""Events looked at for one page: a filter that hardly ever matches must not read a whole room at once."""
+EVENTS_PER_SLICE = 200
+"""Events looked at before others get their turn: about 10 ms."""
+
+Direction = Literal["b", "f"]
+"""Backwards or forwards in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked of a timeline."""
+
+    direction: Direction
+    from_token: str | None = None
+    """Where to begin; None for the end of what may be seen that the direction leads away from."""
+    to_token: str | None = None
+    """Where to stop."""
+    limit: int | None = None
+    filter: RoomEventFilter = NO_ROOM_EVENT_FILTER
+
+
+class TimelineService:
+    """One per server. What is returned as bytes is JSON."""
+
+    def __init__(
+        self, database: Database, *, now_ms: Callable[[], int], get_relations: GetRelations | None = None
+    ) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._get_relations = get_relations
+
+    async def get_messages(self, requester: Requester, room_id: RoomId, query: Query) -> bytes:
+        """One page of a room's timeline. Raises ``Forbidden``, and ``Malformed`` for no token.
+
+        Spec: client-server-api/#get_matrixclientv3roomsroomidmessages
+        """
+        _require_known(query.filter)
+        with self._database.snapshot() as snapshot:
+            access = require_access(snapshot, requester, room_id)
+            if query.from_token is None:
+                start = _first_place(snapshot, access, query.direction)
+            else:
+                start = parse_place(query.from_token)
+        page = self._page(requester, access, query, at=start, limit=_limit(query.limit, query.filter))
+        await page.read()
+        parts = [
+            b'{"chunk":' + json_list(page.rendered),
+            b'"start":' + orjson.dumps(query.from_token or format_place(start)),
+        ]
+        if page.has_more:
+            parts.append(b'"end":' + orjson.dumps(format_place(page.at)))
+        if query.filter.lazy_load_members:
+            members = self._members_of(page.senders, page.first_state)
+            parts.append(b'"state":' + json_list(await self._render(requester, room_id, members)))
+        return b",".join(parts) + b"}"
+
+    async def get_context(
+        self,
+        requester: Requester,
+        room_id: RoomId,
+        event_id: EventId,
+        *,
+        limit: int | None = None,
+        filter: RoomEventFilter = NO_ROOM_EVENT_FILTER,
+    ) -> bytes:
+        """An event with what happened right before and after it, and the state behind all that. Raises ``NotFound``.
+
+        Spec: client-server-api/#get_matrixclientv3roomsroomidcontexteventid
+        """
+        _require_known(filter)
+        with self._database.snapshot() as snapshot:
+            rendered, row = self._require_event(snapshot, requester, room_id, event_id)
+            access = get_access(snapshot, requester, room_id)
+            if access is None:
+                raise _no_event(event_id)
+        limit = _limit(limit, filter)
+        backwards, forwards = Query(direction="b", filter=filter), Query(direction="f", filter=filter)
+        before = self._page(requester, access, backwards, at=row.pos - 1, limit=limit // 2)
+        after = self._page(requester, access, forwards, at=row.pos, limit=limit - limit // 2)
+        await before.read()
+        await after.read()
+        senders = before.senders | after.senders | {row_fields.get_sender(row)}
+        state = await self._state_of(requester, room_id, after.last_state or row.state_after, senders, filter)
+        return b",".join(
+            (
+                b'{"event":' + rendered,
+                b'"events_before":' + json_list(before.rendered),
+                b'"events_after":' + json_list(after.rendered),
+                b'"state":' + json_list(state),
+                b'"start":' + orjson.dumps(format_place(before.at)),
+                b'"end":' + orjson.dumps(format_place(after.at)) + b"}",
+            )
+        )
+
+    def get_event(self, requester: Requester, room_id: RoomId, event_id: EventId) -> bytes:
+        """One event. Raises ``NotFound``.
+
+        Spec: client-server-api/#get_matrixclientv3roomsroomideventeventid
+        """
+        with self._database.snapshot() as snapshot:
+            return self._require_event(snapshot, requester, room_id, event_id)[0]
+
+    def _require_event(
+        self, snapshot: Snapshot, requester: Requester, room_id: RoomId, event_id: EventId
+    ) -> tuple[bytes, EventRow]:
+        reader = _Reader(snapshot, requester, self._now_ms(), self._get_relations)
+        found = timeline.find_row(snapshot, event_id)
+        if found is None or found[1].room != short_ids.get_room(snapshot, room_id) or not reader.may_see(found[1]):
+            raise _no_event(event_id)
+        return reader.render(*found, room_id), found[1]
+
+    def _page(self, requester: Requester, access: Access, query: Query, *, at: int, limit: int) -> _Page:
+        def make_reader(snapshot: Snapshot) -> _Reader:
+            return _Reader(snapshot, requester, self._now_ms(), self._get_relations)
+
+        return _Page(self._database, access, query, make_reader, at=at, limit=limit)
+
+    def _members_of(self, senders: set[str], state_id: StateId | None) -> list[ShortEventId]:
+        if state_id is None:
+            return []
+        with self._database.snapshot() as snapshot:
+            chain = StateChain(snapshot)
+            events = (chain.get(state_id, key) for key in _member_keys(snapshot, senders))
+            return sorted(event for event in events if event is not None)
+
+    async def _state_of(
+        self, requester: Requester, room_id: RoomId, state_id: StateId, senders: set[str], filter: RoomEventFilter
+    ) -> list[bytes]:
+        with self._database.snapshot() as snapshot:
+            events = get_state_events(snapshot, state_id)
+        shown = set(self._members_of(senders, state_id)) if filter.lazy_load_members else None
+
+        def wants(event: ShortEventId, row: EventRow) -> bool:
+            is_left_out = shown is not None and event not in shown and row_fields.is_of_type(row, MEMBER)
+            return not is_left_out and _matches(filter, row)
+
+        return await self._render(requester, room_id, events, wants)
+
+    async def _render(
+        self,
+        requester: Requester,
+        room_id: RoomId,
+        events: list[ShortEventId],
+        wants: Wants = want_all,
+    ) -> list[bytes]:
+        return await render_events(self._database, requester, room_id, events, now_ms=self._now_ms(), wants=wants)
+
+
+class _Reader:
+    """One requester reading in one snapshot."""
+
+    def __init__(
+        self, snapshot: Snapshot, requester: Requester, now_ms: int, get_relations: GetRelations | None
+    ) -> None:
+        self._visibility = Visibility(snapshot, requester.user_id)
+        self._events = ClientEvents(snapshot, requester, self._visibility, now_ms=now_ms, get_relations=get_relations)
+        self._ignored = get_ignored_users(snapshot, requester.user)
+
+    def may_see(self, row: EventRow) -> bool:
+        """State is shown whoever sent it. Spec: client-server-api/#ignoring-users"""
+        if not self._visibility.may_see(row):
+            return False
+        return not self._ignored or bool(row.flags & STATE) or row_fields.get_sender(row) not in self._ignored
+
+    def render(self, event: ShortEventId, row: EventRow, room_id: RoomId) -> bytes:
+        return self._events.render(event, row, room_id=room_id)
+
+
+class _Page:
+    """Events of a timeline from a place onwards, in one direction."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: Access,
+        query: Query,
+        make_reader: Callable[[Snapshot], _Reader],
+        *,
+        at: int,
+        limit: int,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._filter = query.filter
+        self._make_reader = make_reader
+        self._is_backwards = query.direction == "b"
+        self._to = None if query.to_token is None else parse_place(query.to_token)
+        self._limit = limit
+        self._scanned = 0
+        self.at = min(at, access.until) if self._is_backwards else at
+        """Where the next page begins: everything between the start and here was shown or passed over."""
+        self.has_more = False
+        self.rendered: list[bytes] = []
+        self.senders: set[str] = set()
+        self.first_state: StateId | None = None
+        """The room's state after the first event of the page."""
+        self.last_state: StateId | None = None
+
+    async def read(self) -> None:
+        """Read until the page is full, the timeline ends, or enough was read for one request."""
+        if not self._filter.matches_room(self._access.room_id):
+            return
+        is_done = False
+        while not is_done:
+            await trio.lowlevel.checkpoint()
+            with self._database.snapshot() as snapshot:
+                is_done = self._read_slice(snapshot)
+                self.has_more = is_done and any(True for _ in self._scan(snapshot, to=None))
+
+    def _read_slice(self, snapshot: Snapshot) -> bool:
+        """Whether the page is done."""
+        if len(self.rendered) >= self._limit:
+            return True
+        reader = self._make_reader(snapshot)
+        for count, (pos, event) in enumerate(self._scan(snapshot, to=self._to), 1):
+            row = timeline.require_row(snapshot, event)
+            if reader.may_see(row) and _matches(self._filter, row):
+                self._add(reader, event, row)
+            self.at = pos - 1 if self._is_backwards else pos
+            self._scanned += 1
+            if len(self.rendered) >= self._limit or self._scanned >= SCANNED_MAX:
+                return True
+            if count >= EVENTS_PER_SLICE:
+                return False
+        if self._to is not None:
+            self.at = min(self.at, self._to) if self._is_backwards else max(self.at, self._to)
+        return True
+
+    def _scan(self, snapshot: Snapshot, *, to: int | None) -> Iterator[tuple[int, ShortEventId]]:
+        room, until = self._access.room, self._access.until
+        if self._is_backwards:
+            stop = None if to is None else to + 1
+            return timeline.scan_timeline(snapshot, room, after=self.at + 1, until=stop, reverse=True)
+        stop = until if to is None else min(to, until)
+        return timeline.scan_timeline(snapshot, room, after=self.at, until=stop)
+
+    def _add(self, reader: _Reader, event: ShortEventId, row: EventRow) -> None:
+        self.rendered.append(reader.render(event, row, self._access.room_id))
+        self.senders.add(row_fields.get_sender(row))
+        self.last_state = row.state_after
+        if self.first_state is None:
+            self.first_state = row.state_after
+
+
+def _first_place(snapshot: Snapshot, access: Access, direction: Direction) -> int:
+    if direction == "b":
+        return access.until
+    return next((pos for pos, _ in timeline.scan_timeline(snapshot, access.room)), 1) - 1
+
+
+def _limit(limit: int | None, filter: RoomEventFilter) -> int:
+    wanted = filter.limit_or(LIMIT_DEFAULT if limit is None else limit, maximum=LIMIT_MAX)
+    return wanted if limit is None else min(limit, wanted)
+
+
+def _matches(filter: RoomEventFilter, row: EventRow) -> bool:
+    if filter.passes_all:
+        return True
+    has_url = filter.contains_url is not None and row_fields.has_url(row)
+    return filter.matches_event(row_fields.get_type(row), row_fields.get_sender(row), has_url=has_url)
+
+
+def _require_known(filter: RoomEventFilter) -> None:
+    if filter.asks_for_relations:
+        raise Unrecognized("This server cannot filter by related_by_rel_types or related_by_senders")
+
+
+def _member_keys(snapshot: Snapshot, senders: set[str]) -> list[ShortStateKey]:
+    keys = (short_ids.get_state_key(snapshot, MEMBER, sender) for sender in senders)
+    return [key for key in keys if key is not None]
+
+
+def _no_event(event_id: EventId) -> NotFound:
+    return NotFound(f"there is no event {event_id} in the room, or you may not see it")
