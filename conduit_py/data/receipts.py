@@ -11,11 +11,12 @@ from conduit_py.data.digest import digest
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import receipts
-from kvschema.catalog.receipts import Receipt, RoomPos, RoomUserThread, Unread
+from kvschema.catalog.receipts import Receipt, RoomPos, RoomUserThread, Unread, UserRoomPos
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StreamPos
 
 READ = "m.read"
 READ_PRIVATE = "m.read.private"
+_POS_MAX = (1 << 64) - 1
 
 
 def get_receipt(
@@ -46,6 +47,24 @@ def scan_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Ite
     """What notified the user in a room and has not been read."""
     for _, row in receipts.USERROOMPOS_UNREAD.scan(snapshot, user, room):
         yield row
+
+
+def get_next_unread_room(
+    snapshot: Snapshot, after: tuple[ShortUserId, ShortRoomId] | None
+) -> tuple[ShortUserId, ShortRoomId] | None:
+    """The next user and room, in the order of the tree, with anything unread; None behind the last."""
+    start = None if after is None else UserRoomPos(*after, _POS_MAX)
+    key = next(receipts.USERROOMPOS_UNREAD.scan_keys(snapshot, after=start), None)
+    return None if key is None else (key.user, key.room)
+
+
+def scan_unread_backwards(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Iterator[UserRoomPos]:
+    """Keys of what is unread, the newest first."""
+    return receipts.USERROOMPOS_UNREAD.scan_keys(snapshot, user, room, reverse=True)
+
+
+def stage_unread_removed(turn: Turn, key: UserRoomPos) -> None:
+    turn.batch.delete(receipts.USERROOMPOS_UNREAD, key)
 
 
 def stage_receipt(

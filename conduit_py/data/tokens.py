@@ -10,7 +10,7 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import users
 from kvschema.catalog.rooms import ShortUserId
-from kvschema.catalog.users import ByTokenHash, Token, UserDeviceToken
+from kvschema.catalog.users import ByTokenHash, LoginToken, Token, UserDeviceToken
 
 _CACHED_BYTES = 400
 
@@ -35,6 +35,24 @@ def scan_of_device(snapshot: Snapshot, user: ShortUserId, device_id: str) -> Ite
         token = users.TOKEN_USERDEVICEID.get(snapshot, ByTokenHash(key.token_hash))
         assert token is not None, "a device has a token that is not there"
         yield key.token_hash, token
+
+
+def scan_tokens(snapshot: Snapshot, *, after: bytes | None = None) -> Iterator[tuple[bytes, Token]]:
+    """All tokens, in the order of their hashes, past the hash ``after``."""
+    start = None if after is None else ByTokenHash(after)
+    for key, token in users.TOKEN_USERDEVICEID.scan(snapshot, after=start):
+        yield key.token_hash, token
+
+
+def scan_login_tokens(snapshot: Snapshot, *, after: bytes | None = None) -> Iterator[tuple[bytes, LoginToken]]:
+    """All login tokens, in the order of their hashes, past the hash ``after``."""
+    start = None if after is None else ByTokenHash(after)
+    for key, token in users.LOGINTOKEN_EXPIRESATUSERID.scan(snapshot, after=start):
+        yield key.token_hash, token
+
+
+def stage_login_token_removed(turn: Turn, token_hash: bytes) -> None:
+    turn.batch.delete(users.LOGINTOKEN_EXPIRESATUSERID, ByTokenHash(token_hash))
 
 
 def stage_token(turn: Turn, token_hash: bytes, token: Token) -> None:

@@ -1,0 +1,138 @@
+"""Sweeps away what has had its time: bounded work, in the background, hourly.
+
+A sweep goes through one kind of rows in small batches, each a turn of its own with a pause behind it, so that requests
+hardly notice. Batches free more than they take and may use the space that is kept for deletes, so a full disk is swept
+too. Nothing is remembered between runs: a sweep that was cut off by a restart begins again and finds what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import trio
+
+from conduit_py.data import receipts, tokens, transactions
+from conduit_py.log import get_logger
+from conduit_py.service.users import uia
+from conduit_py.storage.database import Database, Snapshot
+from conduit_py.storage.writer import Turn, Writer
+from kvschema.errors import StorageFull
+
+_log = get_logger(__name__)
+
+PERIOD_S = 3600
+PAUSE_S = 0.1
+"""Between two batches: a sweep takes no more than a fraction of the disk's time."""
+REMOVED_MAX = 200
+"""Rows that one batch removes."""
+SCANNED_MAX = 2000
+"""Rows that are looked at for one batch, about 10 ms."""
+UNREAD_PER_ROOM_MAX = 2000
+"""What stays unread for a user in a room. Clients show a number of this size as "99+"."""
+TOKEN_KEPT_MS = 180 * 24 * 3600 * 1000
+"""How long an access token is known after it has expired. As long as it is, its client is told that it only has to log
+in again and may keep its keys; whoever stays away for half a year begins anew."""
+
+Place = tuple[Any, ...]
+"""Where a sweep stands: a key of its own making, ``()`` at the beginning."""
+Sweep = Callable[[Snapshot, Turn, Place, int], Place | None]
+"""Stages one batch of removals from a place on, as of a time in ms, and returns the next place; None at the end."""
+
+
+class Pruning:
+    """One per server. ``run`` is owned by the nursery tree."""
+
+    def __init__(self, database: Database, writer: Writer, *, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._writer = writer
+        self._now_ms = now_ms
+
+    async def run(self) -> None:
+        """Sweep at start, then once an hour."""
+        while True:
+            await self.sweep_all()
+            await trio.sleep(PERIOD_S)
+
+    async def sweep_all(self) -> None:
+        """Run every sweep to its end. A sweep that the full disk stops is left for the next time."""
+        for sweep in SWEEPS:
+            with contextlib.suppress(StorageFull):
+                await self._run_sweep(sweep)
+
+    async def _run_sweep(self, sweep: Sweep) -> None:
+        place: Place | None = ()
+        removed = 0
+        while place is not None:
+            async with self._writer.turn(may_use_reserve=True) as turn:
+                with self._database.snapshot() as snapshot:
+                    place = sweep(snapshot, turn, place, self._now_ms())
+                removed += len(turn.batch.writes)
+            await trio.sleep(PAUSE_S if place is not None else 0)
+        if removed:
+            _log.info("swept away what has had its time", sweep=sweep.__name__, writes=removed)
+
+
+def sweep_transactions(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Answers to requests that are too old to be retried."""
+    expired = transactions.scan_expired(snapshot, before_ms=now_ms - transactions.KEPT_MS)
+    batch = list(islice(expired, REMOVED_MAX))
+    for age in batch:
+        transactions.stage_expired(snapshot, turn, age)
+    return () if len(batch) == REMOVED_MAX else None
+
+
+def sweep_tokens(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Access tokens that expired long ago."""
+    rows = list(islice(tokens.scan_tokens(snapshot, after=place[0] if place else None), SCANNED_MAX))
+    limit_ms = now_ms - TOKEN_KEPT_MS
+    expired = [row for row in rows if 0 < row[1].expires_ms <= limit_ms][:REMOVED_MAX]
+    for token_hash, token in expired:
+        tokens.stage_removed(turn, token_hash, token)
+    if len(expired) == REMOVED_MAX:
+        return (expired[-1][0],)
+    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+
+
+def sweep_login_tokens(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Login tokens that nobody used in time."""
+    rows = list(islice(tokens.scan_login_tokens(snapshot, after=place[0] if place else None), SCANNED_MAX))
+    expired = [token_hash for token_hash, token in rows if token.expires_ms <= now_ms][:REMOVED_MAX]
+    for token_hash in expired:
+        tokens.stage_login_token_removed(turn, token_hash)
+    if len(expired) == REMOVED_MAX:
+        return (expired[-1],)
+    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+
+
+def sweep_uia_sessions(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Interactive authentications that were given up."""
+    return () if uia.stage_expired(snapshot, turn, now_ms) == uia.SWEEP_MAX else None
+
+
+def sweep_unread(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """What a user has not read in a room and never will: the oldest beyond ``UNREAD_PER_ROOM_MAX``."""
+    scanned = 0
+    while scanned < SCANNED_MAX:
+        found = receipts.get_next_unread_room(snapshot, (place[0], place[1]) if place else None)
+        if found is None:
+            return None
+        keys = list(islice(receipts.scan_unread_backwards(snapshot, *found), UNREAD_PER_ROOM_MAX + REMOVED_MAX))
+        for key in keys[UNREAD_PER_ROOM_MAX:]:
+            receipts.stage_unread_removed(turn, key)
+        if len(keys) == UNREAD_PER_ROOM_MAX + REMOVED_MAX:
+            return place
+        scanned += len(keys)
+        place = found
+    return place
+
+
+SWEEPS: tuple[Sweep, ...] = (
+    sweep_transactions,
+    sweep_tokens,
+    sweep_login_tokens,
+    sweep_uia_sessions,
+    sweep_unread,
+)
