@@ -19,6 +19,8 @@ from tests.service.sync.world import Follower, World, open_world
 
 ACTIONS = (
     "sync",
+    "sync",
+    "sync",
     "message",
     "message",
     "message",
@@ -97,7 +99,7 @@ async def _tell(actions: list[str], limit: int, *, is_lazy: bool, state_after: s
         story = Story(world, alice, bob, carol, await world.room(alice))
         filter_ = {"room": {"timeline": {"limit": limit}, "state": {"lazy_load_members": is_lazy}}}
         follower = Follower(world, bob, filter=filter_, state_after=state_after)
-        for action in actions:
+        for action in ("bob joins", "sync", *actions):
             if action == "sync":
                 await follower.sync()
             else:
@@ -120,7 +122,8 @@ async def _compare(world: World, requester: Requester, follower: Follower, *, is
             assert known.state == expected.state
         assert known.timeline == expected.timeline[len(expected.timeline) - len(known.timeline) :]
         assert known.timeline
-        assert known.summary == expected.summary
+        # Heroes of a room that has a name are no longer told, nor needed.
+        assert known.summary.items() >= expected.summary.items()
         assert known.unread == expected.unread
 
 
@@ -128,7 +131,7 @@ def _without_members(state: dict[tuple[str, str], str]) -> dict[tuple[str, str],
     return {key: event_id for key, event_id in state.items() if key[0] != "m.room.member"}
 
 
-stories = st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=40)
+stories = st.lists(st.sampled_from(ACTIONS), min_size=5, max_size=40)
 limits = st.integers(min_value=1, max_value=6)
 
 

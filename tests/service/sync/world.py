@@ -183,6 +183,7 @@ class Follower:
             self.left.add(room_id)
             assert section["timeline"]["events"] is not None
         for room_id in reply["rooms"]["invite"]:
+            self.joined.pop(room_id, None)
             self.invited.add(room_id)
             self.left.discard(room_id)
         for room_id, section in reply["rooms"]["join"].items():
