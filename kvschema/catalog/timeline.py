@@ -58,10 +58,13 @@ def _encode_event(row: EventRow) -> bytes:
 def _decode_event(raw: bytes) -> EventRow:
     try:
         flags, room, pos, state_after, replaces, redacted_by, id_bytes, client_bytes = _HEADER.unpack_from(raw)
-    except struct.error as error:
+        client_at = _HEADER.size + id_bytes
+        event_id = raw[_HEADER.size : client_at].decode()
+    except (struct.error, UnicodeDecodeError) as error:
         raise CorruptValue(f"an event row of {len(raw)} bytes") from error
-    client_at = _HEADER.size + id_bytes
     federation_at = client_at + client_bytes
+    if federation_at > len(raw):
+        raise CorruptValue(f"an event row of {len(raw)} bytes where at least {federation_at} were expected")
     return EventRow(
         flags,
         room,
@@ -69,7 +72,7 @@ def _decode_event(raw: bytes) -> EventRow:
         state_after,
         replaces,
         redacted_by,
-        raw[_HEADER.size : client_at].decode(),
+        event_id,
         raw[client_at:federation_at],
         raw[federation_at:],
     )

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvschema.catalog import CATALOG
+from kvschema.catalog.timeline import EVENT, EventRow
 from kvschema.codec import (
     COUNT,
     I64,
@@ -26,7 +27,7 @@ from kvschema.codec import (
     record,
 )
 from kvschema.errors import CorruptValue
-from tests.kvschema.strategies import AnyTree, keys, part_values, texts, u64s, values
+from tests.kvschema.strategies import AnyTree, event_rows, keys, part_values, texts, u64s, values
 
 every_tree = pytest.mark.parametrize("tree", CATALOG, ids=lambda tree: tree.name)
 
@@ -164,6 +165,14 @@ def test_bytes_that_are_no_record_are_corrupt(raw: bytes) -> None:
 def test_bytes_that_no_writer_made_are_corrupt(value: Any, raw: bytes) -> None:
     with pytest.raises(CorruptValue):
         value.decode(raw)
+
+
+@given(event_rows, st.data())
+def test_event_row_cut_short_is_corrupt(row: EventRow, data: st.DataObject) -> None:
+    raw = EVENT.encode(row)
+    end = data.draw(st.integers(0, len(raw) - len(row.federation) - 1))
+    with pytest.raises(CorruptValue):
+        EVENT.decode(raw[:end])
 
 
 @given(u64s)
