@@ -24,23 +24,15 @@ from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
-from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.metrics import Metrics
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.rooms.append import Append
-from conduit_py.service.rooms.create import CreateService
-from conduit_py.service.rooms.membership import MembershipService
-from conduit_py.service.rooms.receipts import ReceiptService
-from conduit_py.service.rooms.send import SendService
-from conduit_py.service.rooms.typing import TypingLimits, TypingService
-from conduit_py.service.rooms.unread import UnreadService
-from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.rooms.build import Around, build_rooms
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Surroundings, build_accounts
-from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import claim_directory, open_database, record_start
 from conduit_py.storage.locks import KeyedLocks
@@ -50,8 +42,6 @@ from kvschema.errors import SchemaMismatch
 _log = get_logger(__name__)
 
 MIB = 1 << 20
-BOOT_BYTES = 4
-"""Names one run of the server in the typing part of sync tokens."""
 PASSWORDS_AT_ONCE = 2
 """Password hashes computed at a time: each takes the configured memory, and a core."""
 
@@ -87,66 +77,51 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
 
     Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
     """
-    server_name, hub = ServerName(config.server_name), SyncHub()
+    hub = SyncHub()
     metrics = _watch(store, hub)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
-    append = Append(
-        server_name=server_name,
-        signing_key=signing_key,
-        short_ids=store.ids,
-        hub=hub,
-        unread=UnreadService(get_compiled_ruleset),
-        now_ms=store.now_ms,
-        new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{server_name}"),
+    rooms = build_rooms(
+        config,
+        store,
+        Around(
+            signing_key=signing_key,
+            hub=hub,
+            throttle=throttle,
+            random_id=secrets.token_urlsafe,
+            random_hex=secrets.token_hex,
+        ),
     )
-    writes = RoomWrites(store.database, store.writer, store.locks, append)
-    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
     accounts = build_accounts(
         config,
         store,
         Surroundings(
             wake=hub.publish,
-            propagate_profile=membership.propagate_profile,
+            propagate_profile=rooms.membership.propagate_profile,
             throttle=throttle,
             is_exclusive=lambda user_id: False,
             hash_limiter=hash_limiter,
         ),
     )
-    typing = TypingService(
-        store.database,
+    syncs = SyncService(
+        SyncBuilder(store.database, hub, rooms.typing, now_ms=store.now_ms, clock=time.perf_counter),
         hub,
-        TypingLimits(min_s=config.typing_client_timeout_min, max_s=config.typing_client_timeout_max),
-        boot=secrets.token_hex(BOOT_BYTES),
+        timeout_default_ms=config.client_sync_timeout_default,
+        timeout_max_ms=config.client_sync_timeout_max,
     )
-    syncs = SyncBuilder(store.database, hub, typing, now_ms=store.now_ms, clock=time.perf_counter)
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
-        create=CreateService(
-            writes,
-            new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{server_name}"),
-            allow_room_creation=config.allow_room_creation,
-            allow_encryption=config.allow_encryption,
-            throttle=throttle,
-        ),
-        membership=membership,
-        receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
-        sync=SyncService(
-            syncs,
-            hub,
-            timeout_default_ms=config.client_sync_timeout_default,
-            timeout_max_ms=config.client_sync_timeout_max,
-        ),
-        typing=typing,
-        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
+        rooms=rooms,
+        sync=syncs,
     )
+    pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
     return Server(
         app=build_app(operations, metrics),
         metrics=metrics,
         hub=hub,
-        tasks=(hub.run, typing.run, accounts.last_seen.run, accounts.tokens.run),
+        tasks=(hub.run, rooms.typing.run, accounts.last_seen.run, accounts.tokens.run, pruning.run),
         admin_token=await accounts.register.prepare_first_admin(),
     )
 

@@ -8,21 +8,8 @@ from typing import Any, cast
 
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
-from conduit_py.api.client import (
-    banning,
-    create_room,
-    inviting,
-    joining,
-    kicking,
-    leaving,
-    read_markers,
-    receipts,
-    redaction,
-    room_send,
-    room_state,
-    sync,
-    typing,
-)
+from conduit_py.api.client import sync
+from conduit_py.api.rooms import room_routes
 from conduit_py.config import Config
 from conduit_py.http.app import App
 from conduit_py.http.reply import Raw
@@ -30,51 +17,32 @@ from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.errors import MatrixError
-from conduit_py.service.rooms.create import CreateService
-from conduit_py.service.rooms.membership import MembershipService
-from conduit_py.service.rooms.receipts import ReceiptService
-from conduit_py.service.rooms.send import SendService
-from conduit_py.service.rooms.typing import TypingService
+from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
 
-UNSTABLE_FEATURES: Mapping[str, bool] = {}
+UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc4222": True}
 """What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """What the handlers call. Each module below takes the few it needs."""
+    """What the handlers call."""
 
     config: Config
     auth: Authenticator
     accounts: Accounts
-    create: CreateService
-    membership: MembershipService
-    receipts: ReceiptService
-    send: SendService
+    rooms: Rooms
     sync: SyncService
-    typing: TypingService
 
 
 def build_routes(to: Operations) -> list[Routes]:
     """The operations of every module."""
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
-        banning.routes(to.auth, to.membership),
-        create_room.routes(to.auth, to.create, default_room_version=to.config.default_room_version),
-        inviting.routes(to.auth, to.membership),
-        joining.routes(to.auth, to.membership),
-        kicking.routes(to.auth, to.membership),
-        leaving.routes(to.auth, to.membership),
-        read_markers.routes(to.auth, to.receipts),
-        receipts.routes(to.auth, to.receipts),
-        redaction.routes(to.auth, to.send),
-        room_send.routes(to.auth, to.send),
-        room_state.routes(to.auth, to.send),
+        *room_routes(to.config, to.auth, to.rooms),
         sync.routes(to.auth, to.sync, to.accounts.filters),
-        typing.routes(to.auth, to.typing),
     ]
 
 

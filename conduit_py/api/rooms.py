@@ -1,0 +1,52 @@
+"""The operations of the rooms side."""
+
+from __future__ import annotations
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.client import (
+    banning,
+    create_room,
+    directory,
+    event_context,
+    inviting,
+    joining,
+    kicking,
+    leaving,
+    list_joined_rooms,
+    list_public_rooms,
+    message_pagination,
+    read_markers,
+    receipts,
+    redaction,
+    room_send,
+    room_state,
+    rooms,
+    typing,
+)
+from conduit_py.config import Config
+from conduit_py.http.routes import Routes
+from conduit_py.service.rooms.build import Rooms
+
+
+def room_routes(config: Config, auth: Authenticator, to: Rooms) -> list[Routes]:
+    """The routes of every module, in the order of the spec's OpenAPI files."""
+    return [
+        banning.routes(auth, to.membership),
+        create_room.routes(auth, to.create, default_room_version=config.default_room_version),
+        directory.routes(auth, to.aliases),
+        event_context.routes(auth, to.timeline),
+        inviting.routes(auth, to.membership),
+        joining.routes(auth, to.membership),
+        kicking.routes(auth, to.membership),
+        leaving.routes(auth, to.membership),
+        list_joined_rooms.routes(auth, to.state),
+        list_public_rooms.routes(auth, to.directory),
+        message_pagination.routes(auth, to.timeline),
+        read_markers.routes(auth, to.receipts),
+        receipts.routes(auth, to.receipts),
+        redaction.routes(auth, to.send),
+        room_send.routes(auth, to.send),
+        room_state.routes(auth, to.send),
+        rooms.routes(auth, to.timeline, to.state),
+        typing.routes(auth, to.typing),
+    ]

@@ -1,0 +1,95 @@
+"""Builds the room services in dependency order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conduit_py.config import Config
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.matrix.signing import SigningKey
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.ratelimit import RateLimiter
+from conduit_py.service.rooms.aliases import AliasService
+from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.create import CreateService
+from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.timeline import TimelineService
+from conduit_py.service.rooms.typing import TypingLimits, TypingService
+from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.users.push_rules import get_compiled_ruleset
+from conduit_py.service.users.store import Store
+
+ID_BYTES = 18
+"""Random bytes in an id that we make up."""
+BOOT_BYTES = 4
+"""Names one run of the server in the typing part of sync tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The room services of one server, for whoever composes it. Services take the few they need, never this."""
+
+    aliases: AliasService
+    create: CreateService
+    directory: DirectoryService
+    membership: MembershipService
+    receipts: ReceiptService
+    send: SendService
+    state: StateReads
+    timeline: TimelineService
+    typing: TypingService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What the room services are given by the rest of the server."""
+
+    signing_key: SigningKey
+    hub: SyncHub
+    throttle: RateLimiter
+    random_id: Callable[[int], str]
+    """URL-safe text made of so many random bytes."""
+    random_hex: Callable[[int], str]
+
+
+def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
+    """Every room service. ``typing.run`` belongs into the nursery tree."""
+    server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
+    append = Append(
+        server_name=server_name,
+        signing_key=around.signing_key,
+        short_ids=store.ids,
+        hub=hub,
+        unread=UnreadService(get_compiled_ruleset),
+        now_ms=store.now_ms,
+        new_event_id=lambda: EventId(f"${around.random_id(ID_BYTES)}:{server_name}"),
+    )
+    writes = RoomWrites(store.database, store.writer, store.locks, append)
+    return Rooms(
+        aliases=AliasService(store.database, writes, server_name=server_name),
+        create=CreateService(
+            writes,
+            new_room_id=lambda: RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}"),
+            allow_room_creation=config.allow_room_creation,
+            allow_encryption=config.allow_encryption,
+            throttle=throttle,
+        ),
+        directory=DirectoryService(store.database, writes, server_name=server_name),
+        membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
+        receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
+        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
+        state=StateReads(store.database, now_ms=store.now_ms),
+        timeline=TimelineService(store.database, now_ms=store.now_ms),
+        typing=TypingService(
+            store.database,
+            hub,
+            TypingLimits(min_s=config.typing_client_timeout_min, max_s=config.typing_client_timeout_max),
+            boot=around.random_hex(BOOT_BYTES),
+        ),
+    )
