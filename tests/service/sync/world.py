@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,12 +67,12 @@ class World:
         self.receipts = ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms)
         self.typing = TypingService(store.database, hub, TypingLimits(min_s=15, max_s=45), boot="boot1")
         self.account_data = AccountDataService(store, wake=hub.publish)
-        self.clock_s = 0.0
+        self.slice_clock: Callable[[], float] = lambda: 0.0
         self.syncs = self.build_syncs(self.typing)
 
     def build_syncs(self, typing: TypingService) -> SyncService:
         builder = SyncBuilder(
-            self.store.database, self.hub, typing, now_ms=self.store.now_ms, clock=lambda: self.clock_s
+            self.store.database, self.hub, typing, now_ms=self.store.now_ms, clock=lambda: self.slice_clock()
         )
         return SyncService(builder, self.hub, timeout_default_ms=0, timeout_max_ms=90_000)
 
