@@ -1,0 +1,112 @@
+"""A client over a real socket with nothing in between: blocking, one connection, and it notices when that breaks."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+CLIENT = "/_matrix/client/v3"
+REPLY_S_MAX = 60
+
+
+class Disconnected(Exception):
+    """No whole reply came. Nobody knows whether the request was carried out."""
+
+
+class WireClient:
+    """Opens its connection at the first request. A client that was disconnected may be used again."""
+
+    def __init__(self, address: tuple[str, int], access_token: str | None = None) -> None:
+        self.address = address
+        self.access_token = access_token
+        self._socket: socket.socket | None = None
+        self._received = b""
+
+    def __enter__(self) -> WireClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._received = None, b""
+
+    def get(self, *parts: str, **query: str) -> Any:
+        return self.require("GET", path(*parts) + ("?" + urlencode(query) if query else ""))
+
+    def put(self, *parts: str, json: Any) -> Any:
+        return self.require("PUT", path(*parts), json)
+
+    def post(self, *parts: str, json: Any) -> Any:
+        return self.require("POST", path(*parts), json)
+
+    def require(self, method: str, target: str, json: Any = None) -> Any:
+        """The reply's JSON; its status must be 200."""
+        status, body = self.request(method, target, json)
+        assert status == 200, (method, target, status, body)
+        return orjson.loads(body)
+
+    def request(self, method: str, target: str, json: Any = None) -> tuple[int, bytes]:
+        """Raises ``Disconnected``."""
+        self.send(method, target, json)
+        return self.receive()
+
+    def send(self, method: str, target: str, json: Any = None) -> None:
+        """The first half of a request. Raises ``Disconnected``."""
+        body = b"" if json is None else orjson.dumps(json)
+        head = [f"{method} {CLIENT}{target} HTTP/1.1", "Host: one.test", f"Content-Length: {len(body)}"]
+        if self.access_token is not None:
+            head.append(f"Authorization: Bearer {self.access_token}")
+        try:
+            if self._socket is None:
+                self._socket = socket.create_connection(self.address, timeout=REPLY_S_MAX)
+            self._socket.sendall("\r\n".join([*head, "\r\n"]).encode() + body)
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def receive(self) -> tuple[int, bytes]:
+        """The second half. Raises ``Disconnected``."""
+        while b"\r\n\r\n" not in self._received:
+            self._receive_more()
+        head, _, rest = self._received.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").lower().split("\r\n")
+        length = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
+        self._received = rest
+        while len(self._received) < length:
+            self._receive_more()
+        body, self._received = self._received[:length], self._received[length:]
+        if "connection: close" in lines:
+            self.close()
+        return int(lines[0].split()[1]), body
+
+    def _receive_more(self) -> None:
+        assert self._socket is not None
+        try:
+            received = self._socket.recv(1 << 16)
+        except TimeoutError:
+            raise AssertionError("the server does not answer") from None
+        except OSError as error:
+            raise self._broken(error) from error
+        if not received:
+            raise self._broken(None)
+        self._received += received
+
+    def _broken(self, error: OSError | None) -> Disconnected:
+        self.close()
+        return Disconnected(str(error or "the connection ended"))
+
+
+def path(*parts: str) -> str:
+    """A path of percent-encoded parts."""
+    return "".join("/" + quote(part, safe="") for part in parts)
+
+
+def register(address: tuple[str, int], name: str) -> Any:
+    """A new account: user_id, device_id, access_token."""
+    with WireClient(address) as client:
+        return client.post("register", json={"username": name, "password": "x" * 12, "auth": {"type": "m.login.dummy"}})
