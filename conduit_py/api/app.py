@@ -90,7 +90,8 @@ def all_routes() -> list[Operation]:
     nothing = cast("Any", _Nothing())
     to = Operations(**{field.name: nothing for field in fields(Operations)})
     return [
-        Operation(route.method, route.template, route.name, route.module)
+        # A rest that the handler wants empty is how a path that ends in a slash is declared.
+        Operation(route.method, route.template.removesuffix("<path:rest>"), route.name, route.module)
         for routes in build_routes(to)
         for route in routes
     ]
