@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trio.testing
 from hypothesis import HealthCheck, settings
 
 from kvschema.catalog import CATALOG
@@ -91,7 +90,10 @@ def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 
 
 @pytest.fixture
-async def server(make_engine: Callable[[], Engine], autojump_clock: trio.testing.MockClock) -> AsyncIterator[Server]:
-    """A running server named one.test with nobody on it; registration is open."""
+async def server(make_engine: Callable[[], Engine]) -> AsyncIterator[Server]:
+    """A running server named one.test with nobody on it; registration is open.
+
+    A test in which time passes asks for ``autojump_clock`` as well: the server goes by the same clock.
+    """
     async with open_server(make_engine(), load_test_config()) as server:
         yield server

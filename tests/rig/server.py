@@ -1,4 +1,4 @@
-"""A whole server in the test's process: real services, real codecs, no sockets, no threads, a clock that jumps.
+"""A whole server in the test's process: real services, real codecs, no sockets, no threads, trio's clock.
 
 ``open_server`` takes any engine. What a test starts from is stated in ``CONFIG``: registration is open, and password
 hashes cost next to nothing.

@@ -1,0 +1,188 @@
+"""A server with the operations of rooms, and what users do in them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import trio
+
+from conduit_py.api.accounts import account_routes
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.client import (
+    banning,
+    create_room,
+    directory,
+    event_context,
+    inviting,
+    joining,
+    kicking,
+    leaving,
+    list_joined_rooms,
+    list_public_rooms,
+    message_pagination,
+    redaction,
+    room_send,
+    room_state,
+    rooms,
+)
+from conduit_py.http.app import App
+from conduit_py.http.in_process import AppClient
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.errors import MatrixError
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.ratelimit import RateLimiter
+from conduit_py.service.rooms.aliases import AliasService
+from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.create import CreateService
+from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.timeline import TimelineService
+from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.server_keys import load_signing_key
+from conduit_py.service.translate import translate
+from conduit_py.service.users.push_rules import get_compiled_ruleset
+from tests.rig.client import Client, Response, path
+from tests.rig.server import SERVER_NAME, Server, load_test_config
+
+Json = dict[str, Any]
+ROOM_VERSION = "11"
+
+
+class RoomServer(Server):
+    """Made by ``with_rooms``."""
+
+    def __init__(self, server: Server, app: App) -> None:
+        super().__init__(server.services, server.woken)
+        self._app = AppClient(app)
+
+
+async def with_rooms(server: Server) -> RoomServer:
+    """The same server, with the operations of rooms beside those of accounts."""
+    store, name = server.store, ServerName(SERVER_NAME)
+    append = Append(
+        server_name=name,
+        signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
+        short_ids=store.ids,
+        hub=SyncHub(),
+        unread=UnreadService(get_compiled_ruleset),
+        now_ms=store.now_ms,
+        new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{name}"),
+    )
+    app = App(
+        _build_routes(server, append),
+        request_bytes_max=load_test_config().max_request_size,
+        refusals=(MatrixError,),
+        translate=translate,
+    )
+    return RoomServer(server, app)
+
+
+def _build_routes(server: Server, append: Append) -> list[Routes]:
+    config, store, accounts = load_test_config(), server.store, server.services.accounts
+    throttle = RateLimiter({}, trio.current_time)
+    writes = RoomWrites(store.database, store.writer, store.locks, append)
+    auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
+    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
+    send = SendService(writes, now_ms=store.now_ms, allow_encryption=True, throttle=throttle)
+    timeline = TimelineService(store.database, now_ms=store.now_ms)
+    state = StateReads(store.database, now_ms=store.now_ms)
+    create = CreateService(
+        writes,
+        new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
+        allow_room_creation=True,
+        allow_encryption=True,
+        throttle=throttle,
+    )
+    return [
+        *account_routes(config, auth, accounts, {}),
+        banning.routes(auth, membership),
+        create_room.routes(auth, create, default_room_version=ROOM_VERSION),
+        directory.routes(auth, AliasService(store.database, writes, server_name=append.server_name)),
+        event_context.routes(auth, timeline),
+        inviting.routes(auth, membership),
+        joining.routes(auth, membership),
+        kicking.routes(auth, membership),
+        leaving.routes(auth, membership),
+        list_joined_rooms.routes(auth, state),
+        list_public_rooms.routes(auth, DirectoryService(store.database, writes, server_name=append.server_name)),
+        message_pagination.routes(auth, timeline),
+        redaction.routes(auth, send),
+        room_send.routes(auth, send),
+        room_state.routes(auth, send),
+        rooms.routes(auth, timeline, state),
+    ]
+
+
+def in_room(room_id: str, *parts: str) -> str:
+    """``/rooms/{roomId}/...``"""
+    return path("rooms", room_id, *parts)
+
+
+async def create(creator: Client, *, visibility: str | None = None, **body: Any) -> str:
+    """A room that anybody may join. ``visibility`` is that of its history."""
+    state = body.pop("initial_state", [])
+    if visibility is not None:
+        content = {"history_visibility": visibility}
+        state = [*state, {"type": "m.room.history_visibility", "content": content}]
+    response = await creator.post("/createRoom", {"preset": "public_chat", "initial_state": state, **body})
+    room_id: str = _done(response)["room_id"]
+    return room_id
+
+
+async def send(sender: Client, room_id: str, text: str, **content: Any) -> str:
+    """Send a message, and return its event id."""
+    message = {"msgtype": "m.text", "body": text, **content}
+    event_id: str = _done(await sender.put(in_room(room_id, "send", "m.room.message", secrets.token_hex(8)), message))[
+        "event_id"
+    ]
+    return event_id
+
+
+async def set_state(sender: Client, room_id: str, type: str, content: Json, state_key: str = "") -> str:
+    event_id: str = _done(await sender.put(in_room(room_id, "state", type, state_key), content))["event_id"]
+    return event_id
+
+
+async def join(user: Client, room_id: str) -> None:
+    _done(await user.post(in_room(room_id, "join"), {}))
+
+
+async def leave(user: Client, room_id: str) -> None:
+    _done(await user.post(in_room(room_id, "leave"), {}))
+
+
+async def forget(user: Client, room_id: str) -> None:
+    _done(await user.post(in_room(room_id, "forget"), {}))
+
+
+async def invite(sender: Client, room_id: str, user: Client) -> None:
+    _done(await sender.post(in_room(room_id, "invite"), {"user_id": user.user_id}))
+
+
+async def kick(sender: Client, room_id: str, user: Client) -> None:
+    _done(await sender.post(in_room(room_id, "kick"), {"user_id": user.user_id}))
+
+
+async def ban(sender: Client, room_id: str, user: Client) -> None:
+    _done(await sender.post(in_room(room_id, "ban"), {"user_id": user.user_id}))
+
+
+async def redact(sender: Client, room_id: str, event_id: str) -> str:
+    redaction: str = _done(await sender.put(in_room(room_id, "redact", event_id, secrets.token_hex(8)), {}))["event_id"]
+    return redaction
+
+
+def bodies(events: list[Json]) -> list[str]:
+    """The texts of the messages among events."""
+    return [event["content"]["body"] for event in events if event["type"] == "m.room.message"]
+
+
+def _done(response: Response) -> Json:
+    assert response.status == 200, response.body
+    answer: Json = response.json
+    return answer
