@@ -114,7 +114,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
         rooms=rooms,
-        sync=syncs,
+        syncs=syncs,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
     return Server(

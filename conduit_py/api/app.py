@@ -34,7 +34,7 @@ class Operations:
     auth: Authenticator
     accounts: Accounts
     rooms: Rooms
-    sync: SyncService
+    syncs: SyncService
 
 
 def build_routes(to: Operations) -> list[Routes]:
@@ -42,7 +42,7 @@ def build_routes(to: Operations) -> list[Routes]:
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         *room_routes(to.config, to.auth, to.rooms),
-        sync.routes(to.auth, to.sync, to.accounts.filters),
+        sync.routes(to.auth, to.syncs, to.accounts.filters),
     ]
 
 
