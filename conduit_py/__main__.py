@@ -14,12 +14,7 @@ from conduit_py import __version__
 from conduit_py.config import ConfigError, load_config
 from conduit_py.log import setup_logging
 from conduit_py.server import Started, serve
-from kvschema.errors import SchemaMismatch
-
-GIL_SWITCH_S = 1e-4
-"""A busy event loop hands the interpreter to the writer thread this often. At Python's default of 5 ms a loop that
-never pauses leaves the writer 4 commits a second; at this value 950, for less than 5 % of the loop's own speed."""
-
+from kvschema.errors import StorageError
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
@@ -41,10 +36,9 @@ def main(config_path: Path | None) -> None:
         click.echo(f"note: {note}", err=True)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    sys.setswitchinterval(GIL_SWITCH_S)
     try:
         trio.run(serve, loaded.config, _greet)
-    except* (SchemaMismatch, OSError) as group:
+    except* (StorageError, OSError) as group:
         _refuse("\n".join(str(error) for error in _leaves(group)))
 
 
