@@ -18,7 +18,7 @@ from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
-from conduit_py.service.users.tokens import account_key, user_locked
+from conduit_py.service.users.tokens import account_key
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
@@ -89,8 +89,6 @@ class LoginService:
         user_id, user, account = found
         if account.is_deactivated:
             raise MatrixError("This account has been deactivated", errcode="M_USER_DEACTIVATED", status=403)
-        if account.is_locked:
-            raise user_locked()
         if self._passwords.is_outdated(account.password_hash):
             await self._rehash(user, account, asked.password)
         return user_id, user

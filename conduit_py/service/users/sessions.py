@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from conduit_py.data import devices, tokens
+from conduit_py.data import devices, tokens, users
 from conduit_py.matrix.ids import DeviceId, UserId
-from conduit_py.service.errors import InvalidParam
+from conduit_py.service.errors import Forbidden, InvalidParam
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
-from conduit_py.service.users.tokens import Tokens, TokenService, account_key
+from conduit_py.service.users.tokens import Tokens, TokenService, account_key, user_locked
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortUserId
@@ -98,9 +98,14 @@ class SessionService:
         return Session(user_id=user_id, device_id=device_id, tokens=granted)
 
     async def open(self, user_id: UserId, user: ShortUserId, asked: DeviceRequest) -> Session:
-        """Log in a user who has proven to be one."""
+        """Log in a user who has proven to be one. Raises ``Forbidden`` or ``M_USER_LOCKED`` if that came to nothing."""
         async with self._store.locks.hold(account_key(user)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
+                account = users.get_account(snapshot, user)
+                if account is None or account.is_deactivated:
+                    raise Forbidden("There is no such account any more")
+                if account.is_locked:
+                    raise user_locked()
                 return self.stage_opened(snapshot, turn, user_id, user, asked)
 
     def stage_closed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, device_id: DeviceId) -> None:
