@@ -16,6 +16,7 @@ from conduit_py.log import setup_logging
 from conduit_py.server import Started, serve
 from kvschema.errors import StorageError
 
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
