@@ -56,7 +56,14 @@ class Deviation:
     reason: str
 
 
-DEVIATIONS: tuple[Deviation, ...] = ()
+DEVIATIONS: tuple[Deviation, ...] = (
+    Deviation(
+        "getRoomStateWithKey",
+        200,
+        r"\$",
+        "exactly one of two forms is asked for, a content or an event, and any event is a content too",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
