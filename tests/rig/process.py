@@ -131,6 +131,14 @@ class ServerProcess:
         assert code == 0, self.read_log()
         self.check_log()
 
+    def wait_refused(self) -> str:
+        """The server must end by itself with 1. Returns the last line it says."""
+        assert self._process is not None
+        code = self._process.wait(timeout=START_S_MAX)
+        self._reap()
+        assert code == 1, self.read_log()
+        return self.read_log().splitlines()[-1]
+
     def _reap(self) -> None:
         process, self._process = self._process, None
         assert process is not None

@@ -62,10 +62,14 @@ class WireClient:
         head = [f"{method} {CLIENT}{target} HTTP/1.1", "Host: one.test", f"Content-Length: {len(body)}"]
         if self.access_token is not None:
             head.append(f"Authorization: Bearer {self.access_token}")
+        self.send_raw("\r\n".join([*head, "\r\n"]).encode() + body)
+
+    def send_raw(self, data: bytes) -> None:
+        """A request as it stands on the wire. Raises ``Disconnected``."""
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(self.address, timeout=REPLY_S_MAX)
-            self._socket.sendall("\r\n".join([*head, "\r\n"]).encode() + body)
+            self._socket.sendall(data)
         except OSError as error:
             raise self._broken(error) from error
 
