@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvschema.catalog import account_data, members, receipts, rooms, server, state, timeline, transactions, users
+from kvschema.catalog import (
+    account_data,
+    members,
+    receipts,
+    relations,
+    rooms,
+    server,
+    state,
+    timeline,
+    transactions,
+    users,
+)
 from kvschema.tree import Tree
 
 SCHEMA_VERSION = 1
@@ -14,6 +25,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *server.TREES,
     *rooms.TREES,
     *timeline.TREES,
+    *relations.TREES,
     *state.TREES,
     *members.TREES,
     *users.TREES,

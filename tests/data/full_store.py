@@ -138,8 +138,20 @@ class _Story:
             thread = {"rel_type": "m.thread", "event_id": event_id}
             reply = {"msgtype": "m.text", "body": "in a thread", "m.relates_to": thread}
             await self._send(room_id, bob, "m.room.message", reply)
+        await self._relate(room_id, alice, event_id)
         await self._ok(alice.put(path("rooms", room_id, "redact", event_id, "redact"), {"reason": "loud"}))
         await self._ok(bob.put(bob.user_path().replace("/user/", "/profile/") + "/displayname", {"displayname": "Bob"}))
+
+    async def _relate(self, room_id: str, user: Client, event_id: str) -> None:
+        """Every kind of relation, with one of them redacted."""
+        message = {"msgtype": "m.text", "body": "related"}
+        for rel_type in ("m.annotation", "m.reference", "m.thread", "org.example.other"):
+            relation = {"rel_type": rel_type, "event_id": event_id, "key": "yes"}
+            await self._send(room_id, user, "m.room.message", message | {"m.relates_to": relation})
+        edit = message | {"m.new_content": message, "m.relates_to": {"rel_type": "m.replace", "event_id": event_id}}
+        for _ in range(2):
+            edit_id = await self._send(room_id, user, "m.room.message", edit)
+        await self._ok(user.put(path("rooms", room_id, "redact", edit_id, "unrelate"), {}))
 
     async def _settings(self, room_id: str, user: Client) -> None:
         for value in (1, 2):

@@ -8,7 +8,18 @@ from typing import Any, TypeVar
 from conduit_py.data.timeline import split_pdu
 from conduit_py.matrix.canonical_json import parse_json
 from kvschema.batch import PUT, Write, WriteBatch
-from kvschema.catalog import account_data, members, receipts, rooms, server, state, timeline, transactions, users
+from kvschema.catalog import (
+    account_data,
+    members,
+    receipts,
+    relations,
+    rooms,
+    server,
+    state,
+    timeline,
+    transactions,
+    users,
+)
 from kvschema.catalog.members import INVITE, JOIN, LEAVE
 from kvschema.catalog.rooms import ByRoom, ByShort, RoomRecord, ShortEventId, ShortRoomId, ShortUserId, StreamPos
 from kvschema.catalog.timeline import EventRow
@@ -526,3 +537,54 @@ def a_row_that_cannot_be_read(planter: Planter) -> None:
 @plant("shortuserid_userid: the row at 00 cannot be read")
 def a_key_that_cannot_be_read(planter: Planter) -> None:
     planter.put_raw(rooms.SHORTUSERID_USERID, b"\x00", b"")
+
+
+@plant("tofrom_relation: ChildPlace*is missing")
+def a_relation_that_is_missing(planter: Planter) -> None:
+    planter.drop_first(relations.TOFROM_RELATION, lambda key, row: key.kind == relations.ANNOTATION)
+
+
+@plant("tofrom_relation: ChildPlace*follows from nothing")
+def a_relation_to_another_event(planter: Planter) -> None:
+    key, row = planter.first(relations.TOFROM_RELATION)
+    planter.put(relations.TOFROM_RELATION, key._replace(parent="$other"), row)
+
+
+@plant("parent_bundledcount: ByParent*holds 77 instead of")
+def a_wrong_count_of_what_is_bundled(planter: Planter) -> None:
+    key, _ = planter.first(relations.PARENT_BUNDLED)
+    planter.put(relations.PARENT_BUNDLED, key, 77)
+
+
+@plant("parent_bundledcount: ByParent*follows from nothing")
+def a_count_for_an_event_without_children(planter: Planter) -> None:
+    key, _ = planter.first(relations.PARENT_BUNDLED)
+    planter.put(relations.PARENT_BUNDLED, key._replace(parent="$other"), 1)
+
+
+@plant("parentlike_relation: LikeChild*is missing")
+def an_edit_that_is_missing(planter: Planter) -> None:
+    planter.drop_first(relations.LIKECHILD)
+
+
+@plant("parentlike_relation: LikeChild*follows from nothing")
+def an_edit_at_another_time(planter: Planter) -> None:
+    key, _ = planter.first(relations.LIKECHILD)
+    planter.put(relations.LIKECHILD, key._replace(ts_ms=key.ts_ms + 1), None)
+
+
+@plant("threaduser_count: ThreadUser*holds 77 instead of")
+def a_wrong_count_of_a_thread(planter: Planter) -> None:
+    key, _ = planter.first(relations.THREADUSER_COUNT)
+    planter.put(relations.THREADUSER_COUNT, key, 77)
+
+
+@plant("threadactivity_root: ThreadPlace*is missing")
+def a_thread_that_is_missing(planter: Planter) -> None:
+    planter.drop_first(relations.THREADACTIVITY)
+
+
+@plant("threadactivity_root: ThreadPlace*follows from nothing")
+def a_thread_with_a_place_too_many(planter: Planter) -> None:
+    key, root = planter.first(relations.THREADACTIVITY)
+    planter.put(relations.THREADACTIVITY, key._replace(pos=NOBODY), root)

@@ -18,7 +18,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data.consistency import accounts, events, memberships, order, reading, server, shorts, states
+from conduit_py.data.consistency import (
+    accounts,
+    events,
+    memberships,
+    order,
+    reading,
+    relating,
+    server,
+    shorts,
+    states,
+)
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import CATALOG, TREES_BY_NAME
@@ -60,6 +70,11 @@ CHECKS = _checks(
         "shorteventid_pdu": (events.check_events, order.check_states_after),
         "pduid_shorteventid": (events.check_timelines,),
         "roomid_pduleaves": (order.check_extremities,),
+        "tofrom_relation": (relating.check_relations,),
+        "parent_bundledcount": (relating.check_bundled,),
+        "parentlike_relation": (relating.check_alike,),
+        "threaduser_count": (relating.check_thread_counts,),
+        "threadactivity_root": (relating.check_threads,),
         "shortstatehash_statediff": (states.check_differences,),
         "roomid_shortstatehash": (states.check_current_ids,),
         "roomstate_shorteventid": (states.check_current_entries,),

@@ -13,6 +13,7 @@ from typing import Any
 
 from conduit_py.data import members, rooms, state, timeline
 from conduit_py.data.members import KIND_OF, MemberChange
+from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.data.state import StateChain
@@ -30,6 +31,7 @@ from conduit_py.matrix.stripped_state import build_stripped_state, stripped_stat
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read
+from conduit_py.service.rooms.visibility import HIDDEN
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN
@@ -92,6 +94,7 @@ class RoomAppend:
         self._shorts: dict[EventId, ShortEventId] = {}
         self._members: dict[ShortUserId, int] = {}
         self._joined_difference = 0
+        self._relations = RelationWrites(snapshot, turn)
 
     # Reading, with what was staged on top.
 
@@ -186,6 +189,9 @@ class RoomAppend:
         timeline.stage_event(self._turn, event, row)
         self._pdus[event] = pdu
         self._stage_extremities(pdu, event)
+        child = self._child(pdu, event, pos)
+        if child is not None:
+            self._relations.stage(child)
         if pdu.type == "m.room.member" and pdu.state_key is not None:
             self._stage_member(pdu, UserId(pdu.state_key), event, replaces)
         elif pdu.type == "m.room.redaction":
@@ -209,6 +215,20 @@ class RoomAppend:
         rooms.stage_extremities(self._turn, self.room.short, self._extremities, after)
         self._extremities = after
         self._shorts[pdu.event_id] = event
+
+    def _child(self, pdu: Pdu, event: ShortEventId, pos: int) -> Child | None:
+        """The event as one that relates to another, None for most."""
+        if "m.relates_to" not in pdu.content:
+            return None
+        return build_child(
+            room=self.room.short,
+            event=event,
+            pos=pos,
+            sender=self._append.short_ids.intern_user(self._snapshot, self._turn, pdu.sender),
+            type=pdu.type,
+            ts_ms=pdu.origin_server_ts,
+            content=pdu.content,
+        )
 
     def _stage_member(self, pdu: Pdu, user_id: UserId, event: ShortEventId, replaces: ShortEventId | None) -> None:
         before = None if replaces is None else self._get_pdu(replaces).content.get("membership")
@@ -255,6 +275,9 @@ class RoomAppend:
         is_own = server_name_of(pdu.sender) == server_name_of(redaction.sender)
         if not is_own and levels.of_user(redaction.sender) < levels.to_redact():
             return
+        child = self._child(pdu, short, row.pos) if row.pos and not row.flags & HIDDEN else None
+        if child is not None:
+            self._relations.unstage(child)
         client, federation = timeline.split_pdu(redact(pdu.json, self.room.version))
         timeline.stage_row(self._turn, short, row._replace(redacted_by=event, client=client, federation=federation))
 
