@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rig.rooms import RoomServer, create, in_room, invite, join, leave, redact, send
+from tests.rig.rooms import Json, RoomServer, create, in_room, invite, join, leave, redact, send
 
 
 async def test_get_one_room_event_shows_the_event(rooms: RoomServer) -> None:
@@ -55,6 +55,6 @@ async def test_get_one_room_event_not_found_when_its_sender_is_ignored(rooms: Ro
     room_id = await create(alice)
     await join(bob, room_id)
     event_id = await send(bob, room_id, "boo")
-    ignored = {"ignored_users": {bob.user_id: {}}}
+    ignored: Json = {"ignored_users": {bob.user_id: {}}}
     assert (await alice.put(alice.user_path("account_data", "m.ignored_user_list"), ignored)).status == 200
     assert (await alice.get(in_room(room_id, "event", event_id))).outcome == (404, "M_NOT_FOUND")

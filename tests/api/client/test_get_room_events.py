@@ -137,7 +137,7 @@ async def test_get_room_events_leaves_out_messages_of_ignored_users(rooms: RoomS
     room_id = await create(alice)
     await join(bob, room_id)
     await send(bob, room_id, "boo")
-    ignored = {"ignored_users": {bob.user_id: {}}}
+    ignored: Json = {"ignored_users": {bob.user_id: {}}}
     assert (await alice.put(alice.user_path("account_data", "m.ignored_user_list"), ignored)).status == 200
     chunk = (await page(alice, room_id))["chunk"]
     assert bodies(chunk) == []
