@@ -9,13 +9,21 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.driver.process import Usage, read_usage
 from bench.driver.wire import TIMEOUT_S, Address, Connection, DriverError, Reply, wrong_reply
 
 NextRequest = Callable[[], bytes]
 Check = Callable[[bytes], bool]
-"""Whether the body of a 200 has in it what it must have. Called while the clock runs: look for bytes."""
+
+
+class Client(NamedTuple):
+    """One of those that send again when answered."""
+
+    next_request: NextRequest
+    check: Check
+    """Whether the body of a 200 has in it what it must have. Called while the clock runs: look for bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,11 @@ class Window:
         return self.count / self.elapsed_s
 
 
+def require_right(reply: Reply, check: Check) -> None:
+    if reply.status != 200 or not check(reply.body):
+        raise wrong_reply(reply)
+
+
 def percentile(values: Sequence[int], fraction: float) -> int:
     """The nearest rank: the smallest value that is not below ``fraction`` of all."""
     if not values:
@@ -76,30 +89,25 @@ class Meter:
         )
 
 
-def run_load(
-    address: Address, clients: Sequence[NextRequest], check: Check, limits: Limits, *, pid: int | None
-) -> Window:
+def run_load(address: Address, clients: Sequence[Client], limits: Limits, *, pid: int | None) -> Window:
     """Measure ``clients``, each with a connection of its own.
 
-    Raises: WrongReply for the first reply that is not 200 or does not pass ``check``.
+    Raises: WrongReply for the first reply that is not 200 or does not pass its client's check.
     """
     with ExitStack() as stack:
         connections = [stack.enter_context(Connection(address)) for _ in clients]
         poll = stack.enter_context(select.epoll())
         for connection in connections:
             poll.register(connection.socket.fileno(), select.EPOLLIN)
-        return _Loop(connections, clients, check, poll).run(limits, pid)
+        return _Loop(connections, clients, poll).run(limits, pid)
 
 
 class _Loop:
-    def __init__(
-        self, connections: Sequence[Connection], clients: Sequence[NextRequest], check: Check, poll: select.epoll
-    ) -> None:
+    def __init__(self, connections: Sequence[Connection], clients: Sequence[Client], poll: select.epoll) -> None:
         self._poll = poll
-        self._check = check
         self._clients = {
-            connection.socket.fileno(): (connection, next_request)
-            for connection, next_request in zip(connections, clients, strict=True)
+            connection.socket.fileno(): (connection, client)
+            for connection, client in zip(connections, clients, strict=True)
         }
         self._sent_ns: dict[int, int] = {}
 
@@ -114,14 +122,10 @@ class _Loop:
         return window
 
     def _send(self, fileno: int) -> None:
-        connection, next_request = self._clients[fileno]
-        request = next_request()
+        connection, client = self._clients[fileno]
+        request = client.next_request()
         self._sent_ns[fileno] = time.perf_counter_ns()
         connection.socket.sendall(request)
-
-    def _require_right(self, reply: Reply) -> None:
-        if reply.status != 200 or not self._check(reply.body):
-            raise wrong_reply(reply)
 
     def _turn(self, until_ns: int, count_max: int) -> array[int]:
         """Latencies of the replies until then. What is on the way at the end stays on the way."""
@@ -135,10 +139,11 @@ class _Loop:
             elif clock() - silent_since_ns > TIMEOUT_S * 1e9:
                 raise DriverError(f"no reply for {TIMEOUT_S:.0f} s")
             for fileno, _ in ready:
-                reply = self._clients[fileno][0].receive()
+                connection, client = self._clients[fileno]
+                reply = connection.receive()
                 if reply is not None:
                     latencies.append(clock() - sent_ns[fileno])
-                    self._require_right(reply)
+                    require_right(reply, client.check)
                     self._send(fileno)
         return latencies
 
@@ -150,7 +155,8 @@ class _Loop:
             if not ready:
                 raise DriverError(f"no reply for {TIMEOUT_S:.0f} s")
             for fileno, _ in ready:
-                reply = self._clients[fileno][0].receive()
+                connection, client = self._clients[fileno]
+                reply = connection.receive()
                 if reply is not None:
-                    self._require_right(reply)
+                    require_right(reply, client.check)
                     waiting.discard(fileno)

@@ -16,7 +16,7 @@ import sys
 from multiprocessing.connection import Connection as Pipe
 from typing import Final
 
-from bench.driver.load import Limits, percentile, run_load
+from bench.driver.load import Client, Limits, percentile, run_load
 from bench.driver.wire import RECEIVE_BYTES, Address, encode_request
 
 DRIVER_US_MAX: Final = 60.0
@@ -68,8 +68,8 @@ def measure_driver(*, clients: int, seconds: float) -> tuple[float, float, float
     try:
         address = Address("127.0.0.1", ours.recv())
         limits = Limits(seconds=seconds, warm_s=0.2, count_max=1_000_000)
-        sends = [Sends() for _ in range(clients)]
-        window = run_load(address, sends, lambda body: b'"event_id"' in body, limits, pid=None)
+        sends = [Client(Sends(), lambda body: b'"event_id"' in body) for _ in range(clients)]
+        window = run_load(address, sends, limits, pid=None)
     finally:
         responder.terminate()
         responder.join()

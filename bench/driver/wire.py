@@ -19,6 +19,8 @@ TIMEOUT_S: Final = 60.0
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 
+_NEXT_BATCH = re.compile(rb'"next_batch"\s*:\s*"([^"\\]+)"')
+
 
 class DriverError(Exception):
     """The server cannot be measured: it is not there, is silent, or answers what no homeserver should."""
@@ -102,6 +104,12 @@ def encode_request(
 def path_part(text: str) -> str:
     """``text`` as one segment of a path or one value of a query."""
     return quote(text, safe="")
+
+
+def next_batch_of(body: bytes) -> str | None:
+    """The token in the reply of a sync, without parsing the rest."""
+    found = _NEXT_BATCH.search(body)
+    return None if found is None else found[1].decode()
 
 
 class ReplyParser:
