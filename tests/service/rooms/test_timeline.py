@@ -194,7 +194,8 @@ async def random_room(rooms: RoomServer, chance: random.Random) -> tuple[Client,
     """A room with a random history, a member or former member of it, and its timeline."""
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice, visibility=chance.choice(["joined", "invited", "shared", "world_readable"]))
-    is_in, sent = False, []
+    is_in = False
+    sent: list[str] = []
     for number in range(chance.randint(5, 60)):
         what = chance.choice(["text", "text", "text", "member", "visibility", "name", "redact", "his"])
         if what == "member":
