@@ -30,7 +30,7 @@ _CONFIG = """
 server_name = "{server_name}"
 database_path = "{database_path}"
 database_reserve_mb = 1
-port = 0
+port = {port}
 metrics_address = "127.0.0.1:{metrics_port}"
 allow_registration = true
 log = "info"
@@ -58,7 +58,14 @@ class ServerProcess:
         self._stderr = directory / "stderr.log"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
-        text = _CONFIG.format(server_name=SERVER_NAME, database_path=self.data, metrics_port=self.metrics_address[1])
+
+    def _write_config(self) -> None:
+        text = _CONFIG.format(
+            server_name=SERVER_NAME,
+            database_path=self.data,
+            port=self.address[1],
+            metrics_port=self.metrics_address[1],
+        )
         self._config.write_text(text)
 
     def __enter__(self) -> ServerProcess:
@@ -69,12 +76,18 @@ class ServerProcess:
             self.kill()
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"http://{self.address[0]}:{self.address[1]}"
 
     def start(self, *, wait: bool = True) -> None:
-        """Start, and wait until it listens. Each start may listen on another port."""
+        """Start, and wait until it listens. The system chooses a port at the first start, and it is kept."""
         assert self._process is None, "the server runs already"
+        self._write_config()
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "conduit_py", "--config", str(self._config)],
