@@ -7,6 +7,7 @@ leaves last, so anything a service staged on its way out still lands.
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 import time
@@ -42,6 +43,8 @@ from kvschema.errors import SchemaMismatch
 _log = get_logger(__name__)
 
 MIB = 1 << 20
+FILES_MAX = 16_384
+"""Open files and sockets that the server asks the system for: twice the connections it takes."""
 PASSWORDS_AT_ONCE = 2
 """Password hashes computed at a time: each takes the configured memory, and a core."""
 
@@ -154,6 +157,7 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
     foreign = find_foreign_database(config.database_path)
     if foreign is not None:
         raise SchemaMismatch(foreign)
+    _raise_file_limit()
     if config.workers is not None:
         trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
     lock = claim_directory(config.database_path)
@@ -178,6 +182,14 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
     finally:
         database.engine.close()
         os.close(lock)
+
+
+def _raise_file_limit() -> None:
+    """Every open long-poll is a file descriptor, and the usual soft limit of 1024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve_http(config: Config, server: Server, on_started: Callable[[Started], None]) -> None:
