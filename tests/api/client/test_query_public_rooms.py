@@ -52,7 +52,7 @@ async def test_query_public_rooms_searches_in_any_case(rooms: RoomServer) -> Non
         ([None, "org.example.board"], {"Garden Club", "Chess", "Board"}),
         ([], set()),
     ],
-    ids=str,
+    ids=["spaces", "without a type", "one of two", "none"],
 )
 async def test_query_public_rooms_filters_by_type(rooms: RoomServer, types: list[str | None], shown: set[str]) -> None:
     assert await names(await make(rooms), room_types=types) == shown
