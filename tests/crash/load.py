@@ -1,8 +1,8 @@
 """People who use a server that keeps dying, and what they and the files must agree on afterwards.
 
 Sixteen senders write at the same time, each with transaction ids of its own, and note what was acknowledged. Followers
-long-poll and note what they were shown. When the server dies all of them are cut off; when it is back the senders
-repeat the request that nobody answered, and the followers go on from their last token.
+long-poll and note what they were shown, and changers do everything else. When the server dies all of them are cut off;
+when it is back the senders repeat the request that nobody answered, and the followers go on from their last token.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from conduit_py.storage.database import DIRECTORY, Database
 from kvschema.catalog import CATALOG, rooms, timeline
 from kvschema.catalog.timeline import ByShortEvent
 from kvschema.engine.lmdb import LmdbEngine
+from tests.crash.changer import Changer
 from tests.rig.process import ServerProcess
 from tests.rig.wire import Disconnected, WireClient, register
 
 SENDERS = 16
 FOLLOWERS = 2
+CHANGERS = 2
 ROOMS = 3
 TIMELINE = orjson.dumps({"room": {"timeline": {"limit": 500}}}).decode()
 PATIENCE_S = 30
@@ -144,12 +146,14 @@ class Load:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self.senders: list[Sender] = []
+        self.changers: list[Changer] = []
         self.followers: list[Follower] = []
 
     def begin(self, server: ServerProcess) -> None:
         users = [register(server.address, f"user{number}") for number in range(4)]
+        anybody = {"preset": "public_chat", "power_level_content_override": {"state_default": 0}}
         with WireClient(server.address, users[0]["access_token"]) as owner:
-            room_ids = [owner.post("createRoom", json={"preset": "public_chat"})["room_id"] for _ in range(ROOMS)]
+            room_ids = [owner.post("createRoom", json=anybody)["room_id"] for _ in range(ROOMS)]
         for user in users[1:]:
             with WireClient(server.address, user["access_token"]) as client:
                 for room_id in room_ids:
@@ -157,6 +161,8 @@ class Load:
         for number in range(SENDERS):
             token, room_id = users[number % len(users)]["access_token"], room_ids[number % ROOMS]
             self.senders.append(Sender(f"s{number}", token, room_id, Random(self._random.random())))
+        for number in range(CHANGERS):
+            self.changers.append(Changer(register(server.address, f"changer{number}"), room_ids[number]))
         # The owner has seen the rooms from their first event on, so all that is in them is to be shown.
         self.followers = [Follower(users[0]["access_token"]) for _ in range(FOLLOWERS)]
         for follower in self.followers:
@@ -167,9 +173,10 @@ class Load:
     def use(self, server: ServerProcess) -> Iterator[tuple[Acknowledgements, threading.Event]]:
         """Everybody at work. The server must have died by the end of the block."""
         acknowledgements, stop = Acknowledgements(), threading.Event()
-        with ThreadPoolExecutor(SENDERS + FOLLOWERS) as pool:
+        with ThreadPoolExecutor(SENDERS + FOLLOWERS + CHANGERS) as pool:
             tasks: list[Future[None]] = [pool.submit(follower.run, server.address) for follower in self.followers]
             tasks += [pool.submit(sender.run, server.address, acknowledgements, stop) for sender in self.senders]
+            tasks += [pool.submit(changer.run, server.address, stop) for changer in self.changers]
             for task in tasks:
                 task.add_done_callback(acknowledgements.note_end)
             yield acknowledgements, stop
@@ -211,6 +218,8 @@ class Load:
         for sender in self.senders:
             lost = [txn_id for txn_id, event_id in sender.acknowledged.items() if event_id not in stored]
             assert not lost, f"{lost} were acknowledged and are not there"
+        for changer in self.changers:
+            assert set(changer.acknowledged) <= stored
         sent = Counter(body for events in timelines.values() for _, body in events if body is not None)
         assert not [txn_id for txn_id, count in sent.items() if count > 1], "sent twice"
         for follower in self.followers:
