@@ -18,9 +18,11 @@ from conduit_py.api.client import (
     read_markers,
     receipts,
     redaction,
+    relations,
     room_send,
     room_state,
     rooms,
+    threads_list,
     typing,
 )
 from conduit_py.config import Config
@@ -45,8 +47,10 @@ def room_routes(config: Config, auth: Authenticator, to: Rooms) -> list[Routes]:
         read_markers.routes(auth, to.receipts),
         receipts.routes(auth, to.receipts),
         redaction.routes(auth, to.send),
+        relations.routes(auth, to.relations),
         room_send.routes(auth, to.send),
         room_state.routes(auth, to.send),
         rooms.routes(auth, to.timeline, to.state),
+        threads_list.routes(auth, to.threads),
         typing.routes(auth, to.typing),
     ]

@@ -149,8 +149,8 @@ class _Story:
             relation = {"rel_type": rel_type, "event_id": event_id, "key": "yes"}
             await self._send(room_id, user, "m.room.message", message | {"m.relates_to": relation})
         edit = message | {"m.new_content": message, "m.relates_to": {"rel_type": "m.replace", "event_id": event_id}}
-        for _ in range(2):
-            edit_id = await self._send(room_id, user, "m.room.message", edit)
+        await self._send(room_id, user, "m.room.message", edit)
+        edit_id = await self._send(room_id, user, "m.room.message", edit)
         await self._ok(user.put(path("rooms", room_id, "redact", edit_id, "unrelate"), {}))
 
     async def _settings(self, room_id: str, user: Client) -> None:

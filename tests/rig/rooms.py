@@ -22,9 +22,11 @@ from conduit_py.api.client import (
     list_public_rooms,
     message_pagination,
     redaction,
+    relations,
     room_send,
     room_state,
     rooms,
+    threads_list,
 )
 from conduit_py.http.app import App
 from conduit_py.http.in_process import AppClient
@@ -38,8 +40,10 @@ from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
@@ -112,9 +116,11 @@ def _build_routes(server: Server, append: Append) -> list[Routes]:
         list_public_rooms.routes(auth, DirectoryService(store.database, writes, server_name=append.server_name)),
         message_pagination.routes(auth, timeline),
         redaction.routes(auth, send),
+        relations.routes(auth, RelationService(store.database, now_ms=store.now_ms)),
         room_send.routes(auth, send),
         room_state.routes(auth, send),
         rooms.routes(auth, timeline, state),
+        threads_list.routes(auth, ThreadService(store.database, now_ms=store.now_ms)),
     ]
 
 

@@ -16,8 +16,10 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
@@ -40,8 +42,10 @@ class Rooms:
     directory: DirectoryService
     membership: MembershipService
     receipts: ReceiptService
+    relations: RelationService
     send: SendService
     state: StateReads
+    threads: ThreadService
     timeline: TimelineService
     typing: TypingService
 
@@ -83,8 +87,10 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         directory=DirectoryService(store.database, writes, server_name=server_name),
         membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
+        relations=RelationService(store.database, now_ms=store.now_ms),
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
         state=StateReads(store.database, now_ms=store.now_ms),
+        threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, now_ms=store.now_ms),
         typing=TypingService(
             store.database,

@@ -8,7 +8,7 @@ Spec: client-server-api/#room-event-format
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import orjson
 
@@ -25,11 +25,15 @@ from kvschema.catalog.timeline import NO_ROOM_ID, EventRow
 
 REDACTION = "m.room.redaction"
 
-GetRelations = Callable[[ShortEventId, EventRow], bytes]
-"""The bundled aggregations of an event as a JSON object, empty for none.
 
-Spec: client-server-api/#aggregations-of-child-events
-"""
+class GetRelations(Protocol):
+    """What is bundled with events of what relates to them.
+
+    Spec: client-server-api/#aggregations-of-child-events
+    """
+
+    def __call__(self, events: ClientEvents, event: ShortEventId, row: EventRow, room_id: RoomId | None, /) -> bytes:
+        """``m.relations`` of an event as a JSON object, empty for none."""
 
 
 class ClientEvents:
@@ -46,9 +50,9 @@ class ClientEvents:
         event_fields: tuple[Path, ...] | None = None,
         get_relations: GetRelations | None = None,
     ) -> None:
-        self._snapshot = snapshot
-        self._requester = requester
-        self._visibility = visibility
+        self.snapshot = snapshot
+        self.requester = requester
+        self.visibility = visibility
         self._now_ms = now_ms
         self._event_format = event_format
         self._event_fields = event_fields
@@ -59,15 +63,28 @@ class ClientEvents:
 
         Whether the requester may see it is for the caller to ask.
         """
-        row = _with_redacts(row)
-        unsigned = self._unsigned(event, row)
-        if self._event_format == "federation":
-            json = self._federation_json(row, unsigned)
-        else:
-            json = timeline.client_json(row, unsigned, room_id=room_id)
+        json = self.render_bundled(event, row, room_id=room_id, get_relations=self._get_relations)
         if self._event_fields is None:
             return json
         return encode_canonical_json(project(parse_json(json), self._event_fields), strict=False)
+
+    def render_bundled(
+        self,
+        event: ShortEventId,
+        row: EventRow,
+        *,
+        room_id: RoomId | None,
+        get_relations: GetRelations | None = None,
+    ) -> bytes:
+        """One event with all its fields, as it is bundled with another; nothing is bundled with it unless asked for."""
+        row = _with_redacts(row)
+        unsigned = self._unsigned(event, row)
+        relations = b"" if get_relations is None else get_relations(self, event, row, room_id)
+        if relations:
+            unsigned = unsigned[:-1] + b',"m.relations":' + relations + b"}"
+        if self._event_format == "federation":
+            return self._federation_json(row, unsigned)
+        return timeline.client_json(row, unsigned, room_id=room_id)
 
     def _federation_json(self, row: EventRow, unsigned: bytes) -> bytes:
         """The event as other servers sent it, and its id, which clients cannot compute.
@@ -76,7 +93,7 @@ class ClientEvents:
         """
         parts = [row.client, row.federation, b'"event_id":' + orjson.dumps(row.event_id)]
         if not row.flags & NO_ROOM_ID:
-            room_id = short_ids.get_room_record(self._snapshot, row.room).room_id
+            room_id = short_ids.get_room_record(self.snapshot, row.room).room_id
             parts.append(b'"room_id":' + orjson.dumps(room_id))
         return b"{" + b",".join(parts) + b',"unsigned":' + unsigned + b"}"
 
@@ -84,7 +101,7 @@ class ClientEvents:
         """Spec: client-server-api/#definition-clientevent_unsigneddata"""
         parts = [
             b'"age":%d' % (self._now_ms - row_fields.get_origin_server_ts(row)),
-            b'"membership":' + orjson.dumps(self._visibility.membership_at(row)),
+            b'"membership":' + orjson.dumps(self.visibility.membership_at(row)),
         ]
         if row.replaces:
             self._add_replaced(parts, row.replaces)
@@ -93,28 +110,25 @@ class ClientEvents:
         transaction_id = self._transaction_id(event, row)
         if transaction_id is not None:
             parts.append(b'"transaction_id":' + orjson.dumps(transaction_id))
-        relations = b"" if self._get_relations is None else self._get_relations(event, row)
-        if relations:
-            parts.append(b'"m.relations":' + relations)
         return b"{" + b",".join(parts) + b"}"
 
     def _add_replaced(self, parts: list[bytes], replaced: ShortEventId) -> None:
-        row = timeline.require_row(self._snapshot, replaced)
-        if self._visibility.may_see(row):
+        row = timeline.require_row(self.snapshot, replaced)
+        if self.visibility.may_see(row):
             parts.append(b'"prev_content":' + row_fields.get_content_json(row))
         parts.append(b'"replaces_state":' + orjson.dumps(row.event_id))
 
     def _redaction(self, redaction: ShortEventId) -> bytes:
-        row = _with_redacts(timeline.require_row(self._snapshot, redaction))
+        row = _with_redacts(timeline.require_row(self.snapshot, redaction))
         age = b'{"age":%d}' % (self._now_ms - row_fields.get_origin_server_ts(row))
         return timeline.client_json(row, age, room_id=None)
 
     def _transaction_id(self, event: ShortEventId, row: EventRow) -> str | None:
         """Spec: client-server-api/#transaction-identifiers"""
-        if row_fields.get_sender(row) != self._requester.user_id:
+        if row_fields.get_sender(row) != self.requester.user_id:
             return None
-        sent = transactions.get_of_event(self._snapshot, event)
-        if sent is None or (sent.user, sent.device_id) != (self._requester.user, self._requester.device_id or ""):
+        sent = transactions.get_of_event(self.snapshot, event)
+        if sent is None or (sent.user, sent.device_id) != (self.requester.user, self.requester.device_id or ""):
             return None
         return sent.txn_id
 

@@ -15,6 +15,7 @@ from conduit_py.service.errors import BadJson, Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.relations import check_relation
 from conduit_py.service.rooms.write import RoomWrites, Stage
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -45,6 +46,7 @@ class SendService:
             )
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
+            check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
             pdu = append.create_event(sender=requester.user_id, type=event_type, content=content)
             return pdu.event_id, append.append(pdu)
 
@@ -91,6 +93,7 @@ class SendService:
             if _says_the_same(current, requester, content):
                 assert current is not None
                 return current.event_id
+            check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
             pdu = append.create_event(sender=requester.user_id, type=event_type, content=content, state_key=state_key)
             append.append(pdu)
             return pdu.event_id

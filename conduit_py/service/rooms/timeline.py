@@ -25,6 +25,7 @@ from conduit_py.matrix.sync_token import format_place, parse_place
 from conduit_py.service.errors import NotFound, Unrecognized
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import Access, get_access, require_access
+from conduit_py.service.rooms.aggregations import bundle_relations
 from conduit_py.service.rooms.client_events import ClientEvents, GetRelations
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.state_reads import MEMBER, Wants, get_state_events, json_list, render_events, want_all
@@ -62,7 +63,7 @@ class TimelineService:
     """One per server. What is returned as bytes is JSON."""
 
     def __init__(
-        self, database: Database, *, now_ms: Callable[[], int], get_relations: GetRelations | None = None
+        self, database: Database, *, now_ms: Callable[[], int], get_relations: GetRelations | None = bundle_relations
     ) -> None:
         self._database = database
         self._now_ms = now_ms

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from conduit_py.data import short_ids, timeline
 from conduit_py.data.state import StateChain
+from conduit_py.service.rooms.aggregations import bundle_relations
 from conduit_py.service.rooms.client_events import ClientEvents
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.sync.plan import RoomEntry
@@ -31,6 +32,7 @@ class Slice:
             now_ms=view.now_ms,
             event_format=view.filter.event_format,
             event_fields=view.filter.event_fields,
+            get_relations=bundle_relations,
         )
 
     def state_at(self, room: ShortRoomId, place: int) -> PlaceState:
