@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from bench.driver.report import Round
 from bench.driver.scene import RESIDENTS, build_scene
 from bench.driver.selftest import DRIVER_US_MAX, measure_driver
 from bench.driver.wire import DriverError, Unrecognized
-from bench.driver.workloads import WORKLOADS, Stage
+from bench.driver.workloads import WORKLOADS, Stage, Workload
 from bench.servers import Running, Server, default_cache, prepare_server
 
 KEYS: Final = [workload.key for workload in WORKLOADS]
@@ -55,40 +56,53 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_round(server: Server, directory: Path, keys: Sequence[str], options: argparse.Namespace) -> Round:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What each round measures, and how."""
+
+    keys: Sequence[str] = tuple(KEYS)
+    seconds: float
+    warm_s: float = 1.0
+    readers: int = 4
+    room_version: str | None = "12"
+    """None: the server's own default."""
+
+
+def run_round(server: Server, plan: Plan, directory: Path) -> Round:
+    """Start ``server`` with its data in the empty ``directory``, measure, stop it."""
     with server.start(directory) as running:
         result = Round(running.start_s)
         result.memory_idle = calm_memory(running)
-        scene = build_scene(running.address, running.take_accounts(), room_version=options.room_version or None)
+        scene = build_scene(running.address, running.take_accounts(), room_version=plan.room_version)
         result.memory_scene = calm_memory(running)
-        limits = Limits(seconds=options.seconds, warm_s=options.warm, count_max=COUNT_MAX)
-        stage = Stage(scene=scene, limits=limits, readers=options.readers, pid=running.pid)
+        limits = Limits(seconds=plan.seconds, warm_s=plan.warm_s, count_max=COUNT_MAX)
+        stage = Stage(scene=scene, limits=limits, readers=plan.readers, gauges=running.gauges)
         for workload in WORKLOADS:
-            if workload.key in keys:
-                run_workload(workload.key, stage, result)
+            if workload.key in plan.keys:
+                run_workload(workload, stage, result)
         result.memory_after = calm_memory(running)
     return result
 
 
 def calm_memory(running: Running) -> Memory | None:
-    if running.pid is None:
+    pid = running.gauges.pid
+    if pid is None:
         return None
-    wait_calm(running.pid)
-    return read_memory(running.pid)
+    wait_calm(pid)
+    return read_memory(pid)
 
 
-def run_workload(key: str, stage: Stage, result: Round) -> None:
-    workload = WORKLOADS[KEYS.index(key)]
+def run_workload(workload: Workload, stage: Stage, result: Round) -> None:
     try:
         measure = workload.measure(stage)
     except Unrecognized as missing:
-        result.skipped[key] = str(missing)
+        result.skipped[workload.key] = str(missing)
         progress(f"  {workload.title}: skipped, {missing}")
     except (DriverError, KeyError, ValueError, TypeError) as wrong:
-        result.failed[key] = f"{type(wrong).__name__}: {wrong}"
+        result.failed[workload.key] = f"{type(wrong).__name__}: {wrong}"
         progress(f"  {workload.title}: FAILED, {wrong}")
     else:
-        result.measures[key] = measure
+        result.measures[workload.key] = measure
         progress(f"  {workload.title}: {report.digits(measure.value)} {workload.unit}")
 
 
@@ -122,13 +136,14 @@ def label(servers: Sequence[Server]) -> list[str]:
     return [f"{name} #{names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
 
 
-def run_all(servers: Mapping[str, Server], keys: Sequence[str], options: argparse.Namespace) -> dict[str, list[Round]]:
+def run_all(servers: Mapping[str, Server], plan: Plan, *, count: int, parent: Path | None) -> dict[str, list[Round]]:
+    """``count`` rounds of each, in turn, each in a new directory under ``parent``."""
     rounds: dict[str, list[Round]] = {name: [] for name in servers}
-    for number in range(options.rounds):
+    for number in range(count):
         for name, server in servers.items():
-            progress(f"round {number + 1} of {options.rounds}: {name}")
-            with tempfile.TemporaryDirectory(prefix="conduit_py-bench-", dir=options.directory) as directory:
-                rounds[name].append(run_round(server, Path(directory), keys, options))
+            progress(f"round {number + 1} of {count}: {name}")
+            with tempfile.TemporaryDirectory(prefix="conduit_py-bench-", dir=parent) as directory:
+                rounds[name].append(run_round(server, plan, Path(directory)))
     return rounds
 
 
@@ -137,10 +152,17 @@ def main() -> None:
     keys = options.only.split(",") if options.only else KEYS
     if unknown := set(keys) - set(KEYS):
         sys.exit(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
+    plan = Plan(
+        keys=keys,
+        seconds=options.seconds,
+        warm_s=options.warm,
+        readers=options.readers,
+        room_version=options.room_version or None,
+    )
     about: dict[str, Any] = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(options.directory or Path(tempfile.gettempdir())),
-        "options": {name: getattr(options, name) for name in ("rounds", "seconds", "warm", "readers", "room_version")},
+        "plan": {**asdict(plan), "rounds": options.rounds},
     }
     try:
         prepared = [prepare_server(name, options.cache) for name in options.servers]
@@ -148,7 +170,7 @@ def main() -> None:
         about["versions"] = {name: server.version for name, server in servers.items()}
         about["driver_us"] = driver_us = measure_driver(clients=1, seconds=1.0)[0]
         progress(f"the driver costs {driver_us:.0f} us a request (limit {DRIVER_US_MAX:.0f})")
-        rounds = run_all(servers, keys, options)
+        rounds = run_all(servers, plan, count=options.rounds, parent=options.directory)
     except (DriverError, OSError) as error:
         sys.exit(f"bench: {error}")
     lines = {name: report.summarize(of_server, keys) for name, of_server in rounds.items()}

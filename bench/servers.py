@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+from bench.driver.process import Gauges
 from bench.driver.scene import Account, register_all
 from bench.driver.wire import Address, Connection, DriverError, encode_request
 
@@ -50,8 +51,7 @@ class Running:
     """A server that answers."""
 
     address: Address
-    pid: int | None
-    """The root of its processes; None: not known."""
+    gauges: Gauges
     start_s: float
     """From the start of the process to its first answer."""
     users: Sequence[Account] | None = None
@@ -108,12 +108,13 @@ class Ours:
         return git.stdout.strip() if git.returncode == 0 and (self.checkout / ".git").exists() else self.checkout.name
 
     def start(self, directory: Path) -> AbstractContextManager[Running]:
-        port = free_port()
+        port, metrics_port = free_port(), free_port()
         config = {
             "server_name": SERVER_NAME,
             "database_path": str(directory / "data"),
             "port": port,
             "allow_registration": True,
+            "metrics_address": f"127.0.0.1:{metrics_port}",
             "rate_limits.enabled": False,
             "password_hash.time": 1,
             "password_hash.memory": 8192,
@@ -123,7 +124,8 @@ class Ours:
         path = directory / "conduit.toml"
         path.write_text("\n".join(("[global]", *lines, "")))
         arguments = [sys.executable, "-m", "conduit_py", "--config", str(path)]
-        return run_process(arguments, port=port, directory=directory, import_path=self.checkout)
+        metrics = Address("127.0.0.1", metrics_port)
+        return run_process(arguments, port=port, directory=directory, import_path=self.checkout, metrics=metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class Attached:
 
     name: str
     address: Address
-    pid: int | None
+    gauges: Gauges
     users: Sequence[Account] | None
 
     version = "?"
@@ -195,10 +197,11 @@ class Attached:
             listed = json.loads(Path(query["users"]).read_text())
             users = [Account(user["user_id"], user["access_token"]) for user in listed]
         address = Address.loopback(parts.hostname or "", parts.port or 80)
-        return cls(f"{parts.scheme}://{parts.netloc}", address, int(query["pid"]) if "pid" in query else None, users)
+        gauges = Gauges(int(query["pid"]) if "pid" in query else None)
+        return cls(f"{parts.scheme}://{parts.netloc}", address, gauges, users)
 
     def start(self, directory: Path) -> AbstractContextManager[Running]:
-        return nullcontext(Running(self.address, self.pid, 0.0, self.users))
+        return nullcontext(Running(self.address, self.gauges, 0.0, self.users))
 
 
 def export_commit(ref: str, cache: Path) -> Path:
@@ -240,7 +243,12 @@ def free_port() -> int:
 
 @contextmanager
 def run_process(
-    arguments: Sequence[str], *, port: int, directory: Path, import_path: Path | None = None
+    arguments: Sequence[str],
+    *,
+    port: int,
+    directory: Path,
+    import_path: Path | None = None,
+    metrics: Address | None = None,
 ) -> Iterator[Running]:
     """A server process in ``directory``, from its first answer until it was told to end and did."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CONDUIT_")}
@@ -255,7 +263,7 @@ def run_process(
     address = Address("127.0.0.1", port)
     try:
         wait_for_answer(address, process, log)
-        yield Running(address, process.pid, time.monotonic() - started_s)
+        yield Running(address, Gauges(process.pid, metrics), time.monotonic() - started_s)
     finally:
         stop(process)
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from bench.driver.load import Meter, Window, require_right
-from bench.driver.process import read_usage
+from bench.driver.process import Gauges, read_usage
 from bench.driver.scene import CLIENT, Account, message, send_target
 from bench.driver.wire import (
     TIMEOUT_S,
@@ -57,11 +57,11 @@ class _Poller:
 
 
 class _FanOut:
-    def __init__(self, pollers: Sequence[_Poller], sender: Connection, poll: select.epoll, pid: int | None) -> None:
+    def __init__(self, pollers: Sequence[_Poller], sender: Connection, poll: select.epoll, gauges: Gauges) -> None:
         self._pollers = {poller.connection.socket.fileno(): poller for poller in pollers}
         self._sender = sender
         self._poll = poll
-        self._pid = pid
+        self._gauges = gauges
         for fileno in (*self._pollers, sender.socket.fileno()):
             poll.register(fileno, select.EPOLLIN)
 
@@ -75,7 +75,7 @@ class _FanOut:
                 poller = self._pollers[fileno]
                 if poller.receive() is not None:
                     poller.wait()
-            now_s = 0.0 if self._pid is None else read_usage(self._pid).cpu_s
+            now_s = 0.0 if self._gauges.pid is None else read_usage(self._gauges.pid).cpu_s
             if not ready and now_s == cpu_s:
                 return
             cpu_s = now_s
@@ -108,7 +108,7 @@ class _FanOut:
 
 
 def measure_fan_out(
-    address: Address, members: Sequence[Account], *, sender: Account, room_id: str, seconds: float, pid: int | None
+    address: Address, members: Sequence[Account], *, sender: Account, room_id: str, seconds: float, gauges: Gauges
 ) -> Window:
     """Every member waits in a long-poll; ``sender`` sends once all do. The window includes the waits between."""
     run = secrets.token_hex(4)
@@ -116,8 +116,8 @@ def measure_fan_out(
     with ExitStack() as stack:
         pollers = [_Poller(account, stack.enter_context(Connection(address))) for account in members]
         connection = stack.enter_context(Connection(address))
-        fan_out = _FanOut(pollers, connection, stack.enter_context(select.epoll()), pid)
-        meter = Meter(pid)
+        fan_out = _FanOut(pollers, connection, stack.enter_context(select.epoll()), gauges)
+        meter = Meter(gauges)
         deadline = time.monotonic() + seconds
         for number in range(ROUNDS_MAX):
             if number >= ROUNDS_MIN and time.monotonic() > deadline:

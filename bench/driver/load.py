@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.driver.process import Usage, read_usage
+from bench.driver.process import Gauges, Usage
 from bench.driver.wire import TIMEOUT_S, Address, Connection, DriverError, Reply, wrong_reply
 
 NextRequest = Callable[[], bytes]
@@ -68,28 +68,25 @@ def percentile(values: Sequence[int], fraction: float) -> int:
 
 
 class Meter:
-    """Reads the counters at both ends of a window. ``pid`` None: the server's processes are not known."""
+    """Reads the counters at both ends of a window."""
 
-    def __init__(self, pid: int | None) -> None:
-        self._pid = pid
-        self._usage = self._read()
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+        self._usage = gauges.read()
         self._driver_s = time.thread_time()
         self.started_ns = time.perf_counter_ns()
-
-    def _read(self) -> Usage:
-        return Usage(0.0, 0) if self._pid is None else read_usage(self._pid)
 
     def end(self, latencies_ns: array[int]) -> Window:
         ended_ns, driver_s = time.perf_counter_ns(), time.thread_time()
         return Window(
             latencies_ns=latencies_ns,
             elapsed_s=(ended_ns - self.started_ns) / 1e9,
-            usage=self._read() - self._usage,
+            usage=self._gauges.read().since(self._usage),
             driver_s=driver_s - self._driver_s,
         )
 
 
-def run_load(address: Address, clients: Sequence[Client], limits: Limits, *, pid: int | None) -> Window:
+def run_load(address: Address, clients: Sequence[Client], limits: Limits, *, gauges: Gauges) -> Window:
     """Measure ``clients``, each with a connection of its own.
 
     Raises: WrongReply for the first reply that is not 200 or does not pass its client's check.
@@ -99,7 +96,7 @@ def run_load(address: Address, clients: Sequence[Client], limits: Limits, *, pid
         poll = stack.enter_context(select.epoll())
         for connection in connections:
             poll.register(connection.socket.fileno(), select.EPOLLIN)
-        return _Loop(connections, clients, poll).run(limits, pid)
+        return _Loop(connections, clients, poll).run(limits, gauges)
 
 
 class _Loop:
@@ -111,11 +108,11 @@ class _Loop:
         }
         self._sent_ns: dict[int, int] = {}
 
-    def run(self, limits: Limits, pid: int | None) -> Window:
+    def run(self, limits: Limits, gauges: Gauges) -> Window:
         for fileno in self._clients:
             self._send(fileno)
         self._turn(time.perf_counter_ns() + int(limits.warm_s * 1e9), limits.count_max)
-        meter = Meter(pid)
+        meter = Meter(gauges)
         latencies = self._turn(meter.started_ns + int(limits.seconds * 1e9), limits.count_max)
         window = meter.end(latencies)
         self._drain()

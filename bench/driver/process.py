@@ -1,15 +1,19 @@
-"""What a server's processes used so far, from ``/proc``."""
+"""What a server used so far: its processes from ``/proc``, and what it counts itself."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
+
+from bench.driver.wire import Address, Connection, encode_request
 
 TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-MIB: Final = 1024 * 1024
+SYNCS = re.compile(rb"^conduit_py_database_syncs_total ([0-9.e+]+)$", re.MULTILINE)
 
 
 class Memory(NamedTuple):
@@ -23,17 +27,47 @@ class Memory(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Counted from the start of the processes; subtract two for what lies between."""
+    """Counted from the start of the server, or between two moments."""
 
-    cpu_s: float
+    cpu_s: float = 0.0
     """User and system time."""
-    written_bytes: int
-    """Sent to the disk, in the count of the block layer. 0 where the system does not say."""
+    written_bytes: int = 0
+    """Sent to the disk, as the system counts for the processes: pages that were made dirty."""
+    syncs: float | None = None
+    """How often the server waited for the disk; None: it does not say."""
 
-    def __sub__(self, other: object) -> Self:
-        if not isinstance(other, Usage):
-            return NotImplemented
-        return type(self)(self.cpu_s - other.cpu_s, self.written_bytes - other.written_bytes)
+    def since(self, earlier: Usage) -> Usage:
+        is_known = self.syncs is not None and earlier.syncs is not None
+        return Usage(
+            self.cpu_s - earlier.cpu_s,
+            self.written_bytes - earlier.written_bytes,
+            (self.syncs or 0.0) - (earlier.syncs or 0.0) if is_known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Where to read what a server uses."""
+
+    pid: int | None = None
+    """The root of its processes; None: not known."""
+    metrics: Address | None = None
+    """Where it serves its own counters, in Prometheus' text format."""
+
+    def read(self) -> Usage:
+        usage = Usage() if self.pid is None else read_usage(self.pid)
+        return usage if self.metrics is None else usage._replace(syncs=read_syncs(self.metrics))
+
+
+def read_syncs(address: Address) -> float | None:
+    """None when nothing listens there, as in versions of ours that did not count yet, or the counter is missing."""
+    try:
+        with Connection(address) as connection:
+            reply = connection.exchange(encode_request("GET", "/metrics"))
+    except ConnectionRefusedError:
+        return None
+    found = SYNCS.search(reply.body)
+    return None if found is None else float(found[1])
 
 
 def process_tree(pid: int) -> list[int]:
@@ -95,5 +129,5 @@ def wait_calm(pid: int, *, seconds_max: float = 10.0) -> None:
     while time.monotonic() < deadline:
         before = read_usage(pid)
         time.sleep(0.5)
-        if (read_usage(pid) - before).cpu_s < 0.025:
+        if read_usage(pid).since(before).cpu_s < 0.025:
             return

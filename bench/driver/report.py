@@ -70,10 +70,13 @@ def _line_of(key: str, title: str, unit: str, rounds: Sequence[Round]) -> Line:
     notes += [f"skipped: {each.skipped[key]}" for each in rounds if key in each.skipped]
     if not measures or notes:
         return Line(key, title, unit, None, notes[0] if notes else "not run")
-    medians = Measure(
-        **{name: median(getattr(each, name) for each in measures) for name in Measure.__dataclass_fields__}
-    )
-    return _line(key, title, unit, [each.value for each in measures], "", medians)
+    middle = Measure(**{name: _median(measures, name) for name in Measure.__dataclass_fields__})
+    return _line(key, title, unit, [each.value for each in measures], "", middle)
+
+
+def _median(measures: Sequence[Measure], name: str) -> Any:
+    values = [value for each in measures if (value := getattr(each, name)) is not None]
+    return median(values) if values else None
 
 
 def _line(
@@ -101,7 +104,7 @@ def table(lines: Mapping[str, Sequence[Line]]) -> str:
     names = list(lines)
     width = max(len(name) for name in names)
     head = f"{'':{width}} {'value':>9} {'ratio':>9} {'lowest':>9} {'highest':>9}"
-    head += f" {'p50 ms':>9} {'p99 ms':>9} {'CPU ms':>9} {'ratio':>9} {'disk KiB':>9}"
+    head += f" {'p50 ms':>9} {'p99 ms':>9} {'CPU ms':>9} {'ratio':>9} {'disk KiB':>9} {'fsyncs':>9}"
     rows = [head]
     for row in zip(*lines.values(), strict=True):
         better = "higher" if row[0].is_higher_better else "lower"
@@ -118,7 +121,7 @@ def _row(line: Line, first: Line) -> str:
         cpu_first = first.measure.cpu_ms if first.measure else None
         measure = line.measure
         cpu_ms = measure.cpu_ms or None
-        cells += [measure.p50_ms, measure.p99_ms, cpu_ms, ratio(cpu_ms, cpu_first), measure.written_kib]
+        cells += [measure.p50_ms, measure.p99_ms, cpu_ms, ratio(cpu_ms, cpu_first), measure.written_kib, measure.syncs]
     return " ".join(digits(cell, 9) for cell in cells)
 
 

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Final
 
 from bench.driver.load import Client, Limits, percentile, run_load
+from bench.driver.process import Gauges
 from bench.driver.wire import RECEIVE_BYTES, Address, encode_request
 
 DRIVER_US_MAX: Final = 60.0
@@ -69,7 +70,7 @@ def measure_driver(*, clients: int, seconds: float) -> tuple[float, float, float
         address = Address("127.0.0.1", ours.recv())
         limits = Limits(seconds=seconds, warm_s=0.2, count_max=1_000_000)
         sends = [Client(Sends(), lambda body: b'"event_id"' in body) for _ in range(clients)]
-        window = run_load(address, sends, limits, pid=None)
+        window = run_load(address, sends, limits, gauges=Gauges())
     finally:
         responder.terminate()
         responder.join()

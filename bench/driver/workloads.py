@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bench.driver.fan_out import measure_fan_out
 from bench.driver.load import Check, Client, Limits, Window, percentile, require_right, run_load
+from bench.driver.process import Gauges
 from bench.driver.scene import CLIENT, MEMBERS, PAGE, Account, Scene, message, room_request, send_target
 from bench.driver.wire import Connection, DriverError, WrongReply, encode_request, next_batch_of, path_part
 
@@ -29,7 +30,7 @@ class Stage:
     limits: Limits
     readers: int
     """Clients of the workloads that only read; as many residents."""
-    pid: int | None
+    gauges: Gauges
 
     def loop(self, clients: list[Client], *, count_max: int | None = None) -> Window:
         """The closed loop, after one exchange that says whether the server has the endpoint at all."""
@@ -38,7 +39,7 @@ class Stage:
         limits = self.limits
         if count_max is not None:
             limits = Limits(seconds=limits.seconds, warm_s=limits.warm_s, count_max=min(count_max, limits.count_max))
-        return run_load(self.scene.address, clients, limits, pid=self.pid)
+        return run_load(self.scene.address, clients, limits, gauges=self.gauges)
 
     def ask(self, account: Account, target: str) -> dict[str, Any]:
         with Connection(self.scene.address) as connection:
@@ -66,6 +67,8 @@ class Measure:
     """CPU time of the server for each request (fan-out: for each delivery)."""
     written_kib: float
     """Sent to the disk for each request."""
+    syncs: float | None
+    """How often the server waited for the disk, for each request; None: it does not say."""
     driver_us: float
     """CPU time of the driver for each request."""
 
@@ -91,6 +94,7 @@ class Workload:
             count=window.count,
             cpu_ms=window.usage.cpu_s / window.count * 1e3,
             written_kib=window.usage.written_bytes / window.count / 1024,
+            syncs=None if window.usage.syncs is None else window.usage.syncs / window.count,
             driver_us=window.driver_s / window.count * 1e6,
         )
 
@@ -242,7 +246,7 @@ def fan_out(stage: Stage) -> Window:
         sender=scene.guests[0],
         room_id=scene.room_ids[0],
         seconds=stage.limits.seconds * 2,
-        pid=stage.pid,
+        gauges=stage.gauges,
     )
 
 
