@@ -262,20 +262,25 @@ def run_process(
         )
     address = Address("127.0.0.1", port)
     try:
-        wait_for_answer(address, process, log)
+        wait_for_answer(address, process)
         yield Running(address, Gauges(process.pid, metrics), time.monotonic() - started_s)
+    except DriverError as error:
+        raise DriverError(f"{error}\nthe end of the server's log:\n{tail(log)}") from error
     finally:
         stop(process)
 
 
-def wait_for_answer(address: Address, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_answer(address: Address, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S_MAX
     while not answers(address):
         if process.poll() is not None or time.monotonic() > deadline:
             state = "did not answer" if process.returncode is None else f"ended with {process.returncode}"
-            tail = log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
-            raise DriverError(f"the server {state}:\n{tail}")
+            raise DriverError(f"the server {state}")
         time.sleep(0.02)
+
+
+def tail(log: Path) -> str:
+    return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
 
 
 def answers(address: Address) -> bool:

@@ -42,7 +42,8 @@ def _legend(names: Sequence[str]) -> list[str]:
         parts.append(f'<rect x="{left}" y="36" width="12" height="12" rx="2" fill="{_color(number)}"/>')
         parts.append(f'<text x="{left + 17}" y="46" fill="#1c2733">{escape(name)}</text>')
         left += 40 + 7 * len(name)
-    return parts
+    hint = "\N{UPWARDS ARROW} longer is better, \N{DOWNWARDS ARROW} shorter is better; (x): ratio to the first"
+    return [*parts, f'<text x="{WIDTH - 12}" y="46" text-anchor="end" fill="#41505f">{hint}</text>']
 
 
 def _color(number: int) -> str:
