@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import orjson
 import trio
 
-from conduit_py.data import row_fields, short_ids, timeline
+from conduit_py.data import relations, row_fields, short_ids, timeline
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.filters import NO_ROOM_EVENT_FILTER, RoomEventFilter
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.sync_token import format_place, parse_place
-from conduit_py.service.errors import NotFound, Unrecognized
+from conduit_py.service.errors import NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import Access, get_access, require_access
 from conduit_py.service.rooms.aggregations import bundle_relations
@@ -41,6 +42,11 @@ SCANNED_MAX = 4000
 """Events looked at for one page: a filter that hardly ever matches must not read a whole room at once."""
 EVENTS_PER_SLICE = 200
 """Events looked at before others get their turn: about 10 ms."""
+
+RELATIONS_MAX = 200
+"""Relations to one event that are looked at for a filter that asks for them."""
+
+_REL_TYPE_OF = {kind: rel_type for rel_type, kind in relations.KIND_OF.items()}
 
 Direction = Literal["b", "f"]
 """Backwards or forwards in time."""
@@ -74,7 +80,6 @@ class TimelineService:
 
         Spec: client-server-api/#get_matrixclientv3roomsroomidmessages
         """
-        _require_known(query.filter)
         with self._database.snapshot() as snapshot:
             access = require_access(snapshot, requester, room_id)
             if query.from_token is None:
@@ -107,7 +112,6 @@ class TimelineService:
 
         Spec: client-server-api/#get_matrixclientv3roomsroomidcontexteventid
         """
-        _require_known(filter)
         with self._database.snapshot() as snapshot:
             rendered, row = self._require_event(snapshot, requester, room_id, event_id)
             access = get_access(snapshot, requester, room_id)
@@ -192,15 +196,27 @@ class _Reader:
     def __init__(
         self, snapshot: Snapshot, requester: Requester, now_ms: int, get_relations: GetRelations | None
     ) -> None:
+        self._snapshot = snapshot
         self._visibility = Visibility(snapshot, requester.user_id)
         self._events = ClientEvents(snapshot, requester, self._visibility, now_ms=now_ms, get_relations=get_relations)
-        self._ignored = get_ignored_users(snapshot, requester.user)
+        self._ignored = get_ignored_users(snapshot, requester.user) - {requester.user_id}
 
     def may_see(self, row: EventRow) -> bool:
         """State is shown whoever sent it. Spec: client-server-api/#ignoring-users"""
         if not self._visibility.may_see(row):
             return False
         return not self._ignored or bool(row.flags & STATE) or row_fields.get_sender(row) not in self._ignored
+
+    def is_wanted(self, filter: RoomEventFilter, row: EventRow) -> bool:
+        if not _matches(filter, row):
+            return False
+        return not filter.asks_for_relations or filter.matches_relations(self._scan_relations(row))
+
+    def _scan_relations(self, row: EventRow) -> Iterator[tuple[str, str]]:
+        """How, and by whom, others relate to an event."""
+        children = relations.scan_places(self._snapshot, row.room, row.event_id)
+        for kind, _, child in islice(children, RELATIONS_MAX):
+            yield _REL_TYPE_OF.get(kind, child.rel_type), short_ids.get_user_id(self._snapshot, child.sender)
 
     def render(self, event: ShortEventId, row: EventRow, room_id: RoomId) -> bytes:
         return self._events.render(event, row, room_id=room_id)
@@ -254,7 +270,7 @@ class _Page:
         reader = self._make_reader(snapshot)
         for count, (pos, event) in enumerate(self._scan(snapshot, to=self._to), 1):
             row = timeline.require_row(snapshot, event)
-            if reader.may_see(row) and _matches(self._filter, row):
+            if reader.may_see(row) and reader.is_wanted(self._filter, row):
                 self._add(reader, event, row)
             self.at = pos - 1 if self._is_backwards else pos
             self._scanned += 1
@@ -298,11 +314,6 @@ def _matches(filter: RoomEventFilter, row: EventRow) -> bool:
         return True
     has_url = filter.contains_url is not None and row_fields.has_url(row)
     return filter.matches_event(row_fields.get_type(row), row_fields.get_sender(row), has_url=has_url)
-
-
-def _require_known(filter: RoomEventFilter) -> None:
-    if filter.asks_for_relations:
-        raise Unrecognized("This server cannot filter by related_by_rel_types or related_by_senders")
 
 
 def _member_keys(snapshot: Snapshot, senders: set[str]) -> list[ShortStateKey]:
