@@ -60,14 +60,21 @@ ROOM_VERSION = "11"
 class RoomServer(Server):
     """Made by ``with_rooms``."""
 
-    def __init__(self, server: Server, app: App) -> None:
+    def __init__(self, server: Server, app: App, next_event_ids: list[str]) -> None:
         super().__init__(server.services, server.woken)
         self._app = AppClient(app)
+        self.next_event_ids = next_event_ids
+        """Taken from the end, where events of room versions 1 and 2 get their ids; random ones when it is empty."""
 
 
 async def with_rooms(server: Server) -> RoomServer:
     """The same server, with the operations of rooms beside those of accounts."""
     store, name = server.store, ServerName(SERVER_NAME)
+    next_event_ids: list[str] = []
+
+    def new_event_id() -> EventId:
+        return EventId(next_event_ids.pop() if next_event_ids else f"${secrets.token_urlsafe(18)}:{name}")
+
     append = Append(
         server_name=name,
         signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
@@ -75,7 +82,7 @@ async def with_rooms(server: Server) -> RoomServer:
         hub=SyncHub(),
         unread=UnreadService(get_compiled_ruleset),
         now_ms=store.now_ms,
-        new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{name}"),
+        new_event_id=new_event_id,
     )
     app = App(
         _build_routes(server, append),
@@ -83,7 +90,7 @@ async def with_rooms(server: Server) -> RoomServer:
         refusals=(MatrixError,),
         translate=translate,
     )
-    return RoomServer(server, app)
+    return RoomServer(server, app, next_event_ids)
 
 
 def _build_routes(server: Server, append: Append) -> list[Routes]:

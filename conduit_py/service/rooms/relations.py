@@ -261,13 +261,8 @@ def check_relation(
             )
     elif rel_type == THREAD:
         root = timeline.find_row(snapshot, event_id)
-        why = None if root is None else check_thread_root(timeline.client_fields(root[1])["content"])
+        if root is None or root[1].room != room:
+            return
+        why = check_thread_root(timeline.client_fields(root[1])["content"])
         if why is not None:
             raise MatrixError(why, errcode="M_UNKNOWN", status=400)
-
-
-def get_related_by(snapshot: Snapshot, room: ShortRoomId, event_id: str) -> Iterator[tuple[str, str]]:
-    """``(rel_type, sender)`` of the events that relate to one, for ``RoomEventFilter.matches_relations``."""
-    rel_types = {kind: rel_type for rel_type, kind in KIND_OF.items()}
-    for kind, _, child in relations.scan_places(snapshot, room, event_id):
-        yield rel_types.get(kind, child.rel_type), short_ids.get_user_id(snapshot, child.sender)

@@ -88,7 +88,7 @@ class _Page:
 
     def read_slice(self, snapshot: Snapshot) -> bool:
         """Whether the page is done."""
-        reader = _Reader(snapshot, self._requester, self._access.room_id, now_ms=self._now_ms)
+        reader = _Reader(snapshot, self._requester, self._access, now_ms=self._now_ms)
         after = None if self._at is None else self._at + 1
         threads = relations.scan_threads(snapshot, self._access.room, after=after)
         for count, (pos, root_id) in enumerate(threads, 1):
@@ -117,10 +117,10 @@ class _Page:
 class _Reader:
     """One requester reading threads of one room in one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, requester: Requester, room_id: RoomId, *, now_ms: int) -> None:
+    def __init__(self, snapshot: Snapshot, requester: Requester, access: Access, *, now_ms: int) -> None:
         self._snapshot = snapshot
         self._requester = requester
-        self._room_id = room_id
+        self._access = access
         self._events = ClientEvents(
             snapshot,
             requester,
@@ -133,7 +133,7 @@ class _Reader:
     def get_root(self, root_id: EventId, *, is_participant: bool) -> tuple[ShortEventId, EventRow] | None:
         """The root, if the requester is to be told of the thread."""
         found = timeline.find_row(self._snapshot, root_id)
-        if found is None or not self._events.visibility.may_see(found[1]):
+        if found is None or found[1].room != self._access.room or not self._events.visibility.may_see(found[1]):
             return None
         if is_participant and not has_participated(self._snapshot, self._requester.user, found[1]):
             return None
@@ -147,4 +147,4 @@ class _Reader:
             pdu = timeline.get_pdu(self._snapshot, event)
             client, _ = timeline.split_pdu(redact(pdu.json, ROOM_VERSIONS[version]))
             row = row._replace(client=client)
-        return self._events.render(event, row, room_id=self._room_id)
+        return self._events.render(event, row, room_id=self._access.room_id)
