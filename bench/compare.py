@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -138,6 +139,7 @@ def label(servers: Sequence[Server]) -> list[str]:
 
 def run_all(servers: Mapping[str, Server], plan: Plan, *, count: int, parent: Path | None) -> dict[str, list[Round]]:
     """``count`` rounds of each, in turn, each in a new directory under ``parent``."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the server is stopped on the way out
     rounds: dict[str, list[Round]] = {name: [] for name in servers}
     for number in range(count):
         for name, server in servers.items():
@@ -173,6 +175,8 @@ def main() -> None:
         rounds = run_all(servers, plan, count=options.rounds, parent=options.directory)
     except (DriverError, OSError) as error:
         sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     lines = {name: report.summarize(of_server, keys) for name, of_server in rounds.items()}
     where = about["machine"]
     print(f"{where['cpu']}, {where['cores']} cores, {where['filesystem']}; {options.rounds} rounds; versions:", end=" ")

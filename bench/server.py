@@ -36,6 +36,8 @@ def main() -> None:
         rounds = run_all({server.name: server}, plan, count=1, parent=options.directory)
     except (DriverError, OSError) as error:
         sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(report.table({name: report.summarize(of_server, keys) for name, of_server in rounds.items()}))
     sys.exit(any(each.failed for of_server in rounds.values() for each in of_server))
 

@@ -121,7 +121,8 @@ def _row(line: Line, first: Line) -> str:
         cpu_first = first.measure.cpu_ms if first.measure else None
         measure = line.measure
         cpu_ms = measure.cpu_ms or None
-        cells += [measure.p50_ms, measure.p99_ms, cpu_ms, ratio(cpu_ms, cpu_first), measure.written_kib, measure.syncs]
+        written_kib = None if cpu_ms is None else measure.written_kib
+        cells += [measure.p50_ms, measure.p99_ms, cpu_ms, ratio(cpu_ms, cpu_first), written_kib, measure.syncs]
     return " ".join(digits(cell, 9) for cell in cells)
 
 
