@@ -36,7 +36,11 @@ class MemberChange:
     stripped_state: list[Any] | None = None
 
 
-def get_membership(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> tuple[int, Membership] | None:
+Standing = tuple[int, Membership]
+"""Kind and row of a local user's membership of one room."""
+
+
+def get_membership(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Standing | None:
     """Kind and row of a local user's standing in a room."""
     for kind in (JOIN, INVITE, LEAVE, BAN, KNOCK):
         row = members.USERROOMID_MEMBERSHIP.get(snapshot, UserRoom(user, kind, room))
@@ -84,8 +88,11 @@ def scan_servers(snapshot: Snapshot, room: ShortRoomId) -> Iterator[ServerName]:
         yield ServerName(key.server_name)
 
 
-def stage_member(snapshot: Snapshot, turn: Turn, change: MemberChange) -> None:
-    """Keep every index in step with one change of membership (or a new membership event of the same kind)."""
+def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Standing | None:
+    """Keep every index in step with one change of membership (or a new membership event of the same kind).
+
+    ``old`` is the standing of a local user before, and what is returned the one after; both are None for others.
+    """
     remote = 0 if change.is_local else 1
     if change.before in _IN_ROOM and change.before != change.after:
         key = members.RoomMember(change.room, change.before, remote, change.user)
@@ -97,8 +104,7 @@ def stage_member(snapshot: Snapshot, turn: Turn, change: MemberChange) -> None:
         if change.before != change.after:
             turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
     _stage_servers(turn, change)
-    if change.is_local:
-        _stage_local(snapshot, turn, change)
+    return _stage_local(turn, change, old) if change.is_local else None
 
 
 def _stage_servers(turn: Turn, change: MemberChange) -> None:
@@ -108,24 +114,26 @@ def _stage_servers(turn: Turn, change: MemberChange) -> None:
         turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 
 
-def _stage_local(snapshot: Snapshot, turn: Turn, change: MemberChange) -> None:
-    old = get_membership(snapshot, change.user, change.room)
-    since = change.pos
+def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+    since, is_forgotten = change.pos, False
     if old is not None:
         kind, row = old
-        if kind == change.after == JOIN:
+        # What others do to somebody who is gone does not bring the room back into that user's lists.
+        is_forgotten = row.forgotten and change.after not in _IN_ROOM
+        if is_forgotten or kind == change.after == JOIN:
             since = row.pos  # A new display name is no new membership.
         else:
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))
-    row = Membership(since, change.event, change.stripped_state, sender=change.sender)
+    row = Membership(since, change.event, change.stripped_state, forgotten=is_forgotten, sender=change.sender)
     turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
     turn.batch.put(
         members.USERPOS_MEMBERSHIPCHANGE,
         members.UserPos(change.user, since),
         MembershipChange(change.room, change.after),
     )
+    return change.after, row
 
 
 def stage_forgotten(turn: Turn, user: ShortUserId, room: ShortRoomId, kind: int, row: Membership) -> None:

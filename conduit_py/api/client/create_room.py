@@ -37,14 +37,18 @@ def routes(auth: Authenticator, create: CreateService, *, default_room_version: 
 
 
 def _parse_room(body: Body, default_room_version: str) -> NewRoom:
-    visibility = get_field(body, "visibility", str) or "private"
+    visibility = get_field(body, "visibility", str)
+    if visibility is None:
+        visibility = "private"
     if visibility not in ("public", "private"):
         raise InvalidParam("visibility must be public or private")
-    preset = get_field(body, "preset", str) or ("public_chat" if visibility == "public" else "private_chat")
+    preset = get_field(body, "preset", str)
+    if preset is None:
+        preset = "public_chat" if visibility == "public" else "private_chat"
     if preset not in PRESETS:
         raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
     return NewRoom(
-        version=_parse_version(get_field(body, "room_version", str) or default_room_version),
+        version=_parse_version(get_field(body, "room_version", str), default_room_version),
         preset=preset,
         is_public=visibility == "public",
         alias_localpart=get_field(body, "room_alias_name", str) or None,
@@ -58,8 +62,8 @@ def _parse_room(body: Body, default_room_version: str) -> NewRoom:
     )
 
 
-def _parse_version(room_version: str) -> RoomVersion:
-    version = get_room_version(room_version)
+def _parse_version(room_version: str | None, default: str) -> RoomVersion:
+    version = get_room_version(default if room_version is None else room_version)
     if version is None:
         raise MatrixError(
             f"this server does not know room version {room_version}", errcode="M_UNSUPPORTED_ROOM_VERSION", status=400

@@ -20,7 +20,7 @@ def routes(auth: Authenticator, membership: MembershipService) -> Routes:
     routes = Routes("joining")
 
     async def join(request: Request, room_id_or_alias: str) -> Json:
-        requester = auth.require_user(request)
+        requester = auth.require_user(request, may_be_guest=True)
         body = await request.json_object(may_be_empty=True)
         if "third_party_signed" in body:
             raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)

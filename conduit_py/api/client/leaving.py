@@ -20,7 +20,7 @@ def routes(auth: Authenticator, membership: MembershipService) -> Routes:
 
     @routes.post("/_matrix/client/v3/rooms/<room_id>/leave")
     async def leave_room(request: Request, room_id: str) -> Json:
-        requester = auth.require_user(request)
+        requester = auth.require_user(request, may_be_guest=True)
         body = await request.json_object(may_be_empty=True)
         await membership.leave(requester, parse_room_id(room_id), reason=get_field(body, "reason", str))
         return {}

@@ -10,7 +10,7 @@ from conduit_py.api.fields import get_field
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
-from conduit_py.matrix.ids import EventId, parse_room_id
+from conduit_py.matrix.ids import parse_event_id, parse_room_id
 from conduit_py.service.rooms.send import SendService
 
 
@@ -26,7 +26,7 @@ def routes(auth: Authenticator, send: SendService) -> Routes:
         redaction_id = await send.redact_event(
             requester,
             parse_room_id(room_id),
-            EventId(event_id),
+            parse_event_id(event_id),
             txn_id=txn_id,
             content={} if reason is None else {"reason": reason},
         )

@@ -19,7 +19,7 @@ def routes(auth: Authenticator, send: SendService) -> Routes:
 
     @routes.put("/_matrix/client/v3/rooms/<room_id>/send/<event_type>/<txn_id>")
     async def send_message(request: Request, room_id: str, event_type: str, txn_id: str) -> Json:
-        requester = auth.require_user(request)
+        requester = auth.require_user(request, may_be_guest=True)
         content = await request.json_object()
         event_id = await send.send_message(
             requester, parse_room_id(room_id), event_type=event_type, txn_id=txn_id, content=content

@@ -19,7 +19,7 @@ def routes(auth: Authenticator, send: SendService) -> Routes:
 
     @routes.put("/_matrix/client/v3/rooms/<room_id>/state/<event_type>/<path:state_key>")
     async def set_room_state_with_key(request: Request, room_id: str, event_type: str, state_key: str) -> Json:
-        requester = auth.require_user(request)
+        requester = auth.require_user(request, may_be_guest=True)
         content = await request.json_object()
         event_id = await send.set_state(
             requester, parse_room_id(room_id), event_type=event_type, state_key=state_key, content=content

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import members, rooms, state, timeline
-from conduit_py.data.members import KIND_OF, MemberChange
+from conduit_py.data.members import KIND_OF, MemberChange, Standing
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.auth.select import select_auth_types
+from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.event_builder import build_event, sign_and_hash
 from conduit_py.matrix.event_format import TooLarge as EventTooLarge
 from conduit_py.matrix.ids import EventId, Malformed, ServerName, UserId, server_name_of
@@ -30,7 +31,7 @@ from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.hub import SyncHub
-from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read
+from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read, stage_unnoticed
 from conduit_py.service.rooms.visibility import HIDDEN
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -92,7 +93,9 @@ class RoomAppend:
         self._changed: dict[tuple[str, str], ShortEventId] = {}
         self._pdus: dict[ShortEventId, Pdu] = {}
         self._shorts: dict[EventId, ShortEventId] = {}
-        self._members: dict[ShortUserId, int] = {}
+        self._standings: dict[ShortUserId, Standing] = {}
+        """Local users whose membership was changed here, as it is now."""
+        self._joined_before: frozenset[ShortUserId] | None = None
         self._joined_difference = 0
         self._relations = RelationWrites(snapshot, turn)
 
@@ -121,6 +124,17 @@ class RoomAppend:
         membership = None if member is None else member.content.get("membership")
         return membership if isinstance(membership, str) else "leave"
 
+    def find_same(
+        self, *, sender: UserId, type: str, state_key: str, content: Mapping[str, Any]
+    ) -> EventId | None:
+        """The event of an entry of the state, if it is from the same sender and says exactly the same already."""
+        current = self.get_state(type, state_key)
+        if current is None or current.sender != sender or current.content != content:
+            return None
+        # To Python, 1 and true are equal.
+        said, wanted = (encode_canonical_json(it, strict=False) for it in (current.content, content))
+        return current.event_id if said == wanted else None
+
     def power_levels(self) -> PowerLevels:
         levels = self.get_state("m.room.power_levels", "")
         create = self.get_state("m.room.create", "")
@@ -138,11 +152,21 @@ class RoomAppend:
         redacts: EventId | None = None,
         origin_server_ts: int | None = None,
     ) -> Pdu:
-        """A signed event that follows what is here. Raises ``TooLarge`` or ``BadJson``; ``append`` checks the rules."""
+        """A signed event that follows what is here. Raises ``TooLarge`` or ``BadJson``; ``append`` checks the rules.
+
+        Raises ``Forbidden`` for what no rule forbids and nobody may send: a second create event, a redaction as state.
+        """
+        if type == "m.room.create":
+            raise Forbidden("m.room.create is the first event of a room, and there is no second")
+        if type == "m.room.redaction" and state_key is not None:
+            raise Forbidden("a redaction is not part of the state")
         version = self.room.version
         auth_types = select_auth_types(version, type=type, sender=sender, state_key=state_key, content=content)
         auth_events = [pdu for auth_type in auth_types if (pdu := self.get_state(*auth_type)) is not None]
-        previous = [self._get_pdu(event) for event in self._extremities[-PREV_EVENTS_MAX:]]
+        previous = []
+        for event in self._extremities[-PREV_EVENTS_MAX:]:
+            previous.append(self._get_pdu(event))
+            self._shorts[previous[-1].event_id] = event
         proto = build_event(
             room_version=version,
             room_id=self.room.room_id,
@@ -245,12 +269,16 @@ class RoomAppend:
             sender=pdu.sender,
             stripped_state=self._stripped_state(pdu),
         )
-        members.stage_member(self._snapshot, self._turn, change)
+        old = self._get_standing(change.user) if change.is_local else None
+        new = members.stage_member(self._turn, change, old)
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
-        if change.is_local:
-            self._members[change.user] = change.after
+        if new is not None:
+            self._standings[change.user] = new
             if change.before == JOIN != change.after:
                 stage_read(self._snapshot, self._turn, change.user, self.room.short, until=event, thread=None)
+
+    def _get_standing(self, user: ShortUserId) -> Standing | None:
+        return self._standings.get(user) or members.get_membership(self._snapshot, user, self.room.short)
 
     def _stripped_state(self, pdu: Pdu) -> list[Any] | None:
         """What an invited or knocking user is shown of the room. Spec: client-server-api/#stripped-state"""
@@ -278,6 +306,8 @@ class RoomAppend:
         child = self._child(pdu, short, row.pos) if row.pos and not row.flags & HIDDEN else None
         if child is not None:
             self._relations.unstage(child)
+        if row.pos > 0:  # Fetched history notifies nobody.
+            stage_unnoticed(self._turn, self.room.short, row.pos, self.scan_local_joined())
         client, federation = timeline.split_pdu(redact(pdu.json, self.room.version))
         timeline.stage_row(self._turn, short, row._replace(redacted_by=event, client=client, federation=federation))
 
@@ -295,13 +325,15 @@ class RoomAppend:
 
     def scan_local_joined(self) -> set[ShortUserId]:
         """Local users that are joined after what was staged."""
-        scanned = members.scan_members(self._snapshot, self.room.short, JOIN, local_only=True)
-        joined = {user for user, _ in scanned}
-        for user, kind in self._members.items():
+        if self._joined_before is None:
+            scanned = members.scan_members(self._snapshot, self.room.short, JOIN, local_only=True)
+            self._joined_before = frozenset(user for user, _ in scanned)
+        joined = set(self._joined_before)
+        for user, (kind, _) in self._standings.items():
             joined.discard(user) if kind != JOIN else joined.add(user)
         return joined
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
-        woken = self.scan_local_joined() | self._members.keys()
+        woken = self.scan_local_joined() | self._standings.keys()
         self._append.hub.stage_room(self._turn, self.room.short, woken)

@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conduit_py.data import rooms
+from conduit_py.data import rooms, short_ids
 from conduit_py.matrix.event_builder import build_event
-from conduit_py.matrix.ids import Malformed, RoomAlias, RoomId, UserId, parse_room_alias
+from conduit_py.matrix.ids import Malformed, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError
+from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
-from conduit_py.service.rooms.membership import invite_content, member_content
+from conduit_py.service.rooms.member_events import MEMBER, build_member_content, membership_content
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -29,6 +30,9 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "public_chat": ("public", "forbidden"),
 }
 """Join rule and guest access. History is ``shared`` in all of them."""
+
+TOMBSTONE_LEVEL = 150
+"""In rooms whose creators stand above all levels."""
 
 INVITES_MAX = 100
 """Users invited by one request: each costs an event in the batch."""
@@ -72,6 +76,7 @@ class CreateService:
 
     async def create_room(self, requester: Requester, room: NewRoom) -> RoomId:
         """Make a room and the requester its first member. Everything lands together or nothing does."""
+        requester.require_not_suspended()
         self._throttle(("room_creation", requester.user_id))
         if not (self._allow_room_creation or requester.is_admin):
             raise Forbidden("only administrators may create rooms on this server")
@@ -81,7 +86,9 @@ class CreateService:
             raise InvalidParam(f"at most {INVITES_MAX} users can be invited with a new room")
         alias = None if room.alias_localpart is None else self._parse_alias(room.alias_localpart)
         try:
-            return await self._writes.create(lambda snapshot, turn: self._stage(snapshot, turn, requester, room, alias))
+            return await self._writes.create(
+                requester.user_id, lambda snapshot, turn: self._stage(snapshot, turn, requester, room, alias)
+            )
         except PreconditionFailed:
             raise _alias_in_use(alias) from None
 
@@ -97,8 +104,8 @@ class CreateService:
         if alias is not None and rooms.get_alias(snapshot, alias) is not None:
             raise _alias_in_use(alias)
         append = self._begin(snapshot, turn, requester, room)
-        put = _StatePutter(append, requester.user_id)
-        put("m.room.member", member_content(snapshot, requester.user, "join"), requester.user_id)
+        put = _StatePutter(snapshot, append, requester)
+        put(MEMBER, membership_content("join", None), requester.user_id)
         put("m.room.power_levels", _power_levels(requester, room))
         if alias is not None:
             rooms.stage_alias(turn, append.room.short, append.room.room_id, alias, requester.user_id)
@@ -106,42 +113,69 @@ class CreateService:
         for event_type, state_key, content in _state_of(room):
             put(event_type, content, state_key)
         for user_id in dict.fromkeys(room.invite):
-            content = invite_content(snapshot, append.server_name, user_id, is_direct=room.is_direct)
-            put("m.room.member", content, user_id)
+            put(MEMBER, membership_content("invite", None, **({"is_direct": True} if room.is_direct else {})), user_id)
         if room.is_public:
             rooms.stage_public(turn, append.room.short, is_public=True)
         return append
 
     def _begin(self, snapshot: Snapshot, turn: Turn, requester: Requester, room: NewRoom) -> RoomAppend:
-        version, append = room.version, self._writes.append
+        append = self._writes.append
+        content = _create_content(requester, room)
+        room_id = self._new_room_id() if room.version.event_format.create_has_room_id else None
+        now_ms = append.now_ms()
+        pdu = self._build_create(requester, room.version, room_id, content, now_ms)
+        # From version 12 on the id of a room is the hash of this event: without a millisecond between them, two rooms
+        # that are made with the same content would be one.
+        while short_ids.get_room(snapshot, pdu.room_id) is not None:
+            now_ms += 1
+            pdu = self._build_create(requester, room.version, room_id, content, now_ms)
+        begun = append.begin_new(snapshot, turn, pdu, room.version)
+        begun.append(pdu)
+        return begun
+
+    def _build_create(
+        self,
+        requester: Requester,
+        version: RoomVersion,
+        room_id: RoomId | None,
+        content: Mapping[str, Any],
+        now_ms: int,
+    ) -> Pdu:
         proto = build_event(
             room_version=version,
-            room_id=self._new_room_id() if version.event_format.create_has_room_id else None,
+            room_id=room_id,
             type="m.room.create",
             sender=requester.user_id,
             state_key="",
-            content=_create_content(requester, room),
+            content=content,
             prev_events=[],
             auth_events=[],
             depth=1,
-            origin_server_ts=append.now_ms(),
+            origin_server_ts=now_ms,
         )
-        pdu = append.sign(proto, version)
-        begun = append.begin_new(snapshot, turn, pdu, version)
-        begun.append(pdu)
-        return begun
+        return self._writes.append.sign(proto, version)
 
 
 class _StatePutter:
     """Builds, checks and stages one state event after the other."""
 
-    def __init__(self, append: RoomAppend, sender: UserId) -> None:
+    def __init__(self, snapshot: Snapshot, append: RoomAppend, requester: Requester) -> None:
+        self._snapshot = snapshot
         self._append = append
-        self._sender = sender
+        self._requester = requester
 
     def __call__(self, type: str, content: Mapping[str, Any], state_key: str = "") -> None:
-        pdu = self._append.create_event(sender=self._sender, type=type, content=content, state_key=state_key)
-        self._append.append(pdu)
+        """Raises ``M_INVALID_ROOM_STATE`` for what the rules refuse, and what ``build_member_content`` raises."""
+        if type == MEMBER:
+            user_id = parse_user_id(state_key)
+            content = build_member_content(self._snapshot, self._append, self._requester, user_id, content)
+        try:
+            pdu = self._append.create_event(
+                sender=self._requester.user_id, type=type, content=content, state_key=state_key
+            )
+            self._append.append(pdu)
+        except Forbidden as error:
+            raise MatrixError(f"{type}: {error}", errcode="M_INVALID_ROOM_STATE", status=400) from None
 
 
 def _alias_in_use(alias: RoomAlias | None) -> MatrixError:
@@ -150,23 +184,41 @@ def _alias_in_use(alias: RoomAlias | None) -> MatrixError:
 
 def _create_content(requester: Requester, room: NewRoom) -> dict[str, Any]:
     content = {key: value for key, value in room.creation_content.items() if key not in ("creator", "room_version")}
+    for name, kind in _CREATION_KINDS.items():
+        if name in content and not isinstance(content[name], kind):
+            raise BadJson(f"{name} in creation_content must be a JSON {_KIND_NAMES[kind]}")
     content["room_version"] = room.version.id
     if room.version.auth.create_has_creator:
         content["creator"] = requester.user_id
-    if room.version.auth.additional_creators and room.preset == "trusted_private_chat" and room.invite:
-        named = content.get("additional_creators", [])
-        if not isinstance(named, list):
-            raise InvalidParam("additional_creators must be a list of user ids")
-        content["additional_creators"] = list(dict.fromkeys([*named, *room.invite]))
+    if room.version.auth.additional_creators:
+        named = _parse_creators(content.get("additional_creators", []))
+        if room.preset == "trusted_private_chat":
+            named = [*named, *room.invite]
+        if named:
+            content["additional_creators"] = list(dict.fromkeys(named))
     return content
 
 
+_CREATION_KINDS: Mapping[str, type] = {"m.federate": bool, "type": str, "predecessor": dict}
+_KIND_NAMES: Mapping[type, str] = {bool: "boolean", str: "string", dict: "object"}
+
+
+def _parse_creators(named: Any) -> list[UserId]:
+    if not isinstance(named, list) or not all(isinstance(user_id, str) for user_id in named):
+        raise InvalidParam("additional_creators must be a list of user ids")
+    return [parse_user_id(user_id) for user_id in named]
+
+
 def _power_levels(requester: Requester, room: NewRoom) -> dict[str, Any]:
+    """The defaults, and ``power_level_content_override`` over them, key by key.
+
+    Spec: client-server-api/#post_matrixclientv3createroom
+    """
     rules = room.version.auth
     users = {} if rules.privileged_creators else {requester.user_id: 100}
     if room.preset == "trusted_private_chat" and not rules.privileged_creators:
         users.update(dict.fromkeys(room.invite, 100))
-    return {
+    levels = {
         "users": users,
         "users_default": 0,
         "events": {
@@ -177,8 +229,7 @@ def _power_levels(requester: Requester, room: NewRoom) -> dict[str, Any]:
             "m.room.history_visibility": 100,
             "m.room.encryption": 100,
             "m.room.server_acl": 100,
-            # Above state_default and out of an ordinary administrator's reach, as room version 12 demands.
-            "m.room.tombstone": 150 if rules.privileged_creators else 100,
+            "m.room.tombstone": 100,
         },
         "events_default": 0,
         "state_default": 50,
@@ -189,6 +240,23 @@ def _power_levels(requester: Requester, room: NewRoom) -> dict[str, Any]:
         "notifications": {"room": 50},
         **room.power_level_content_override,
     }
+    return _with_tombstone(room, levels) if rules.privileged_creators else levels
+
+
+def _with_tombstone(room: NewRoom, levels: dict[str, Any]) -> dict[str, Any]:
+    """Only creators replace a room of version 12: above ``state_default``, and out of administrators' reach.
+
+    An override that names no level for it does not lower it.
+    """
+    events, wanted = levels["events"], room.power_level_content_override.get("events")
+    if not isinstance(events, dict) or (isinstance(wanted, dict) and _TOMBSTONE in wanted):
+        return levels
+    state_default = levels["state_default"]
+    above = state_default + 1 if isinstance(state_default, int) else 0
+    return levels | {"events": {**events, _TOMBSTONE: max(TOMBSTONE_LEVEL, above)}}
+
+
+_TOMBSTONE = "m.room.tombstone"
 
 
 def _state_of(room: NewRoom) -> list[tuple[str, str, Mapping[str, Any]]]:

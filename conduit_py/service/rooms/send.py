@@ -6,20 +6,33 @@ Spec: client-server-api/#sending-events-to-a-room
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from conduit_py.data import rooms, timeline, transactions
-from conduit_py.matrix.ids import EventId, Malformed, RoomId, parse_room_alias, server_name_of
+from conduit_py.matrix.ids import (
+    EventId,
+    Malformed,
+    RoomId,
+    UserId,
+    parse_event_id,
+    parse_room_alias,
+    parse_user_id,
+    server_name_of,
+)
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.service.errors import BadJson, Forbidden, MatrixError, NotFound
+from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
+from conduit_py.service.rooms.member_events import MEMBER, stage_membership
 from conduit_py.service.rooms.relations import check_relation
 from conduit_py.service.rooms.write import RoomWrites, Stage
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortEventId
+
+T = TypeVar("T")
 
 
 class SendService:
@@ -37,20 +50,22 @@ class SendService:
         self, requester: Requester, room_id: RoomId, *, event_type: str, txn_id: str, content: Mapping[str, Any]
     ) -> EventId:
         """Send an event that is not state. A device that repeats a transaction id gets the first event's id again."""
+        endpoint = f"send {event_type}"
         if event_type == "m.room.redaction":
             redacts = content.get("redacts")
             if not isinstance(redacts, str):
                 raise BadJson("a redaction needs the id of an event in content.redacts")
             return await self.redact_event(
-                requester, room_id, EventId(redacts), txn_id=txn_id, content=content, endpoint=f"send {event_type}"
+                requester, room_id, parse_event_id(redacts), txn_id=txn_id, content=content, endpoint=endpoint
             )
+        requester.require_not_suspended()
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
             check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
             pdu = append.create_event(sender=requester.user_id, type=event_type, content=content)
             return pdu.event_id, append.append(pdu)
 
-        return await self._send_once(requester, room_id, f"send {event_type}", txn_id, stage)
+        return await self._send_once(requester, room_id, endpoint, txn_id, stage)
 
     async def redact_event(
         self,
@@ -60,23 +75,27 @@ class SendService:
         *,
         txn_id: str,
         content: Mapping[str, Any],
-        endpoint: str = "redact",
+        endpoint: str | None = None,
     ) -> EventId:
-        """Strip an event of its content: one's own, or anybody's with the power to redact."""
+        """Strip an event of its content: one's own, or anybody's with the power to redact.
+
+        Administrators of this server may redact what its users sent. ``endpoint`` is the operation and its path, as
+        far as they are not the room and the transaction; None for the operation of this name.
+        """
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
             target = timeline.find_row(snapshot, event_id)
             if target is None or target[1].room != append.room.short:
                 raise NotFound(f"there is no event {event_id} in the room")
-            sender = timeline.get_pdu(snapshot, target[0]).sender
-            levels = append.power_levels()
-            if sender != requester.user_id and levels.of_user(requester.user_id) < levels.to_redact():
-                raise Forbidden(f"redacting the events of others needs power level {levels.to_redact()}")
+            _require_may_redact(append, requester, timeline.get_pdu(snapshot, target[0]))
+            guest_access = append.get_state(GUEST_ACCESS, "")
+            if guest_access is not None and guest_access.event_id == event_id:
+                stage_guests_gone(snapshot, append, {})
             kept = {key: value for key, value in content.items() if key != "redacts"}
             pdu = append.create_event(sender=requester.user_id, type="m.room.redaction", content=kept, redacts=event_id)
             return pdu.event_id, append.append(pdu)
 
-        return await self._send_once(requester, room_id, f"{endpoint} {event_id}", txn_id, stage)
+        return await self._send_once(requester, room_id, endpoint or f"redact {event_id}", txn_id, stage)
 
     async def set_state(
         self, requester: Requester, room_id: RoomId, *, event_type: str, state_key: str, content: Mapping[str, Any]
@@ -86,19 +105,35 @@ class SendService:
         if event_type == "m.room.encryption" and not self._allow_encryption:
             raise Forbidden("this server does not allow encryption to be turned on")
 
+        if event_type == MEMBER:
+            return await self._set_member(requester, room_id, parse_user_id(state_key), content)
+        requester.require_not_suspended()
+
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
             if event_type == "m.room.canonical_alias" and state_key == "":
                 _check_aliases(snapshot, append, content)
-            current = append.get_state(event_type, state_key)
-            if _says_the_same(current, requester, content):
-                assert current is not None
-                return current.event_id
-            check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
+            same = append.find_same(sender=requester.user_id, type=event_type, state_key=state_key, content=content)
+            if same is not None:
+                return same
+            if (event_type, state_key) == (GUEST_ACCESS, ""):
+                stage_guests_gone(snapshot, append, content)
             pdu = append.create_event(sender=requester.user_id, type=event_type, content=content, state_key=state_key)
             append.append(pdu)
             return pdu.event_id
 
         return await self._writes.write(room_id, _joined_first(requester, stage))
+
+    async def _set_member(
+        self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]
+    ) -> EventId:
+        """A membership, for which one need not be joined: it is how one joins, or rejects an invite."""
+        if content.get("membership") == "invite":
+            self._throttle(("invite", requester.user_id))
+
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+            return stage_membership(snapshot, append, requester, user_id, content)
+
+        return await self._writes.write(room_id, stage)
 
     async def _send_once(
         self,
@@ -110,12 +145,13 @@ class SendService:
     ) -> EventId:
         self._throttle(("message", requester.user_id))
         scope = f"{room_id} {endpoint}"
+        joined_first = _joined_first(requester, stage)
 
         def stage_once(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
             answer = transactions.get_answer(snapshot, requester.user, requester.device_id or "", scope, txn_id)
             if answer is not None:
                 return EventId(answer.event_id)
-            event_id, event = stage(snapshot, turn, append)
+            event_id, event = joined_first(snapshot, turn, append)
             transactions.stage_answer(
                 turn,
                 requester.user,
@@ -128,11 +164,11 @@ class SendService:
             )
             return event_id
 
-        return await self._writes.write(room_id, _joined_first(requester, stage_once))
+        return await self._writes.write(room_id, stage_once)
 
 
-def _joined_first(requester: Requester, stage: Stage[EventId]) -> Stage[EventId]:
-    def stage_if_joined(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+def _joined_first(requester: Requester, stage: Stage[T]) -> Stage[T]:
+    def stage_if_joined(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> T:
         # The rules would refuse too, with a sentence about power levels that confuses.
         if append.get_membership(requester.user_id) != "join":
             raise Forbidden(f"{requester.user_id} is not joined to {append.room.room_id}")
@@ -141,8 +177,15 @@ def _joined_first(requester: Requester, stage: Stage[EventId]) -> Stage[EventId]
     return stage_if_joined
 
 
-def _says_the_same(current: Pdu | None, requester: Requester, content: Mapping[str, Any]) -> bool:
-    return current is not None and current.sender == requester.user_id and current.content == content
+def _require_may_redact(append: RoomAppend, requester: Requester, target: Pdu) -> None:
+    if target.sender == requester.user_id:
+        return
+    requester.require_not_suspended()
+    if requester.is_admin and server_name_of(target.sender) == append.server_name:
+        return
+    levels = append.power_levels()
+    if levels.of_user(requester.user_id) < levels.to_redact():
+        raise Forbidden(f"redacting the events of others needs power level {levels.to_redact()}")
 
 
 def _check_aliases(snapshot: Snapshot, append: RoomAppend, content: Mapping[str, Any]) -> None:
@@ -151,14 +194,14 @@ def _check_aliases(snapshot: Snapshot, append: RoomAppend, content: Mapping[str,
     Spec: client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
     """
     current = append.get_state("m.room.canonical_alias", "")
-    known = set() if current is None else set(_aliases_of(current.content))
+    known = set() if current is None else _known_aliases(current.content)
     for alias in _aliases_of(content):
         if alias in known:
             continue
         try:
             parsed = parse_room_alias(alias)
         except Malformed as error:
-            raise MatrixError(str(error), errcode="M_INVALID_PARAM", status=400) from None
+            raise InvalidParam(str(error)) from None
         row = rooms.get_alias(snapshot, parsed)
         if server_name_of(alias) != append.server_name or row is None or row.room_id != append.room.room_id:
             raise MatrixError(f"{alias} does not name this room", errcode="M_BAD_ALIAS", status=400)
@@ -171,3 +214,10 @@ def _aliases_of(content: Mapping[str, Any]) -> list[str]:
     if alias is not None and not isinstance(alias, str):
         raise BadJson("alias must be an alias")
     return [*([alias] if alias else []), *alternatives]
+
+
+def _known_aliases(content: Mapping[str, Any]) -> set[str]:
+    """What the current event lists. It may be of any form, and must be replaceable all the same."""
+    alternatives = content.get("alt_aliases")
+    listed = [content.get("alias"), *(alternatives if isinstance(alternatives, list) else ())]
+    return {alias for alias in listed if isinstance(alias, str)}

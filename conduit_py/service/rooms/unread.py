@@ -8,15 +8,17 @@ Spec: client-server-api/#receiving-notifications
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from conduit_py.data import short_ids, timeline
-from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.ids import EventId, RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.push.evaluate import CompiledRuleset, prepare_event
-from conduit_py.matrix.relations import parse_thread_root
+from conduit_py.matrix.relations import find_thread_root
+from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import receipts
@@ -47,7 +49,10 @@ class UnreadService:
         self._get_ruleset = get_ruleset
 
     def stage(self, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Iterable[ShortUserId]) -> None:
-        """Evaluate the push rules of every local joined member. The sender has read what is there by answering."""
+        """Evaluate the push rules of every local joined member. The sender has read what is there by answering.
+
+        Who is ignored notifies nobody: what they send is not shown.
+        """
         pdu = noticed.pdu
         levels = noticed.power_levels
         notifications = (levels.content or {}).get("notifications")
@@ -63,14 +68,16 @@ class UnreadService:
         for user in readers:
             user_id = short_ids.get_user_id(snapshot, user)
             if user_id == pdu.sender:
-                stage_read(snapshot, turn, user, noticed.room, until=noticed.pos, thread=None)
+                # The membership event of a new display name is written by the server, into rooms not even looked at.
+                if pdu.type != "m.room.member" or pdu.state_key != user_id:
+                    stage_read(snapshot, turn, user, noticed.room, until=noticed.pos, thread=None)
                 continue
             outcome = self._get_ruleset(snapshot, user, user_id).evaluate(
                 prepared, display_name=_display_name(noticed, user_id)
             )
-            if outcome.notify:
+            if outcome.notify and pdu.sender not in get_ignored_users(snapshot, user):
                 if thread is None:
-                    thread = _thread_of(snapshot, pdu)
+                    thread = _thread_of(snapshot, noticed)
                 key = UserRoomPos(user, noticed.room, noticed.pos)
                 turn.batch.put(receipts.USERROOMPOS_UNREAD, key, Unread(thread, outcome.highlight))
 
@@ -81,9 +88,28 @@ def _display_name(noticed: Noticed, user_id: UserId) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _thread_of(snapshot: Snapshot, pdu: Pdu) -> ShortEventId:
-    root = parse_thread_root(pdu.content)
-    return (None if root is None else timeline.get_event(snapshot, root)) or ShortEventId(0)
+def _thread_of(snapshot: Snapshot, noticed: Noticed) -> ShortEventId:
+    """The root of the thread that the event belongs to, 0 for the main timeline."""
+
+    def find(event_id: EventId) -> tuple[ShortEventId, Pdu] | None:
+        found = timeline.find_row(snapshot, event_id)
+        if found is None or found[1].room != noticed.room:
+            return None
+        return found[0], timeline.get_pdu(snapshot, found[0])
+
+    def get_content(event_id: EventId) -> Mapping[str, Any] | None:
+        related = find(event_id)
+        return None if related is None else related[1].content
+
+    root = find_thread_root(noticed.pdu.content, get_content)
+    found = None if root is None else find(root)
+    return ShortEventId(0) if found is None else found[0]
+
+
+def stage_unnoticed(turn: Turn, room: ShortRoomId, pos: int, users: Iterable[ShortUserId]) -> None:
+    """Count an event for nobody any more: it was redacted."""
+    for user in users:
+        turn.batch.delete(receipts.USERROOMPOS_UNREAD, UserRoomPos(user, room, pos))
 
 
 def stage_read(

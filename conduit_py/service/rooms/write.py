@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids
-from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend
@@ -43,9 +43,12 @@ class RoomWrites:
                 append.finish()
         return result
 
-    async def create(self, stage: Callable[[Snapshot, Turn], RoomAppend]) -> RoomId:
-        """Write a room that ``stage`` begins. Nobody else can know its id yet, so there is nothing to lock."""
-        async with self._writer.turn() as turn:
+    async def create(self, creator: UserId, stage: Callable[[Snapshot, Turn], RoomAppend]) -> RoomId:
+        """Write a room that ``stage`` begins. One at a time for each creator, so that the next sees that it is there.
+
+        Nobody else can know the room's id yet.
+        """
+        async with self._locks.hold(("create", creator)), self._writer.turn() as turn:
             with self._database.snapshot() as snapshot:
                 append = stage(snapshot, turn)
                 append.finish()

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import trio
 
+from conduit_py.data import users
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
@@ -39,6 +40,7 @@ from conduit_py.storage.database import Database, stamp
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.catalog.rooms import ShortUserId
+from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 
@@ -82,6 +84,7 @@ class World:
         async with self.store.writer.turn() as turn:
             with self.store.snapshot() as snapshot:
                 user: ShortUserId = self.store.ids.intern_user(snapshot, turn, user_id)
+                users.stage_account(turn, user, Account("", created_ms=START_MS))
         return Requester(user_id=user_id, user=user, device_id=DeviceId(device_id))
 
     async def room(
