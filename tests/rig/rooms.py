@@ -60,9 +60,14 @@ ROOM_VERSION = "11"
 class RoomServer(Server):
     """Made by ``with_rooms``."""
 
-    def __init__(self, server: Server, app: App, next_event_ids: list[str]) -> None:
+    def __init__(
+        self, server: Server, app: App, next_event_ids: list[str], hub: SyncHub, membership: MembershipService
+    ) -> None:
         super().__init__(server.services, server.woken)
         self._app = AppClient(app)
+        self.hub, self.membership = hub, membership
+        self.is_planted = False
+        """The test writes into the store what no operation would, so it need not agree with itself in the end."""
         self.next_event_ids = next_event_ids
         """Taken from the end, where events of room versions 1 and 2 get their ids; random ones when it is empty."""
 
@@ -84,21 +89,24 @@ async def with_rooms(server: Server) -> RoomServer:
         now_ms=store.now_ms,
         new_event_id=new_event_id,
     )
+    writes = RoomWrites(store.database, store.writer, store.locks, append)
+    throttle = RateLimiter({}, trio.current_time)
+    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
     app = App(
-        _build_routes(server, append),
+        _build_routes(server, writes, membership, throttle),
         request_bytes_max=load_test_config().max_request_size,
         refusals=(MatrixError,),
         translate=translate,
     )
-    return RoomServer(server, app, next_event_ids)
+    return RoomServer(server, app, next_event_ids, append.hub, membership)
 
 
-def _build_routes(server: Server, append: Append) -> list[Routes]:
+def _build_routes(
+    server: Server, writes: RoomWrites, membership: MembershipService, throttle: RateLimiter
+) -> list[Routes]:
     config, store, accounts = load_test_config(), server.store, server.services.accounts
-    throttle = RateLimiter({}, trio.current_time)
-    writes = RoomWrites(store.database, store.writer, store.locks, append)
+    server_name = writes.append.server_name
     auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
-    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
     send = SendService(writes, now_ms=store.now_ms, allow_encryption=True, throttle=throttle)
     timeline = TimelineService(store.database, now_ms=store.now_ms)
     state = StateReads(store.database, now_ms=store.now_ms)
@@ -113,14 +121,14 @@ def _build_routes(server: Server, append: Append) -> list[Routes]:
         *account_routes(config, auth, accounts, {}),
         banning.routes(auth, membership),
         create_room.routes(auth, create, default_room_version=ROOM_VERSION),
-        directory.routes(auth, AliasService(store.database, writes, server_name=append.server_name)),
+        directory.routes(auth, AliasService(store.database, writes, server_name=server_name)),
         event_context.routes(auth, timeline),
         inviting.routes(auth, membership),
         joining.routes(auth, membership),
         kicking.routes(auth, membership),
         leaving.routes(auth, membership),
         list_joined_rooms.routes(auth, state),
-        list_public_rooms.routes(auth, DirectoryService(store.database, writes, server_name=append.server_name)),
+        list_public_rooms.routes(auth, DirectoryService(store.database, writes, server_name=server_name)),
         message_pagination.routes(auth, timeline),
         redaction.routes(auth, send),
         relations.routes(auth, RelationService(store.database, now_ms=store.now_ms)),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
+from conduit_py.data.consistency import check_consistency
 from tests.rig.rooms import RoomServer, with_rooms
 from tests.rig.server import Server
 
 
 @pytest.fixture
-async def rooms(server: Server) -> RoomServer:
-    """A running server with the operations of rooms."""
-    return await with_rooms(server)
+async def rooms(server: Server) -> AsyncIterator[RoomServer]:
+    """A running server with the operations of rooms, whose store must agree with itself in the end."""
+    rooms = await with_rooms(server)
+    yield rooms
+    with rooms.store.snapshot() as snapshot:
+        assert rooms.is_planted or list(check_consistency(snapshot)) == []

@@ -172,6 +172,7 @@ async def test_refused_events_are_shown_nowhere(rooms: RoomServer, flag: int) ->
     room_id = await create(alice)
     hidden = await send(alice, room_id, "hidden")
     shown = await send(alice, room_id, "shown")
+    rooms.is_planted = True
     async with rooms.store.writer.turn() as turn:
         with rooms.store.snapshot() as snapshot:
             found = timeline.find_row(snapshot, EventId(hidden))
