@@ -38,19 +38,19 @@ async def test_get_members_by_room_shows_all(rooms: RoomServer) -> None:
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ({"membership": "join"}, {"alice", "bob"}),
-        ({"membership": "invite"}, {"erin"}),
-        ({"membership": "knock"}, set()),
-        ({"not_membership": "join"}, {"carol", "dave", "erin"}),
-        ({"not_membership": "leave"}, {"alice", "bob", "dave", "erin"}),
-        ({"membership": "join", "not_membership": "leave"}, {"alice", "bob", "dave", "erin"}),
-        ({"membership": "leave", "not_membership": "leave"}, {"alice", "bob", "carol", "dave", "erin"}),
+        ({"membership": "join"}, "alice bob"),
+        ({"membership": "invite"}, "erin"),
+        ({"membership": "knock"}, ""),
+        ({"not_membership": "join"}, "carol dave erin"),
+        ({"not_membership": "leave"}, "alice bob dave erin"),
+        ({"membership": "join", "not_membership": "leave"}, "alice bob dave erin"),
+        ({"membership": "leave", "not_membership": "leave"}, "alice bob carol dave erin"),
     ],
     ids=str,
 )
-async def test_get_members_by_room_filters(rooms: RoomServer, query: dict[str, str], shown: set[str]) -> None:
+async def test_get_members_by_room_filters(rooms: RoomServer, query: dict[str, str], shown: str) -> None:
     alice, _, room_id = await story(rooms)
-    assert set(await memberships(alice, room_id, **query)) == shown
+    assert set(await memberships(alice, room_id, **query)) == set(shown.split())
 
 
 async def test_get_members_by_room_at_an_earlier_place(rooms: RoomServer) -> None:
