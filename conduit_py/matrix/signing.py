@@ -118,23 +118,6 @@ def verify_signed_json(json: Mapping[str, Any], *, server_name: ServerName, keys
     _verify_by_known_keys(_bytes_to_verify(json), json, server_name, keys)
 
 
-def is_signed_with(json: Mapping[str, Any], public_key: bytes) -> bool:
-    """Whether any signature in ``json``, whoever claims it, is by this key.
-
-    This is how a third-party invite is checked: rooms/v1/#authorisation-rules rule 5.3.1.7.
-    """
-    if not isinstance(json.get("signatures"), Mapping):
-        return False
-    for entity in json["signatures"]:
-        for key_id, _ in ed25519_signatures(json, entity):
-            try:
-                verify_json_signature(json, entity=entity, key_id=key_id, public_key=public_key)
-            except InvalidSignature:
-                continue
-            return True
-    return False
-
-
 def sign_event(
     json: Mapping[str, Any], room_version: RoomVersion, *, server_name: ServerName, signing_key: SigningKey
 ) -> dict[str, Any]:
@@ -151,24 +134,35 @@ def required_signers(json: Mapping[str, Any], room_version: RoomVersion) -> froz
     - The sender's server; but a third-party invite may be sent by any server, and its own signatures are checked by the
       authorisation rules.
     - Room versions 1 and 2: the server in the event ID.
-    - Room version 8 and later: for a join that another server authorised, that server.
-
-    Raises :class:`InvalidSignature` when ``join_authorised_via_users_server`` names no user.
+    - Room version 8 and later: the server that authorised a join. The rule is about every membership event that says
+      so, which is why a copy of such a content needs the signature as well.
 
     Spec: server-server-api/#validating-hashes-and-signatures-on-received-events, rooms/v8/#authorisation-rules rule 4.2
     """
     signers: set[ServerName] = set()
     content = json["content"]
-    membership = content.get("membership") if json["type"] == "m.room.member" else None
-    if not (membership == "invite" and "third_party_invite" in content):
+    is_member = json["type"] == "m.room.member"
+    if not (is_member and content.get("membership") == "invite" and "third_party_invite" in content):
         signers.add(server_name_of(json["sender"]))
     if room_version.event_format.event_id_server_signs:
         signers.add(server_name_of(json["event_id"]))
-    if room_version.auth.restricted_join_rule and membership == "join":
-        authorising_user = content.get("join_authorised_via_users_server")
-        if authorising_user is not None:
-            signers.add(_server_of_authorising_user(authorising_user))
+    if is_member and room_version.auth.restricted_join_rule:
+        authorising_server = get_authorising_server(content)
+        if authorising_server is not None:
+            signers.add(authorising_server)
     return frozenset(signers)
+
+
+def get_authorising_server(content: Mapping[str, Any]) -> ServerName | None:
+    """The homeserver of the user in ``join_authorised_via_users_server``; ``None`` when there is no valid user ID.
+
+    An event with an invalid one is for the authorisation rules to reject: nobody can have signed for it.
+    """
+    user_id = content.get("join_authorised_via_users_server")
+    try:
+        return server_name_of(parse_user_id(user_id)) if isinstance(user_id, str) else None
+    except Malformed:
+        return None
 
 
 def verify_event_signatures(json: Mapping[str, Any], room_version: RoomVersion, keys: VerifyKeys) -> None:
@@ -238,13 +232,6 @@ def decode_public_key(text: Any) -> bytes:
     if not isinstance(text, str) or len(public_key := decode_base64(text)) != KEY_BYTES:
         raise Malformed(f"a public key must be {KEY_BYTES} bytes of Base64")
     return public_key
-
-
-def _server_of_authorising_user(user_id: Any) -> ServerName:
-    try:
-        return server_name_of(parse_user_id(user_id))
-    except (Malformed, TypeError, AttributeError):
-        raise InvalidSignature("join_authorised_via_users_server must be a user ID") from None
 
 
 def _verify_by_known_keys(

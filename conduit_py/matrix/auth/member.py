@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conduit_py.matrix.auth.check import Check, domain_of
+from conduit_py.matrix.auth.check import Check
 from conduit_py.matrix.auth.third_party_invite import is_signed_with_any, public_key_of, public_keys_of
 from conduit_py.matrix.auth.verdict import Verdict
 from conduit_py.matrix.power_levels import creators_of
+from conduit_py.matrix.signing import get_authorising_server
 
 
 def check_member(check: Check) -> Verdict:
@@ -45,8 +46,7 @@ def check_member(check: Check) -> Verdict:
 def _is_signed_by_authoriser(check: Check) -> bool:
     if "join_authorised_via_users_server" not in check.event.content:
         return True
-    user_id = check.event.content["join_authorised_via_users_server"]
-    server_name = domain_of(user_id) if isinstance(user_id, str) else None
+    server_name = get_authorising_server(check.event.content)
     signatures = None if server_name is None else check.event.signatures.get(server_name)
     return isinstance(signatures, Mapping) and len(signatures) > 0
 

@@ -72,6 +72,11 @@ FORM = [
     ),
     breaks(
         "member.authorised.signature",
+        "no-sigil",
+        lambda rig: rig.joins(BOB, content={"join_authorised_via_users_server": "zoe:two.test"}, signatures=SIGNED),
+    ),
+    breaks(
+        "member.authorised.signature",
         "null",
         lambda rig: rig.joins(BOB, content={"join_authorised_via_users_server": None}, signatures=SIGNED),
     ),
