@@ -64,6 +64,23 @@ class ClientEvents:
         Whether the requester may see it is for the caller to ask.
         """
         json = self.render_bundled(event, row, room_id=room_id, get_relations=self._get_relations)
+        return self._project(json)
+
+    def render_state(self, event: ShortEventId, row: EventRow) -> bytes:
+        """One entry of a state that is told as a whole: without what it takes a look into history to say.
+
+        Each state event has a state of its own, so the reader's membership and the right to see what was replaced would
+        cost more than all the rest, and nobody asks for it in a list of state.
+        """
+        parts = [b'"age":%d' % (self._now_ms - row_fields.get_origin_server_ts(row))]
+        if row.replaces:
+            replaced = timeline.require_row(self.snapshot, row.replaces)
+            parts.append(b'"replaces_state":' + orjson.dumps(replaced.event_id))
+        if row.redacted_by:
+            parts.append(b'"redacted_because":' + self._redaction(row.redacted_by))
+        return self._project(self._assemble(row, b"{" + b",".join(parts) + b"}", None))
+
+    def _project(self, json: bytes) -> bytes:
         if self._event_fields is None:
             return json
         return encode_canonical_json(project(parse_json(json), self._event_fields), strict=False)
@@ -82,6 +99,9 @@ class ClientEvents:
         relations = b"" if get_relations is None else get_relations(self, event, row, room_id)
         if relations:
             unsigned = unsigned[:-1] + b',"m.relations":' + relations + b"}"
+        return self._assemble(row, unsigned, room_id)
+
+    def _assemble(self, row: EventRow, unsigned: bytes, room_id: RoomId | None) -> bytes:
         if self._event_format == "federation":
             return self._federation_json(row, unsigned)
         return timeline.client_json(row, unsigned, room_id=room_id)
