@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from conduit_py.matrix.canonical_json import INT_MAX, INT_MIN
 from conduit_py.matrix.ids import (
     DeviceId,
     EventId,
@@ -45,8 +46,6 @@ STATUS_MSG_CHARS_MAX: Final = 1024
 
 MESSAGE_ID_CHARS_MAX: Final = 255
 """The spec says 32, but a message lost for that is a conversation that cannot be read."""
-
-_INT_MAX: Final = 2**53 - 1
 
 Edu = dict[str, Any]
 
@@ -419,4 +418,4 @@ def _integer(content: Mapping[str, Any], name: str) -> int:
 
 
 def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and -_INT_MAX <= value <= _INT_MAX
+    return isinstance(value, int) and not isinstance(value, bool) and INT_MIN <= value <= INT_MAX

@@ -36,6 +36,7 @@ LEVEL_DEFAULTS: Final[Mapping[str, int]] = MappingProxyType(
 """The integer-valued properties, with what each means while it is absent."""
 
 NOTIFICATION_LEVEL_DEFAULT: Final = 50
+"""Required to trigger a kind of notification that ``notifications`` does not list."""
 
 CREATOR_LEVEL_WITHOUT_EVENT: Final = 100
 """Of the creator, in a room without ``m.room.power_levels``, before creators became privileged (v12)."""
@@ -45,13 +46,22 @@ _STRING_LEVEL: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 def parse_level(rules: AuthRules, value: Any) -> int | None:
     """Read one value of ``m.room.power_levels``; ``None`` when the room version does not take it for a level."""
+    if isinstance(value, str) and rules.integer_power_levels:
+        return None
+    if isinstance(value, float) and not rules.float_power_levels:
+        return None
+    return parse_any_level(value)
+
+
+def parse_any_level(value: Any) -> int | None:
+    """Read a value as the most lenient room version does, for readers of an event that the rules have let pass."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and not rules.integer_power_levels:
+    if isinstance(value, str):
         return _parse_string_level(value)
-    if isinstance(value, float) and rules.float_power_levels and isfinite(value):
+    if isinstance(value, float) and isfinite(value):
         return int(value)
     return None
 
@@ -122,11 +132,6 @@ class PowerLevels:
     def to_redact(self) -> int:
         """Required to redact what somebody else has sent."""
         return self._level("redact")
-
-    def to_notify(self, key: str) -> int:
-        """Required to trigger a kind of notification, for example ``room``."""
-        level = self._entry("notifications", key)
-        return NOTIFICATION_LEVEL_DEFAULT if level is None else level
 
     def _level(self, name: str) -> int:
         level = None if self.content is None else parse_level(self.rules, self.content.get(name))

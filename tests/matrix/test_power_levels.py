@@ -142,14 +142,12 @@ def test_levels_that_are_not_there_are_the_defaults(content: dict[str, Any] | No
     levels = view(content)
     assert (levels.to_invite(), levels.to_kick(), levels.to_ban(), levels.to_redact()) == (0, 50, 50, 50)
     assert (levels.to_send("x", is_state=True), levels.to_send("x", is_state=False)) == (50, 0)
-    assert levels.to_notify("room") == 50
     assert levels.of_user(BOB) == 0
 
 
 def test_levels_are_those_of_the_event() -> None:
-    levels = view({"invite": 1, "kick": 2, "ban": 3, "redact": 4, "notifications": {"room": 5}})
+    levels = view({"invite": 1, "kick": 2, "ban": 3, "redact": 4})
     assert (levels.to_invite(), levels.to_kick(), levels.to_ban(), levels.to_redact()) == (1, 2, 3, 4)
-    assert (levels.to_notify("room"), levels.to_notify("other")) == (5, 50)
 
 
 def test_every_default_is_an_integer_property() -> None:

@@ -167,7 +167,8 @@ def _is_altered(check: Check, current: Entries, new: Entries, key: str) -> bool:
     """
     if (key in current) != (key in new):
         return True
-    if key not in new or current[key] == new[key]:
+    # True == 1 in Python, but the one is no level and the other is.
+    if key not in new or (current[key] == new[key] and type(current[key]) is type(new[key])):
         return False
     level = parse_level(check.rules, new[key])
     return level is None or level != parse_level(check.rules, current[key])

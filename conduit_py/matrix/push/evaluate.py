@@ -15,21 +15,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from conduit_py.matrix.canonical_json import INT_MAX, INT_MIN
 from conduit_py.matrix.globs import Glob, compile_glob, fold_case, is_between_boundaries, words_of
 from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.power_levels import NOTIFICATION_LEVEL_DEFAULT, parse_any_level
 from conduit_py.matrix.property_path import Path, get_property, parse_path
 from conduit_py.matrix.push.ruleset import Action, Condition, PushRule, Ruleset
-
-NOTIFICATION_LEVEL_DEFAULT: Final = 50
-"""Power that a notification type needs when the room does not say. Spec: client-server-api/#mroompower_levels"""
 
 _ABSENT: Final = object()
 _BODY: Final = "content.body"
 _BODY_PATH: Final = ("content", "body")
 _MEMBER_COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,18})")
-_LEVEL = re.compile(r"[-+]?[0-9]{1,18}")
 _SCALARS: Final = (str, int, bool, type(None))
-_INT_MAX: Final = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +118,8 @@ class PreparedEvent:
 
     def may_sender_notify(self, key: str) -> bool:
         """Whether the sender's power reaches what this notification type needs."""
-        return self.sender_power_level >= _parse_level(self._notification_levels.get(key))
-
-
-def _parse_level(level: Any) -> float:
-    """Early room versions allow fractions, and integers as strings."""
-    if isinstance(level, str) and _LEVEL.fullmatch(level):
-        return int(level)
-    if isinstance(level, int | float) and not isinstance(level, bool):
-        return level
-    return NOTIFICATION_LEVEL_DEFAULT
+        level = parse_any_level(self._notification_levels.get(key))
+        return self.sender_power_level >= (NOTIFICATION_LEVEL_DEFAULT if level is None else level)
 
 
 def prepare_event(
@@ -349,7 +338,7 @@ def _compile_event_property_contains(condition: Condition) -> _Test:
 def _is_comparable(value: Any) -> bool:
     if not isinstance(value, _SCALARS):
         return False
-    return not isinstance(value, int) or -_INT_MAX <= value <= _INT_MAX
+    return not isinstance(value, int) or INT_MIN <= value <= INT_MAX
 
 
 def _compile_contains_display_name(_condition: Condition) -> _Test:

@@ -93,6 +93,14 @@ PROPERTIES = [
             MOD, {"ban": 50, "users": {MOD: 40}, "state_default": 0, "redact": 40}
         ),
     ),
+    breaks(
+        "power_levels.property.current",
+        "unreadable-replaced-by-its-equal",
+        lambda rig: rig.levels(users={MOD: 40}, state_default=0, ban=True).sets_levels(
+            MOD, {"users": {MOD: 40}, "state_default": 0, "ban": 1}
+        ),
+        versions=BEFORE_10,
+    ),
     passes("power_levels.property.new", "equal", lambda rig: mod_sets(rig, invite=50)),
     breaks("power_levels.property.new", "higher", lambda rig: mod_sets(rig, invite=51)),
     breaks("power_levels.property.new", "higher-string", lambda rig: mod_sets(rig, invite="51"), versions=BEFORE_10),
@@ -134,6 +142,14 @@ ENTRIES = [
     breaks("power_levels.entry.new", "added", lambda rig: mod_sets(rig, events={"x": 51})),
     breaks("power_levels.entry.new", "changed", lambda rig: mod_sets(rig.levels(events={"x": 1}), events={"x": 51})),
     breaks("power_levels.entry.new", "unreadable", lambda rig: mod_sets(rig, events={"x": "y"}), versions=BEFORE_10),
+    breaks(
+        "power_levels.entry.new",
+        "equal-to-what-was-unreadable",
+        lambda rig: rig.levels(users={}, state_default=0, events={"x": True}).sets_levels(
+            MOD, {"state_default": 0, "ban": 50, "users": {}, "events": {"x": 1}}
+        ),
+        versions=BEFORE_10,
+    ),
     breaks("power_levels.entry.new", "no-object", lambda rig: mod_sets(rig, events=["x"]), versions=BEFORE_10),
     breaks(
         "power_levels.entry.new",

@@ -315,7 +315,8 @@ def test_room_member_count(text: Any, counts: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "needed"), [(None, 50), (20, 20), ("20", 20), (True, 50), ("many", 50), ([], 50), (-1, -1)]
+    ("level", "needed"),
+    [(None, 50), (20, 20), ("20", 20), (" +020\n", 20), (20.9, 20), (True, 50), ("many", 50), ([], 50), (-1, -1)],
 )
 def test_sender_notification_permission(level: Any, needed: int) -> None:
     condition = {"kind": "sender_notification_permission", "key": "x"}
