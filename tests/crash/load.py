@@ -36,6 +36,7 @@ CHANGERS = 2
 ROOMS = 3
 TIMELINE = orjson.dumps({"room": {"timeline": {"limit": 500}}}).decode()
 PATIENCE_S = 30
+LOG_SHOWN = 5_000
 
 
 class Acknowledgements:
@@ -181,7 +182,8 @@ class Load:
                 task.add_done_callback(acknowledgements.note_end)
             yield acknowledgements, stop
             for task in tasks:
-                task.result(timeout=PATIENCE_S)
+                error = task.exception(timeout=PATIENCE_S)
+                assert error is None, f"{error}\n{server.read_log()[-LOG_SHOWN:]}"
 
     def crash_once(self, server: ServerProcess, crash: Any) -> None:
         """Let the server run and die at some moment: mostly at work, sometimes while it starts."""
