@@ -113,10 +113,15 @@ class _Bundle:
         return next(self._scan_visible(THREAD, reverse=True), None) if may_be_thread_root(self._row) else None
 
     def _sees_all_of_thread(self) -> bool:
-        """The latest event is one the reader sees: is the first one too? What may be seen mostly is in one piece."""
-        scanned = relations.scan_children(self._snapshot, self._row.room, self._row.event_id, kinds=(THREAD,))
-        _, first = next(scanned)
-        return self._events.visibility.may_see(timeline.require_row(self._snapshot, first.event))
+        """Does the reader see the first and the last event? What may be seen mostly is in one piece."""
+        for reverse in (False, True):
+            children = relations.scan_children(
+                self._snapshot, self._row.room, self._row.event_id, kinds=(THREAD,), reverse=reverse
+            )
+            _, end = next(children)
+            if not self._events.visibility.may_see(timeline.require_row(self._snapshot, end.event)):
+                return False
+        return True
 
     def references(self) -> bytes:
         """Spec: client-server-api/#server-side-aggregation-of-mreference"""

@@ -222,6 +222,18 @@ async def test_ignored_users_take_no_part_in_a_thread(rooms: RoomServer) -> None
     assert (await bundled(alice, room_id, root))["m.thread"]["count"] == 3
 
 
+async def test_who_left_is_told_of_a_thread_as_it_was_then(rooms: RoomServer) -> None:
+    alice, bob = await rooms.register("alice"), await rooms.register("bob")
+    room_id = await create(alice, visibility="shared")
+    await join(bob, room_id)
+    root = await send(alice, room_id, "root")
+    seen = [await reply(alice, room_id, root) for _ in range(2)]
+    await leave(bob, room_id)
+    await reply(alice, room_id, root)
+    thread = (await bundled(bob, room_id, root))["m.thread"]
+    assert (thread["latest_event"]["event_id"], thread["count"]) == (seen[-1], 2)
+
+
 async def test_events_that_may_not_be_seen_take_no_part_in_a_thread(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice, visibility="joined")
