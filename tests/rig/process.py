@@ -41,7 +41,7 @@ memory = 8192
 enabled = false
 """
 _LISTENING = re.compile(r"^listening on http://([0-9.]+):([0-9]+)$", re.MULTILINE)
-_BAD_LINE = re.compile(r"^Traceback|^\S+ (?:ERROR|CRITICAL) |Error:", re.MULTILINE)
+_BAD_LINE = re.compile(r"^Traceback|^\S+ (?:ERROR|CRITICAL) |Error:|^Exception ignored", re.MULTILINE)
 
 
 class ServerProcess:
@@ -92,7 +92,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "conduit_py", "--config", str(self._config)],
                 cwd=ROOT,
-                env={**os.environ, **self.environment},
+                env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
