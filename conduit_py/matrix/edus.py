@@ -2,7 +2,8 @@
 
 Each ``parse_x`` takes the ``content`` of an EDU and the server it came from. An EDU about one thing that is malformed,
 or about somebody else's user, raises `Malformed`. One that carries many (receipts, presence, messages to devices)
-loses only the entries that are. Each ``build_x`` gives the whole EDU, or the event that clients get in ``/sync``.
+loses only the entries that are. Each ``build_x_event`` gives the event that clients get in ``/sync``, every other
+``build_x`` the whole EDU.
 
 Spec: server-server-api/#edus
 """
@@ -36,7 +37,6 @@ SIGNING_KEY_UPDATE: Final = "m.signing_key_update"
 DIRECT_TO_DEVICE: Final = "m.direct_to_device"
 
 READ: Final = "m.read"
-READ_PRIVATE: Final = "m.read.private"
 MAIN_THREAD: Final = "main"
 PRESENCES: Final = ("offline", "unavailable", "online")
 ALL_DEVICES: Final = DeviceId("*")
@@ -82,11 +82,6 @@ def parse_typing(content: Mapping[str, Any], origin: ServerName) -> Typing:
 def build_typing(typing: Typing) -> Edu:
     content = {"room_id": typing.room_id, "user_id": typing.user_id, "typing": typing.typing}
     return build_edu(TYPING, content)
-
-
-def build_typing_event(user_ids: Iterable[UserId]) -> dict[str, Any]:
-    """Spec: client-server-api/#mtyping"""
-    return {"type": TYPING, "content": {"user_ids": list(user_ids)}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,47 +140,28 @@ def build_receipts(receipts: Iterable[Receipt]) -> list[Edu]:
 
     An EDU has room for one receipt per user and room. Receipts in several threads make several EDUs.
     """
-    contents: list[_Nested] = []
+    contents: list[_ByRoomTypeAndUser] = []
     for receipt in receipts:
         if receipt.type != READ:
             raise ValueError(f"{receipt.type} receipts are not for other servers")
-        entry = {"event_ids": [receipt.event_id], "data": _receipt_data(receipt)}
-        _put_in_first_free(contents, (receipt.room_id, READ, receipt.user_id), entry)
+        _put_in_first_free(contents, receipt)
     return [build_edu(RECEIPT, content) for content in contents]
 
 
-def build_receipt_events(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
-    """Receipts of one room for a client that may see them all.
-
-    An event has room for one receipt per user, type and event read, so there are several events when one user read the
-    same event in several threads.
-
-    Spec: client-server-api/#mreceipt
-    """
-    contents: list[_Nested] = []
-    for receipt in receipts:
-        _put_in_first_free(contents, (receipt.event_id, receipt.type, receipt.user_id), _receipt_data(receipt))
-    return [{"type": RECEIPT, "content": content} for content in contents]
+_ByRoomTypeAndUser = dict[str, dict[str, dict[str, Any]]]
 
 
-_Nested = dict[str, dict[str, dict[str, Any]]]
-
-
-def _put_in_first_free(contents: list[_Nested], path: tuple[str, str, str], entry: Any) -> None:
-    outer, middle, inner = path
-    for content in contents:
-        entries = content.setdefault(outer, {}).setdefault(middle, {})
-        if inner not in entries:
-            entries[inner] = entry
-            return
-    contents.append({outer: {middle: {inner: entry}}})
-
-
-def _receipt_data(receipt: Receipt) -> dict[str, Any]:
+def _put_in_first_free(contents: list[_ByRoomTypeAndUser], receipt: Receipt) -> None:
     data: dict[str, Any] = {"ts": receipt.ts}
     if receipt.thread_id is not None:
         data["thread_id"] = receipt.thread_id
-    return data
+    entry = {"event_ids": [receipt.event_id], "data": data}
+    for content in contents:
+        by_user = content.setdefault(receipt.room_id, {}).setdefault(READ, {})
+        if receipt.user_id not in by_user:
+            by_user[receipt.user_id] = entry
+            return
+    contents.append({receipt.room_id: {READ: {receipt.user_id: entry}}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,6 @@ ID_BYTES_MAX: Final = 255
 DEVICE_ID_BYTES_MAX: Final = 512
 """The spec sets no limit for device ids; this one keeps them usable as part of a database key."""
 
-ROOM_VERSION_CHARS_MAX: Final = 32
-
 HASH_CHARS: Final = 43
 """Length of a SHA-256 in unpadded Base64."""
 
@@ -37,11 +35,8 @@ _DOTTED_QUAD = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 _NEW_LOCALPART = re.compile(r"[a-z0-9._=\-/+]+")
 _COMPLIANT_LOCALPART = re.compile(r"[!-9;-~]+")
 _HASH = re.compile(r"[A-Za-z0-9_\-]{43}")
-_OPAQUE_ID = re.compile(r"[0-9A-Za-z\-._~]{1,255}")
 _NAMESPACED_ID = re.compile(r"[a-z][a-z0-9\-_.]{0,254}")
-_ROOM_VERSION = re.compile(r"[a-z0-9.\-]{1,32}")
 _KEY_ID = re.compile(r"ed25519:[a-zA-Z0-9_]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Malformed(Exception):
@@ -173,24 +168,10 @@ def parse_key_id(text: str) -> KeyId:
     return KeyId(text)
 
 
-def check_opaque_id(text: str) -> str:
-    """Spec: appendices/#opaque-identifiers"""
-    if not _OPAQUE_ID.fullmatch(text):
-        raise Malformed("an opaque identifier must be 1 to 255 of 0-9, A-Z, a-z and -._~")
-    return text
-
-
 def check_namespaced_id(text: str) -> str:
     """Spec: appendices/#common-namespaced-identifier-grammar"""
     if not _NAMESPACED_ID.fullmatch(text):
         raise Malformed("an identifier must be a letter a-z and at most 254 more of a-z, 0-9 and -_.")
-    return text
-
-
-def check_room_version_id(text: str) -> str:
-    """Spec: rooms/#room-version-grammar"""
-    if not _ROOM_VERSION.fullmatch(text):
-        raise Malformed(f"a room version must be 1 to {ROOM_VERSION_CHARS_MAX} of a-z, 0-9 and .-")
     return text
 
 

@@ -28,11 +28,6 @@ def parse_path(text: str) -> Path:
             return tuple(names)
 
 
-def build_path(names: Path) -> str:
-    """The text that `parse_path` reads back as these names."""
-    return ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in names)
-
-
 def get_property(event: Mapping[str, Any], path: Path, absent: Any = None) -> Any:
     """What stands at the path, or ``absent`` when the event has no such property."""
     value: Any = event

@@ -8,7 +8,7 @@ Spec: client-server-api/#forming-relationships-between-events
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -141,15 +141,6 @@ def check_replacement(original: Event, replacement: Event) -> str | None:
     if replacement.get("type") != _ENCRYPTED and "m.new_content" not in replacement.get("content", {}):
         return "the replacement has no m.new_content"
     return None
-
-
-def latest_replacement(original: Event, replacements: Iterable[Event]) -> Event | None:
-    """The most recent valid replacement, or ``None``. A redacted original has none: that is for the caller to know.
-
-    Spec: client-server-api/#server-side-aggregation-of-mreplace-relationships
-    """
-    valid = [event for event in replacements if check_replacement(original, event) is None]
-    return max(valid, key=lambda event: (event["origin_server_ts"], event["event_id"]), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,10 +80,6 @@ def test_parse_typing_refuses_bad_fields_and_other_servers_users(change: dict[st
         edus.parse_typing({"room_id": ROOM, "user_id": ALICE, "typing": True, **change}, ONE)
 
 
-def test_build_typing_event_lists_the_users() -> None:
-    assert edus.build_typing_event([ALICE, BOB]) == {"type": "m.typing", "content": {"user_ids": [ALICE, BOB]}}
-
-
 def receipt(**change: Any) -> Receipt:
     given = {"room_id": ROOM, "user_id": ALICE, "type": "m.read", "event_id": EventId("$a"), "ts": 5, **change}
     return Receipt(**given)
@@ -135,24 +131,6 @@ def test_parse_receipts_drops_only_the_bad_entries() -> None:
         "!other:one.test": [],
     }
     assert edus.parse_receipts(content, ONE) == (receipt(),)
-
-
-def test_build_receipt_events_has_the_shape_of_the_spec() -> None:
-    values = [receipt(thread_id="main"), receipt(type="m.read.private"), receipt(user_id=BOB, event_id=EventId("$b"))]
-    assert edus.build_receipt_events(values) == [
-        {
-            "type": "m.receipt",
-            "content": {
-                "$a": {"m.read": {ALICE: {"ts": 5, "thread_id": "main"}}, "m.read.private": {ALICE: {"ts": 5}}},
-                "$b": {"m.read": {BOB: {"ts": 5}}},
-            },
-        }
-    ]
-
-
-def test_build_receipt_events_loses_no_thread() -> None:
-    built = edus.build_receipt_events([receipt(), receipt(thread_id="main")])
-    assert [event["content"]["$a"]["m.read"][ALICE] for event in built] == [{"ts": 5}, {"ts": 5, "thread_id": "main"}]
 
 
 def test_presence_is_read_as_it_was_built() -> None:

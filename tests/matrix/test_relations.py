@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from conduit_py.matrix.relations import (
     check_replacement,
     check_thread_root,
     find_thread_root,
-    latest_replacement,
     parse_annotation,
     parse_parent,
     parse_relation,
@@ -143,20 +141,6 @@ def edit(event_id: str = "$edit", **more: Any) -> dict[str, Any]:
 def test_check_replacement(original: dict[str, Any], replacement: dict[str, Any], why: str | None) -> None:
     answer = check_replacement(original, replacement)
     assert answer is None if why is None else answer is not None and why in answer
-
-
-def test_latest_replacement_is_the_newest_valid_one_in_any_order() -> None:
-    edits = [
-        edit("$a", origin_server_ts=5),
-        edit("$c", origin_server_ts=7),
-        edit("$b", origin_server_ts=7),
-        edit("$z", origin_server_ts=9, sender=BOB),
-    ]
-    assert all(latest_replacement(message(), order) == edits[1] for order in permutations(edits))
-
-
-def test_latest_replacement_is_none_without_a_valid_one() -> None:
-    assert latest_replacement(message(), [edit(sender=BOB)]) is None
 
 
 def test_parse_annotation_needs_a_key() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.matrix.auth.verdict import Denied, GetState, denied
+from conduit_py.matrix.ids import Malformed, parse_user_id
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.room_versions import AuthRules, RoomVersion
@@ -48,3 +49,14 @@ def domain_of(identifier: str) -> str | None:
     """What follows the first ``:``; ``None`` for identifiers without a domain, which match nothing."""
     _, colon, domain = identifier.partition(":")
     return domain if colon else None
+
+
+def is_user_id(value: object) -> bool:
+    """Whether the value would do as the ``sender`` of an event."""
+    if not isinstance(value, str):
+        return False
+    try:
+        parse_user_id(value)
+    except Malformed:
+        return False
+    return True

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conduit_py.matrix.auth.check import Check
+from conduit_py.matrix.auth.check import Check, is_user_id
 from conduit_py.matrix.auth.verdict import Verdict
-from conduit_py.matrix.ids import Malformed, parse_user_id
 from conduit_py.matrix.power_levels import LEVEL_DEFAULTS, Level, parse_level
 
 Entries = Mapping[str, Any]
@@ -57,7 +56,7 @@ def _check_form(check: Check) -> Verdict:
     # values that are integers (up to v9: or a string that is an integer; up to v5: or a float), reject.
     # Servers agree that a missing `users` is an empty one: power levels are inferred from defaults.
     users = content.get("users", {})
-    if not _has_levels(check, users) or not all(_is_user_id(user_id) for user_id in users):
+    if not _has_levels(check, users) or not all(is_user_id(user_id) for user_id in users):
         return check.denied("power_levels.users", "users is not an object of user IDs and power levels")
 
     # power_levels.creators (since v12): If the `users` property in `content` contains the `sender` of the
@@ -74,14 +73,6 @@ def _has_levels(check: Check, value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
     return all(parse_level(check.rules, level) is not None for level in value.values())
-
-
-def _is_user_id(value: str) -> bool:
-    try:
-        parse_user_id(value)
-    except Malformed:
-        return False
-    return True
 
 
 def _check_properties(check: Check, current: Entries, new: Entries, has: Level) -> Verdict:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conduit_py.matrix.auth.check import Check, domain_of
+from conduit_py.matrix.auth.check import Check, domain_of, is_user_id
 from conduit_py.matrix.auth.member import check_member
 from conduit_py.matrix.auth.power_levels import check_power_levels
 from conduit_py.matrix.auth.select import select_auth_types
 from conduit_py.matrix.auth.verdict import Denied, GetState, Verdict, denied
-from conduit_py.matrix.ids import Malformed, parse_user_id
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS, RoomVersion
 
@@ -125,21 +124,11 @@ def _check_create(room_version: RoomVersion, event: Pdu) -> Verdict:
     # strings where each string passes the same user ID validation applied to `sender`, reject.
     if room_version.auth.additional_creators and "additional_creators" in event.content:
         additional = event.content["additional_creators"]
-        if not isinstance(additional, list | tuple) or not all(_is_user_id(user_id) for user_id in additional):
+        if not isinstance(additional, list | tuple) or not all(is_user_id(user_id) for user_id in additional):
             return denied(room_version, "create.additional_creators", "additional_creators must be user IDs")
 
     # create.allow: Otherwise, allow.
     return None
-
-
-def _is_user_id(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        parse_user_id(value)
-    except Malformed:
-        return False
-    return True
 
 
 def _is_room_of(create: Pdu | None, event: Pdu) -> bool:
