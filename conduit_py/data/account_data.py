@@ -57,6 +57,14 @@ def scan_since(snapshot: Snapshot, user: ShortUserId, since: int) -> Iterator[tu
         yield key.pos, row
 
 
+def stage_all_removed(snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:
+    """Forget everything the user ever kept, in every room and in none."""
+    for key, row in account_data.USERPOS_ACCOUNTDATA.scan(snapshot, user):
+        turn.changes(cache_key(user, row.room, row.type))
+        turn.batch.delete(account_data.USERPOS_ACCOUNTDATA, key)
+        turn.batch.delete(account_data.USERROOMTYPE_POS, UserRoomType(user, row.room, digest(row.type)))
+
+
 def stage_content(
     snapshot: Snapshot, turn: Turn, user: ShortUserId, room: ShortRoomId, type: str, content: str
 ) -> StreamPos:

@@ -9,7 +9,7 @@ from kvschema.catalog import users
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import UserDigest
 
-__all__ = ["DIGEST_BYTES", "count_filters", "get_filter", "hash_filter", "stage_filter"]
+__all__ = ["DIGEST_BYTES", "count_filters", "get_filter", "hash_filter", "stage_all_removed", "stage_filter"]
 
 
 def hash_filter(filter_json: str) -> bytes:
@@ -23,6 +23,11 @@ def get_filter(snapshot: Snapshot, user: ShortUserId, filter_digest: bytes) -> s
 
 def count_filters(snapshot: Snapshot, user: ShortUserId) -> int:
     return sum(1 for _ in users.USERFILTERID_FILTER.scan_keys(snapshot, user))
+
+
+def stage_all_removed(snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:
+    for key in users.USERFILTERID_FILTER.scan_keys(snapshot, user):
+        turn.batch.delete(users.USERFILTERID_FILTER, key)
 
 
 def stage_filter(turn: Turn, user: ShortUserId, filter_json: str) -> None:

@@ -51,6 +51,20 @@ def scan_login_tokens(snapshot: Snapshot, *, after: bytes | None = None) -> Iter
         yield key.token_hash, token
 
 
+def get_login_token(snapshot: Snapshot, token_hash: bytes) -> LoginToken | None:
+    return users.LOGINTOKEN_EXPIRESATUSERID.get(snapshot, ByTokenHash(token_hash))
+
+
+def stage_login_token(turn: Turn, token_hash: bytes, token: LoginToken) -> None:
+    turn.batch.put(users.LOGINTOKEN_EXPIRESATUSERID, ByTokenHash(token_hash), token)
+
+
+def stage_login_token_used(turn: Turn, token_hash: bytes, token: LoginToken) -> None:
+    """Of two batches that use the same token, the second is refused (``PreconditionFailed``)."""
+    turn.batch.require(users.LOGINTOKEN_EXPIRESATUSERID, ByTokenHash(token_hash), token)
+    turn.batch.delete(users.LOGINTOKEN_EXPIRESATUSERID, ByTokenHash(token_hash))
+
+
 def stage_login_token_removed(turn: Turn, token_hash: bytes) -> None:
     turn.batch.delete(users.LOGINTOKEN_EXPIRESATUSERID, ByTokenHash(token_hash))
 

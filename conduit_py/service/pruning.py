@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from conduit_py.data import receipts, tokens, transactions
+from conduit_py.data import openid_tokens, receipts, tokens, transactions
 from conduit_py.log import get_logger
 from conduit_py.service.users import uia
 from conduit_py.storage.database import Database, Snapshot
@@ -107,6 +107,17 @@ def sweep_login_tokens(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int
     return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
 
 
+def sweep_openid_tokens(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """OpenID tokens whose time is over."""
+    rows = list(islice(openid_tokens.scan_tokens(snapshot, after=place[0] if place else None), SCANNED_MAX))
+    expired = [key for key, token in rows if token.expires_ms <= now_ms][:REMOVED_MAX]
+    for key in expired:
+        openid_tokens.stage_removed(turn, key)
+    if len(expired) == REMOVED_MAX:
+        return (expired[-1],)
+    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+
+
 def sweep_uia_sessions(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
     """Interactive authentications that were given up."""
     return () if uia.stage_expired(snapshot, turn, now_ms) == uia.SWEEP_MAX else None
@@ -133,6 +144,7 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_transactions,
     sweep_tokens,
     sweep_login_tokens,
+    sweep_openid_tokens,
     sweep_uia_sessions,
     sweep_unread,
 )

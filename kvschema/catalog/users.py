@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from kvschema.catalog.rooms import ShortUserId
-from kvschema.codec import JSON, NOTHING, TEXT, U64, Fixed, Key, Text, record
+from kvschema.catalog.rooms import ShortUserId, StreamPos
+from kvschema.codec import COUNT, JSON, NOTHING, TEXT, U64, Fixed, Key, Text, record
 from kvschema.tree import Tree
 
 DEVICE_ID_BYTES_MAX = 255
@@ -13,6 +13,11 @@ PROFILE_KEY_BYTES_MAX = 255
 UIA_SESSIONS_MAX = 10_000
 """Pending at a time. Anybody can begin one without an account."""
 FILTERS_PER_USER_MAX = 1000
+REGISTRATION_TOKEN_BYTES_MAX = 64
+REGISTRATION_TOKENS_MAX = 1000
+OPENID_TOKENS_PER_USER_MAX = 50
+REPORTS_PER_USER_MAX = 100
+NAME_WORD_BYTES_MAX = 64
 
 
 class ByUser(NamedTuple):
@@ -50,6 +55,29 @@ class BySession(NamedTuple):
     session: str
 
 
+class UserTokenHash(NamedTuple):
+    user: ShortUserId
+    token_hash: bytes
+
+
+class ByRegistrationToken(NamedTuple):
+    token: str
+
+
+class UserReport(NamedTuple):
+    """A report by the user who made it, oldest first."""
+
+    reporter: ShortUserId
+    pos: StreamPos
+
+
+class NameWord(NamedTuple):
+    """A word of a user's name, in small letters and cut off at NAME_WORD_BYTES_MAX."""
+
+    word: str
+    user: ShortUserId
+
+
 class Account(NamedTuple):
     """A local account."""
 
@@ -61,7 +89,6 @@ class Account(NamedTuple):
     is_guest: bool = False
     is_locked: bool = False
     is_suspended: bool = False
-    is_erased: bool = False
 
 
 class Device(NamedTuple):
@@ -87,6 +114,33 @@ class Token(NamedTuple):
 class LoginToken(NamedTuple):
     user_id: str
     expires_ms: int
+
+
+class OpenIdToken(NamedTuple):
+    expires_ms: int
+
+
+class RegistrationToken(NamedTuple):
+    """What an administrator lets people register with."""
+
+    created_ms: int
+    uses_max: int | None = None
+    """None: as often as wanted."""
+    uses: int = 0
+    """Accounts that were made with it."""
+    expires_ms: int = 0
+    """0: never."""
+
+
+class Report(NamedTuple):
+    """What a user told the administrators of: a user, a room, or an event of a room."""
+
+    reported_ms: int
+    user_id: str = ""
+    """The user reported; empty if it is a room or an event."""
+    room_id: str = ""
+    event_id: str = ""
+    reason: str = ""
 
 
 class UiaSession(NamedTuple):
@@ -166,6 +220,55 @@ USERFILTERID_FILTER: Tree[UserDigest, str] = Tree(
     doc="Uploaded filters as JSON, by their digest: the same filter is stored once.",
     bound="FILTERS_PER_USER_MAX rows per user",
 )
+LEAVINGUSERIDS: Tree[ByUser, None] = Tree(
+    "leavinguserids",
+    Key(ByUser, (U64(),)),
+    NOTHING,
+    since=1,
+    doc="Deactivated users who are still in rooms.",
+    bound="one row per account being deactivated; removed when the last room is left",
+)
+USERID_ERASEDPOS: Tree[ByUser, int] = Tree(
+    "userid_erasedpos",
+    Key(ByUser, (U64(),)),
+    COUNT,
+    since=1,
+    doc="Users who asked to be erased, and when: who joins a room later gets their events redacted.",
+    bound="one row per account that was deactivated so",
+)
+REGISTRATIONTOKEN_INFO: Tree[ByRegistrationToken, RegistrationToken] = Tree(
+    "registrationtoken_info",
+    Key(ByRegistrationToken, (Text(REGISTRATION_TOKEN_BYTES_MAX),)),
+    record(RegistrationToken),
+    since=1,
+    doc="Tokens that administrators made for people to register with.",
+    bound="REGISTRATION_TOKENS_MAX rows, made and removed by administrators",
+)
+OPENIDTOKEN_EXPIRESATUSERID: Tree[UserTokenHash, OpenIdToken] = Tree(
+    "openidtoken_expiresatuserid",
+    Key(UserTokenHash, (U64(), Fixed(32))),
+    record(OpenIdToken),
+    since=1,
+    doc="OpenID tokens, by user and hash.",
+    bound="OPENID_TOKENS_PER_USER_MAX rows per user; expired ones are swept",
+)
+USERREPORT: Tree[UserReport, Report] = Tree(
+    "userid_report",
+    Key(UserReport, (U64(), U64())),
+    record(Report),
+    since=1,
+    doc="What users reported to the administrators.",
+    bound="REPORTS_PER_USER_MAX rows per user: a newer report removes the oldest",
+)
+NAMEWORD_USERID: Tree[NameWord, None] = Tree(
+    "nameword_userid",
+    Key(NameWord, (Text(NAME_WORD_BYTES_MAX), U64())),
+    NOTHING,
+    since=1,
+    doc="The words of local users' ids and display names, for searching the user directory.",
+    bound="as many rows per local user as the two names have words",
+    derived="userid_password, useridprofilekey_value",
+)
 
 TREES = (
     USERID_ACCOUNT,
@@ -176,4 +279,10 @@ TREES = (
     LOGINTOKEN_EXPIRESATUSERID,
     UIAASESSION,
     USERFILTERID_FILTER,
+    LEAVINGUSERIDS,
+    USERID_ERASEDPOS,
+    REGISTRATIONTOKEN_INFO,
+    OPENIDTOKEN_EXPIRESATUSERID,
+    USERREPORT,
+    NAMEWORD_USERID,
 )

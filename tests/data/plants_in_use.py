@@ -122,6 +122,17 @@ def a_filter_under_another_digest(planter: Planter) -> None:
     planter.put(users.USERFILTERID_FILTER, key, '{"another":1}')
 
 
+@PLANTS.add("nameword_userid: NameWord(* is missing")
+def a_name_that_no_search_finds(planter: Planter) -> None:
+    planter.drop_first(users.NAMEWORD_USERID)
+
+
+@PLANTS.add("nameword_userid: NameWord(word='zebra'* follows from nothing")
+def somebody_found_under_another_name(planter: Planter) -> None:
+    key, _ = planter.first(users.NAMEWORD_USERID)
+    planter.put(users.NAMEWORD_USERID, key._replace(word="zebra"), None)
+
+
 @PLANTS.add("roomuserdataid_accountdata: UserPos(* is of room 77")
 def account_data_of_no_room(planter: Planter) -> None:
     key, row = planter.first(account_data.USERPOS_ACCOUNTDATA)

@@ -90,6 +90,7 @@ CHECKS = _checks(
         "token_userdeviceid": (accounts.check_tokens,),
         "userdeviceid_token": (accounts.check_tokens_of_devices,),
         "userfilterid_filter": (accounts.check_filters,),
+        "nameword_userid": (accounts.check_name_words,),
         "roomuserdataid_accountdata": (accounts.check_account_data,),
         "roomusertype_roomuserdataid": (accounts.check_account_data_types,),
         "userdevicetxnid_response": (accounts.check_transactions,),
@@ -104,6 +105,11 @@ CHECKS = _checks(
 UNCHECKED: Mapping[str, str] = {
     "logintoken_expiresatuserid": "each row stands alone, and lives for minutes",
     "userdevicesessionid_uiaainfo": "each row stands alone, and lives for an hour",
+    "openidtoken_expiresatuserid": "each row stands alone, and lives for an hour",
+    "registrationtoken_info": "each row stands alone",
+    "userid_report": "each row stands alone: what it names need not exist any more",
+    "leavinguserids": "each row stands alone, and goes when the rooms are left",
+    "userid_erasedpos": "each row stands alone",
 }
 """Trees that nothing can be said about beyond that their rows can be read."""
 

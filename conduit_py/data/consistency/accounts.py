@@ -10,6 +10,7 @@ from conduit_py.data.consistency.server import get_server_name
 from conduit_py.data.digest import digest
 from conduit_py.data.filters import hash_filter
 from conduit_py.data.timeline import get_row
+from conduit_py.data.user_directory import name_words
 from conduit_py.matrix.ids import UserId, server_name_of
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import account_data, rooms, transactions, users
@@ -18,7 +19,7 @@ from kvschema.catalog.members import UserPos
 from kvschema.catalog.rooms import ByRoom, ByShort, ShortUserId, StreamPos
 from kvschema.catalog.timeline import ByShortEvent
 from kvschema.catalog.transactions import TransactionAge, TransactionKey
-from kvschema.catalog.users import ByTokenHash, ByUser, UserDevice, UserDeviceToken
+from kvschema.catalog.users import ByTokenHash, ByUser, NameWord, UserDevice, UserDeviceToken, UserKey
 from kvschema.tree import Tree
 
 
@@ -71,6 +72,28 @@ def check_filters(snapshot: Snapshot) -> Iterator[str]:
         if hash_filter(text) != key.digest:
             yield f"userfilterid_filter: the filter {key.digest.hex()} of user {key.user} has another digest"
     yield from _without_account(snapshot, users.USERFILTERID_FILTER)
+
+
+def check_name_words(snapshot: Snapshot) -> Iterator[str]:
+    """Every account that was not deactivated is found under the words of its names, and nobody under others."""
+
+    def words_of(user: ShortUserId) -> frozenset[str]:
+        account = users.USERID_ACCOUNT.get(snapshot, ByUser(user))
+        user_id = rooms.SHORTUSERID_USERID.get(snapshot, ByShort(user))
+        if account is None or account.is_deactivated or user_id is None:
+            return frozenset()
+        return name_words(UserId(user_id), users.USERIDPROFILEKEY_VALUE.get(snapshot, UserKey(user, "displayname")))
+
+    return compare_tree(
+        snapshot,
+        users.NAMEWORD_USERID,
+        (
+            (NameWord(word, key.user), None)
+            for key in users.USERID_ACCOUNT.scan_keys(snapshot)
+            for word in sorted(words_of(key.user))
+        ),
+        lambda key, _: key.word in words_of(key.user),
+    )
 
 
 def check_account_data(snapshot: Snapshot) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from conduit_py.data import profiles, users
+from conduit_py.data import profiles, user_directory, users
+from conduit_py.data.user_directory import name_words
 from conduit_py.matrix.ids import Malformed, UserId, check_namespaced_id
 from conduit_py.service.errors import BadJson, InvalidParam, MatrixError, MissingParam, NotFound
 from conduit_py.service.requester import Requester
@@ -74,6 +75,9 @@ class ProfileService:
             with self._store.snapshot() as snapshot:
                 profile = profiles.get_profile(snapshot, user)
             is_changed = profile.get(key_name, _ABSENT) != value
+            if is_changed and key_name == DISPLAYNAME:
+                before, after = (name_words(requester.user_id, name) for name in (profile.get(DISPLAYNAME), value))
+                user_directory.stage_words(turn, user, before, after)
             if value is _ABSENT:
                 if is_changed:
                     profiles.stage_field_removed(turn, user, key_name)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conduit_py.config import Config
-from conduit_py.data import account_data, profiles, tokens, users
+from conduit_py.data import account_data, profiles, tokens, user_directory, users
+from conduit_py.data.user_directory import name_words
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.matrix.push.edit import NO_CHANGES
@@ -245,6 +246,7 @@ class RegisterService:
         localpart = account.user_id[1:].partition(":")[0]
         bolt = " ⚡️" if self._config.enable_lightning_bolt else ""
         profiles.stage_field(turn, user, "displayname", localpart + bolt)
+        user_directory.stage_words(turn, user, frozenset(), name_words(account.user_id, localpart + bolt))
         account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(NO_CHANGES))
 
     @property
