@@ -66,7 +66,7 @@ class ClientEvents:
         json = self.render_bundled(event, row, room_id=room_id, get_relations=self._get_relations)
         return self._project(json)
 
-    def render_state(self, event: ShortEventId, row: EventRow) -> bytes:
+    def render_state(self, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One entry of a state that is told as a whole: without what it takes a look into history to say.
 
         Each state event has a state of its own, so the reader's membership and the right to see what was replaced would
@@ -78,7 +78,7 @@ class ClientEvents:
             parts.append(b'"replaces_state":' + orjson.dumps(replaced.event_id))
         if row.redacted_by:
             parts.append(b'"redacted_because":' + self._redaction(row.redacted_by))
-        return self._project(self._assemble(row, b"{" + b",".join(parts) + b"}", None))
+        return self._project(self._assemble(row, b"{" + b",".join(parts) + b"}", room_id))
 
     def _project(self, json: bytes) -> bytes:
         if self._event_fields is None:
