@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
+from conduit_py.service.rooms import relations as relation_service
 from tests.rig.client import Client
 from tests.rig.relating import (
     ask_relations,
@@ -300,3 +301,35 @@ async def test_get_relating_events_bundles_what_relates_to_the_children(rooms: R
     edited = await edit(alice, room_id, threaded)
     chunk: list[Json] = (await page(alice, room_id, root, "m.thread"))["chunk"]
     assert [event["unsigned"]["m.relations"]["m.replace"]["event_id"] for event in chunk] == [edited]
+
+
+async def test_get_relating_events_recurses_not_for_ever(rooms: RoomServer) -> None:
+    """In room version 1 event ids are made up, so relations can run in a circle."""
+    alice = await rooms.register("alice")
+    room_id = await create(alice, room_version="1")
+    rooms.next_event_ids[:] = ["$two:one.test", "$one:one.test"]
+    await refer(alice, room_id, "$two:one.test")
+    await refer(alice, room_id, "$one:one.test")
+    assert await children(alice, room_id, "$one:one.test", recurse="true") == ["$two:one.test", "$one:one.test"]
+    own = (await get_event(alice, room_id, "$one:one.test"))["unsigned"]["m.relations"]
+    assert own == {"m.reference": {"chunk": [{"event_id": "$two:one.test"}]}}
+
+
+@pytest.mark.parametrize("recurse", ["false", "true"])
+async def test_get_relating_events_goes_on_where_a_request_had_read_enough(
+    rooms: RoomServer, monkeypatch: pytest.MonkeyPatch, recurse: str
+) -> None:
+    monkeypatch.setattr(relation_service, "SCANNED_MAX", 5)
+    monkeypatch.setattr(relation_service, "CHILDREN_PER_SLICE", 2)
+    alice, bob = await rooms.register("alice"), await rooms.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    parent = await send(alice, room_id, "parent")
+    first = await react(alice, room_id, parent)
+    for number in range(12):
+        await react(bob, room_id, parent, str(number))
+    last = await react(alice, room_id, parent, "last")
+    await ignore(alice, bob)
+    assert (await page(alice, room_id, parent, limit="2", recurse=recurse))["next_batch"]
+    assert await read_all(alice, room_id, parent, "b", 2, recurse=recurse) == [last, first]
+    assert await read_all(alice, room_id, parent, "f", 2, recurse=recurse) == [first, last]

@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from conduit_py.service.rooms import send as send_service
+from conduit_py.service.rooms import threads as thread_service
 from tests.rig.client import Client
 from tests.rig.relating import (
     ask_threads,
@@ -253,3 +254,23 @@ async def test_get_thread_roots_do_not_change_with_other_relations(rooms: RoomSe
     await send(alice, room_id, "reference", **relation("m.reference", root))
     await react(alice, room_id, root)
     assert await roots(alice, room_id) == [other, root]
+
+
+async def test_get_thread_roots_goes_on_where_a_request_had_read_enough(
+    rooms: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread_service, "SCANNED_MAX", 4)
+    monkeypatch.setattr(thread_service, "THREADS_PER_SLICE", 3)
+    alice, bob = await rooms.register("alice"), await rooms.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    made = [await send(alice, room_id, f"root {number}") for number in range(10)]
+    for root in made:
+        await reply(alice, room_id, root)
+    answered = made[1]
+    await reply(bob, room_id, answered)
+    for root in made[2:]:
+        await reply(alice, room_id, root)
+    answer = await threads(bob, room_id, include="participated")
+    assert (answer["chunk"], "next_batch" in answer) == ([], True)
+    assert await read_all(bob, room_id, 5, include="participated") == [answered]
