@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.fields import get_field
+from conduit_py.api.params import parse_room_id_or_alias
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
-from conduit_py.matrix.ids import parse_room_alias, parse_room_id
+from conduit_py.matrix.ids import parse_room_id
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.membership import MembershipService
 
@@ -24,10 +25,7 @@ def routes(auth: Authenticator, membership: MembershipService) -> Routes:
         body = await request.json_object(may_be_empty=True)
         if "third_party_signed" in body:
             raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)
-        named = (
-            parse_room_alias(room_id_or_alias) if room_id_or_alias.startswith("#") else parse_room_id(room_id_or_alias)
-        )
-        room_id = membership.resolve(named)
+        room_id = membership.resolve(parse_room_id_or_alias(room_id_or_alias))
         return {"room_id": await membership.join(requester, room_id, reason=get_field(body, "reason", str))}
 
     @routes.post("/_matrix/client/v3/rooms/<room_id>/join")

@@ -14,6 +14,7 @@ from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
@@ -40,6 +41,7 @@ class Rooms:
     aliases: AliasService
     create: CreateService
     directory: DirectoryService
+    knocks: KnockService
     membership: MembershipService
     receipts: ReceiptService
     relations: RelationService
@@ -85,6 +87,7 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
             throttle=throttle,
         ),
         directory=DirectoryService(store.database, writes, server_name=server_name),
+        knocks=KnockService(store.database, writes, throttle=throttle),
         membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),

@@ -9,6 +9,7 @@ import pytest
 from conduit_py.data.consistency import check_consistency
 from tests.rig.rooms import RoomServer, with_rooms
 from tests.rig.server import Server
+from tests.rig.whole import WholeServer, open_whole
 
 
 @pytest.fixture
@@ -18,3 +19,12 @@ async def rooms(server: Server) -> AsyncIterator[RoomServer]:
     yield rooms
     with rooms.store.snapshot() as snapshot:
         assert rooms.is_planted or list(check_consistency(snapshot)) == []
+
+
+@pytest.fixture
+async def whole(server: Server) -> AsyncIterator[WholeServer]:
+    """A server with every operation there is, whose store must agree with itself in the end."""
+    async with open_whole(server) as whole:
+        yield whole
+        with whole.store.snapshot() as snapshot:
+            assert list(check_consistency(snapshot)) == []
