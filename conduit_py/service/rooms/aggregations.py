@@ -1,8 +1,8 @@
 """What is bundled with an event of the events that relate to it: its latest edit, its thread, references to it.
 
-Asked for every event that is served, and nearly always there is nothing: one look-up tells. What there is takes the
-same few look-ups however many children an event has, except that references are listed and children that the reader
-may not see are passed over, up to a limit.
+Asked for every event that is served, and nearly always there is nothing: one look-up of a microsecond tells. What there
+is takes the same few look-ups however many children an event has, except that references are listed and children that
+the reader may not see are passed over, up to a limit.
 
 State events get nothing, and annotations are not bundled.
 

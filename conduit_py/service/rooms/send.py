@@ -115,6 +115,7 @@ class SendService:
             same = append.find_same(sender=requester.user_id, type=event_type, state_key=state_key, content=content)
             if same is not None:
                 return same
+            check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
             if (event_type, state_key) == (GUEST_ACCESS, ""):
                 stage_guests_gone(snapshot, append, content)
             pdu = append.create_event(sender=requester.user_id, type=event_type, content=content, state_key=state_key)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.rig.client import Client
 from tests.rig.relating import edit, react, refer, relation, reply, send_event
-from tests.rig.rooms import Json, RoomServer, create, in_room, join, redact, send
+from tests.rig.rooms import Json, RoomServer, create, in_room, join, redact, send, set_state
 
 
 async def try_to_react(user: Client, room_id: str, parent: str, key: str = "+1", **more: Any) -> tuple[int, str | None]:
@@ -102,3 +102,15 @@ async def test_a_thread_from_what_is_not_in_the_room_tells_nothing_of_it(rooms: 
     secret, room_id = await create(alice), await create(bob)
     child = await refer(alice, secret, await send(alice, secret, "parent"))
     assert await try_to_thread(bob, room_id, child) == await try_to_thread(bob, room_id, "$unknown") == (200, None)
+
+
+async def test_state_is_checked_as_well(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    parent = await send(alice, room_id, "parent")
+    content = relation("m.annotation", parent, key="+1")
+    first = await set_state(alice, room_id, "org.example.state", content, "one")
+    assert await set_state(alice, room_id, "org.example.state", content, "one") == first
+    with rooms.leaves_no_trace():
+        response = await alice.put(in_room(room_id, "state", "org.example.state", "two"), content)
+    assert response.outcome == (400, "M_DUPLICATE_ANNOTATION")
