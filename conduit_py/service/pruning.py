@@ -53,6 +53,7 @@ class Pruning:
     async def run(self) -> None:
         """Sweep at start, then once an hour."""
         while True:
+            self._database.engine.free_dead_readers()
             await self.sweep_all()
             await trio.sleep(PERIOD_S)
 

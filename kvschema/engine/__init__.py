@@ -35,5 +35,8 @@ class Engine(Protocol):
         Whatever else looks at the files from this process, such as a copy being made, must keep out of its way too.
         """
 
+    def free_dead_readers(self) -> None:
+        """Let go of snapshots whose process is gone: as long as one is known, the file grows with every write."""
+
     def close(self) -> None:
         """Let go of files and locks."""

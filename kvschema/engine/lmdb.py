@@ -229,6 +229,10 @@ class LmdbEngine:
         self._run(lambda: self._env.set_mapsize(size))
         self._map = size
 
+    def free_dead_readers(self) -> None:
+        """See ``Engine``."""
+        self._env.reader_check()
+
     def close(self) -> None:
         """Let go of files and locks."""
         self._space.close()

@@ -91,6 +91,9 @@ class MemoryEngine:
     def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         """Nothing ever grows here."""
 
+    def free_dead_readers(self) -> None:
+        """No other process reads this."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
