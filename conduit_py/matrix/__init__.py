@@ -7,6 +7,7 @@ The way of an event through these modules:
 
 - out: :mod:`event_builder` puts the parts into the room version's format; :mod:`hashes` and :mod:`signing` seal it.
 - in: :mod:`canonical_json` parses, :mod:`pdu` gives types, :mod:`event_format` holds the list of checks on receipt.
+- :mod:`policy_server` is for rooms that ask somebody about each event, on both ways.
 - :mod:`room_versions` is what all of them ask; no code compares version numbers.
 
 Glossary

@@ -186,6 +186,14 @@ def verify_event_signatures(json: Mapping[str, Any], room_version: RoomVersion, 
         _verify_by_known_keys(data, json, server_name, usable)
 
 
+def verify_event_signature(
+    json: Mapping[str, Any], room_version: RoomVersion, *, entity: str, key_id: str, public_key: bytes
+) -> None:
+    """Raise :class:`InvalidSignature` unless ``entity`` signed the event with this key."""
+    signature = _signatures_of(json, entity).get(key_id)
+    _verify(signed_bytes(json, room_version), signature, public_key, f"{entity} {key_id}")
+
+
 def ed25519_signatures(json: Mapping[str, Any], entity: str) -> Iterator[tuple[str, Any]]:
     """Key IDs and signatures of ``entity``, those of other algorithms left out: which keys are worth fetching."""
     return ((key_id, value) for key_id, value in _signatures_of(json, entity).items() if key_id.startswith("ed25519:"))
