@@ -107,7 +107,8 @@ class ReceiptService:
         )
         if receipts.stage_receipt(snapshot, turn, room, requester.user, receipt) is None:
             return
-        stage_read(snapshot, turn, requester.user, room, until=row.pos, thread=thread)
+        if row.pos > 0:  # Fetched history lies below zero and never notified anybody.
+            stage_read(snapshot, turn, requester.user, room, until=row.pos, thread=thread)
         told = {requester.user}
         if type == READ:
             told.update(user for user, _ in members.scan_members(snapshot, room, JOIN, local_only=True))

@@ -122,14 +122,16 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(engine: Engine | None = None, *, last_pos: int = 1000) -> AsyncIterator[World]:
+async def open_world(
+    engine: Engine | None = None, *, last_pos: int = 1000, threaded: bool = False
+) -> AsyncIterator[World]:
     """A server without HTTP until the block ends. Positions go on from ``last_pos`` or the last one stored."""
     engine = MemoryEngine() if engine is None else engine
     stamp(engine, SERVER_NAME)
     database = Database(engine, ObjectCache(CACHE_BYTES))
     with database.snapshot() as snapshot:
         last_pos = max(snapshot.pos, last_pos)
-    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
+    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=threaded) as writer:
         hub = SyncHub()
         store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
         append = Append(
