@@ -188,7 +188,7 @@ class RelationWrites:
 
 def has_bundled(snapshot: Snapshot, room: ShortRoomId, event_id: str) -> bool:
     """Is there anything to bundle with an event? Asked for every event that a client is sent."""
-    return relations.PARENT_BUNDLED.has(snapshot, (room, event_id))  # type: ignore[arg-type]
+    return relations.PARENT_BUNDLED.has(snapshot, ByParent(room, event_id))
 
 
 def scan_children(
