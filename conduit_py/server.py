@@ -101,6 +101,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         Surroundings(
             wake=hub.publish,
             propagate_profile=rooms.membership.propagate_profile,
+            leave_room=rooms.membership.leave,
             throttle=throttle,
             is_exclusive=lambda user_id: False,
             hash_limiter=hash_limiter,
@@ -124,7 +125,14 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         app=build_app(operations, metrics),
         metrics=metrics,
         hub=hub,
-        tasks=(hub.run, rooms.typing.run, accounts.last_seen.run, accounts.tokens.run, pruning.run),
+        tasks=(
+            hub.run,
+            rooms.typing.run,
+            accounts.deactivation.run,
+            accounts.last_seen.run,
+            accounts.tokens.run,
+            pruning.run,
+        ),
         admin_token=await accounts.register.prepare_first_admin(),
     )
 

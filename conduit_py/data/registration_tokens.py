@@ -11,7 +11,7 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import users
 from kvschema.catalog.users import REGISTRATION_TOKEN_BYTES_MAX, ByRegistrationToken, RegistrationToken
 
-_GRAMMAR: Final = re.compile(rf"[A-Za-z0-9._~-]{{{{1,{REGISTRATION_TOKEN_BYTES_MAX}}}}}")
+_GRAMMAR: Final = re.compile(rf"[A-Za-z0-9._~-]{{1,{REGISTRATION_TOKEN_BYTES_MAX}}}")
 
 
 def is_token(token: str) -> bool:

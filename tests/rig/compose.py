@@ -11,8 +11,9 @@ from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.config import Config
 from conduit_py.http.app import App
-from conduit_py.matrix.ids import UserId
+from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.errors import MatrixError
+from conduit_py.service.requester import Requester
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.store import Store
@@ -28,6 +29,8 @@ class Services:
     accounts: Accounts
     propagated: list[UserId]
     """Users whose profile was to be written into their rooms, in order."""
+    left: list[tuple[UserId, RoomId]]
+    """Who was to leave which room, in order."""
 
 
 def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[ShortUserId]], None]) -> Services:
@@ -38,9 +41,16 @@ def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[Sho
         await trio.lowlevel.checkpoint()
         propagated.append(user_id)
 
+    left: list[tuple[UserId, RoomId]] = []
+
+    async def leave_room(requester: Requester, room_id: RoomId) -> None:
+        await trio.lowlevel.checkpoint()
+        left.append((requester.user_id, room_id))
+
     around = Surroundings(
         wake=wake,
         propagate_profile=propagate_profile,
+        leave_room=leave_room,
         throttle=lambda key: None,
         is_exclusive=lambda user_id: user_id.startswith("@bridge-"),
     )
@@ -52,7 +62,7 @@ def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[Sho
         refusals=(MatrixError,),
         translate=translate,
     )
-    return Services(app=app, store=store, accounts=accounts, propagated=propagated)
+    return Services(app=app, store=store, accounts=accounts, propagated=propagated, left=left)
 
 
 async def run_services(services: Services) -> None:
@@ -62,3 +72,4 @@ async def run_services(services: Services) -> None:
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(services.accounts.tokens.run)
+        nursery.start_soon(services.accounts.deactivation.run)

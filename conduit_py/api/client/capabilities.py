@@ -22,13 +22,14 @@ def routes(auth: Authenticator, *, default_room_version: str) -> Routes:
         "m.set_avatar_url": {"enabled": True},
         "m.profile_fields": {"enabled": True},
         "m.3pid_changes": {"enabled": False},
-        "m.get_login_token": {"enabled": False},
+        "m.get_login_token": {"enabled": True},
         "m.forget_forced_upon_leave": {"enabled": False},
     }
+    of_admins = {**capabilities, "m.account_moderation": {"suspend": True, "lock": True}}
 
     @routes.get("/_matrix/client/v3/capabilities")
     async def get_capabilities(request: Request) -> Json:
-        auth.require_user(request)
-        return {"capabilities": capabilities}
+        requester = auth.require_user(request)
+        return {"capabilities": of_admins if requester.is_admin else capabilities}
 
     return routes

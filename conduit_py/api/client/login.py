@@ -31,6 +31,7 @@ def routes(auth: Authenticator, logins: LoginService, *, base_url: str) -> Route
                 identifier=get_field(body, "identifier", dict),
                 user=get_field(body, "user", str),
                 password=get_field(body, "password", str),
+                token=get_field(body, "token", str),
                 device=read_device_request(body, auth.client_address(request)),
             )
         )

@@ -11,19 +11,26 @@ from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.users.account_data import AccountDataService
 from conduit_py.service.users.change_password import ChangePasswordService
+from conduit_py.service.users.deactivate import DeactivationService, LeaveRoom
 from conduit_py.service.users.devices import DeviceService
 from conduit_py.service.users.filters import FilterService
 from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.login import LoginService
+from conduit_py.service.users.login_tokens import LoginTokenService
+from conduit_py.service.users.moderation import ModerationService
+from conduit_py.service.users.openid import OpenIdService
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.profile import ProfileService, PropagateProfile
 from conduit_py.service.users.push_rules import PushRuleService
 from conduit_py.service.users.reauth import Reauthentication
 from conduit_py.service.users.register import IsExclusive, RegisterService
+from conduit_py.service.users.registration_tokens import RegistrationTokenService
+from conduit_py.service.users.reports import ReportService
 from conduit_py.service.users.sessions import DeviceObserver, SessionService, Wake
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
 from conduit_py.service.users.tokens import TokenService
+from conduit_py.service.users.turn import TurnService
 from conduit_py.service.users.uia import UiaService
 
 
@@ -33,16 +40,23 @@ class Accounts:
 
     account_data: AccountDataService
     change_password: ChangePasswordService
+    deactivation: DeactivationService
     devices: DeviceService
     filters: FilterService
     last_seen: LastSeen
     login: LoginService
+    login_tokens: LoginTokenService
+    moderation: ModerationService
+    openid: OpenIdService
     profile: ProfileService
     push_rules: PushRuleService
     reauth: Reauthentication
     register: RegisterService
+    registration_tokens: RegistrationTokenService
+    reports: ReportService
     sessions: SessionService
     tokens: TokenService
+    turn: TurnService
     uia: UiaService
 
 
@@ -52,6 +66,7 @@ class Surroundings:
 
     wake: Wake
     propagate_profile: PropagateProfile
+    leave_room: LeaveRoom
     throttle: Throttle
     is_exclusive: IsExclusive
     device_observers: Sequence[DeviceObserver] = ()
@@ -60,20 +75,33 @@ class Surroundings:
 
 
 def build_accounts(config: Config, store: Store, around: Surroundings) -> Accounts:
-    """Every account service. ``tokens.run`` and ``last_seen.run`` belong into the nursery tree."""
+    """Every account service. Each that has a ``run`` is owned by the nursery tree."""
     server_name = ServerName(config.server_name)
     passwords = Passwords(config.password_hash, around.hash_limiter)
     tokens = TokenService(store, ttl_ms=None if config.access_token_ttl is None else config.access_token_ttl * 1000)
     sessions = SessionService(store, tokens, wake=around.wake, observers=around.device_observers)
     uia = UiaService(store)
     reauth = Reauthentication(server_name, store, uia, passwords, around.throttle)
+    login_tokens = LoginTokenService(store, reauth)
+    registration_tokens = RegistrationTokenService(store)
     return Accounts(
         account_data=AccountDataService(store, wake=around.wake),
         change_password=ChangePasswordService(store, sessions, passwords, reauth),
+        deactivation=DeactivationService(store, sessions, reauth, leave_room=around.leave_room),
         devices=DeviceService(store, sessions, reauth),
         filters=FilterService(store),
         last_seen=LastSeen(store),
-        login=LoginService(server_name, store, sessions=sessions, passwords=passwords, throttle=around.throttle),
+        login=LoginService(
+            server_name,
+            store,
+            sessions=sessions,
+            passwords=passwords,
+            login_tokens=login_tokens,
+            throttle=around.throttle,
+        ),
+        login_tokens=login_tokens,
+        moderation=ModerationService(server_name, store),
+        openid=OpenIdService(store, ttl_s=config.openid_token_ttl),
         profile=ProfileService(store, propagate=around.propagate_profile),
         push_rules=PushRuleService(store, wake=around.wake),
         reauth=reauth,
@@ -83,10 +111,14 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             sessions=sessions,
             passwords=passwords,
             uia_service=uia,
+            registration_tokens=registration_tokens,
             throttle=around.throttle,
             is_exclusive=around.is_exclusive,
         ),
+        registration_tokens=registration_tokens,
+        reports=ReportService(store),
         sessions=sessions,
         tokens=tokens,
+        turn=TurnService(config.turn, now_ms=store.now_ms),
         uia=uia,
     )

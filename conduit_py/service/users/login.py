@@ -12,7 +12,8 @@ from typing import Any
 
 from conduit_py.data import users
 from conduit_py.matrix.ids import ServerName, UserId
-from conduit_py.service.errors import Forbidden, MatrixError
+from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
+from conduit_py.service.users.login_tokens import LoginTokenService
 from conduit_py.service.users.names import find_account, find_identified
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
@@ -24,6 +25,7 @@ from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 
 PASSWORD = "m.login.password"
+TOKEN = "m.login.token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class LoginRequest:
     user: str | None = None
     """The old place of the user name, which clients still use."""
     password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     device: DeviceRequest = NO_WISHES
 
 
@@ -48,23 +51,27 @@ class LoginService:
         *,
         sessions: SessionService,
         passwords: Passwords,
+        login_tokens: LoginTokenService,
         throttle: Throttle,
     ) -> None:
         self._server_name = server_name
         self._store = store
         self._sessions = sessions
         self._passwords = passwords
+        self._login_tokens = login_tokens
         self._throttle = throttle
 
     def get_flows(self) -> list[dict[str, Any]]:
         """The kinds of login that would be accepted."""
-        return [{"type": PASSWORD}]
+        return [{"type": PASSWORD}, {"type": TOKEN, "get_login_token": True}]
 
     async def log_in(self, asked: LoginRequest) -> Session:
         """Open a session. Raises ``Forbidden``, ``M_USER_DEACTIVATED``, ``M_USER_LOCKED``, ``LimitExceeded``."""
         match asked.type:
             case "m.login.password":
                 user_id, user = await self._check_password_login(asked)
+            case "m.login.token":
+                user_id, user = await self._check_token_login(asked)
             case _:
                 raise MatrixError("This kind of login is not offered", errcode="M_UNKNOWN", status=400)
         return await self._sessions.open(user_id, user, asked.device)
@@ -77,7 +84,7 @@ class LoginService:
 
     async def _check_password_login(self, asked: LoginRequest) -> tuple[UserId, ShortUserId]:
         if asked.password is None:
-            raise MatrixError("The password is missing", errcode="M_MISSING_PARAM", status=400)
+            raise MissingParam("The password is missing")
         self._throttle(("login", asked.device.address))
         with self._store.snapshot() as snapshot:
             found = self._find(snapshot, asked)
@@ -92,6 +99,12 @@ class LoginService:
         if self._passwords.is_outdated(account.password_hash):
             await self._rehash(user, account, asked.password)
         return user_id, user
+
+    async def _check_token_login(self, asked: LoginRequest) -> tuple[UserId, ShortUserId]:
+        if asked.token is None:
+            raise MissingParam("The token is missing")
+        self._throttle(("login", asked.device.address))
+        return await self._login_tokens.use(asked.token)
 
     def _find(self, snapshot: Snapshot, asked: LoginRequest) -> tuple[UserId, ShortUserId, Account] | None:
         if asked.identifier is not None:

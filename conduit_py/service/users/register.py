@@ -30,6 +30,7 @@ from conduit_py.service.users.names import (
 )
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.push_rules import PUSH_RULES, store_rules
+from conduit_py.service.users.registration_tokens import RegistrationTokenService
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
@@ -71,6 +72,8 @@ class NewAccount:
     is_admin: bool = False
     admin_token_hash: bytes | None = None
     """Of the one-time token it was asked for with."""
+    registration_token: str | None = None
+    """One of an administrator's making it was asked for with."""
     proof: Proof = NO_SESSION
 
 
@@ -91,6 +94,7 @@ class RegisterService:
         sessions: SessionService,
         passwords: Passwords,
         uia_service: UiaService,
+        registration_tokens: RegistrationTokenService,
         throttle: Throttle,
         is_exclusive: IsExclusive,
     ) -> None:
@@ -100,6 +104,7 @@ class RegisterService:
         self._sessions = sessions
         self._passwords = passwords
         self._uia = uia_service
+        self._registration_tokens = registration_tokens
         self._throttle = throttle
         self._is_exclusive = is_exclusive
 
@@ -135,10 +140,13 @@ class RegisterService:
 
     def is_registration_token(self, token: str) -> bool:
         """Would the token let somebody register now? Raises ``Forbidden`` where no token ever would."""
-        admin_token_hash = self._get_admin_token_hash()
-        if self._config.registration_token is None and admin_token_hash is None:
+        if not self._takes_tokens():
             raise Forbidden("Registration with a token is not enabled")
-        return self._is_configured_token(token) or tokens.hash_token(token) == admin_token_hash
+        return (
+            self._is_configured_token(token)
+            or tokens.hash_token(token) == self._get_admin_token_hash()
+            or self._registration_tokens.is_valid(token)
+        )
 
     async def register(self, asked: Registration) -> Registered:
         """Make an account once the client has authenticated. Raises ``UiaRequired`` until then.
@@ -151,14 +159,14 @@ class RegisterService:
         user_id = None if asked.username is None else self.check_username(asked.username)
         if asked.auth is not None:
             self._throttle(("registration", asked.device.address))
-        used_hashes: list[bytes] = []
+        used: list[str] = []
 
         async def verify_token(auth: Mapping[str, Any]) -> None:
             token = auth.get("token")
             if not isinstance(token, str) or not self.is_registration_token(token):
                 raise StageFailed("The registration token is not valid")
             if not self._is_configured_token(token):
-                used_hashes.append(tokens.hash_token(token))
+                used.append(token)
 
         challenge = Challenge(
             operation=_OPERATION,
@@ -169,11 +177,14 @@ class RegisterService:
         if asked.password is None:
             raise MissingParam("A password is needed")
         self._passwords.check_new(asked.password)
+        # The token is the last stage of every flow that has it, so it was given in this very request.
+        token = used[0] if used else None
+        is_made_by_admin = token is not None and self._registration_tokens.is_valid(token)
         account = NewAccount(
             user_id=user_id or parse_new_username(new_username(), self._server_name),
             password_hash=await self._passwords.hash(asked.password),
-            # The token is the last stage of every flow that has it, so it was given in this very request.
-            admin_token_hash=used_hashes[0] if used_hashes else None,
+            admin_token_hash=None if token is None or is_made_by_admin else tokens.hash_token(token),
+            registration_token=token if is_made_by_admin else None,
             proof=proof,
         )
         return await self._make(account, asked.device if asked.wants_session else None)
@@ -219,6 +230,7 @@ class RegisterService:
                 user = self._store.ids.intern_user(snapshot, turn, account.user_id)
                 self._stage_account(snapshot, turn, user, account, is_admin=is_admin)
                 account.proof.stage_used(snapshot, turn)
+                self._stage_token_used(snapshot, turn, account)
                 session = None
                 if device is not None:
                     session = self._sessions.stage_opened(snapshot, turn, account.user_id, user, device)
@@ -238,6 +250,11 @@ class RegisterService:
         users.stage_admin_made(turn, token_hash)
         return True
 
+    def _stage_token_used(self, snapshot: Snapshot, turn: Turn, account: NewAccount) -> None:
+        token = account.registration_token
+        if token is not None and not self._registration_tokens.stage_used(snapshot, turn, token):
+            raise Forbidden("The registration token is not valid any more")
+
     def _stage_account(
         self, snapshot: Snapshot, turn: Turn, user: ShortUserId, account: NewAccount, *, is_admin: bool
     ) -> None:
@@ -256,11 +273,18 @@ class RegisterService:
     def _flows(self) -> list[uia.Stages]:
         """What it takes to register now; nothing where registration is closed."""
         flows: list[uia.Stages] = []
-        if self._config.registration_token is not None or self._get_admin_token_hash() is not None:
+        if self._takes_tokens():
             flows.append((uia.REGISTRATION_TOKEN,))
         if self._config.allow_registration and self._config.registration_token is None:
             flows.append((uia.DUMMY,))
         return flows
+
+    def _takes_tokens(self) -> bool:
+        return (
+            self._config.registration_token is not None
+            or self._get_admin_token_hash() is not None
+            or self._registration_tokens.has_tokens()
+        )
 
     def _get_admin_token_hash(self) -> bytes | None:
         with self._store.snapshot() as snapshot:

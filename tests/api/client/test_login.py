@@ -26,9 +26,11 @@ async def alice(server: Server) -> Client:
     return await server.register("alice")
 
 
-async def test_get_login_flows_offers_a_password(server: Server) -> None:
+async def test_get_login_flows_offers_a_password_and_a_token(server: Server) -> None:
     response = await server.client().get("/login")
-    assert response.json == {"flows": [{"type": "m.login.password"}]}
+    assert response.json == {
+        "flows": [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]
+    }
 
 
 @pytest.mark.parametrize("user", ["alice", "@alice:one.test", "Alice", "@ALICE:one.test"])
