@@ -58,7 +58,8 @@ def check_event(room_version: RoomVersion, event: Pdu, get_state: GetState) -> V
 
 
 def check_auth_events(room_version: RoomVersion, event: Pdu, auth_events: Sequence[Pdu]) -> Verdict:
-    """The rules about the list of auth events itself. ``auth_events`` are those that ``event`` names, all of them.
+    """The rules about the list of auth events itself. ``auth_events`` are those that ``event`` names, all of them; one
+    that it names twice may be given once.
 
     Always passes for ``m.room.create``, which rule 1 settles.
     """
@@ -70,7 +71,7 @@ def check_auth_events(room_version: RoomVersion, event: Pdu, auth_events: Sequen
     keys = [(auth_event.type, auth_event.state_key) for auth_event in auth_events]
 
     # auth_events.duplicate: If there are duplicate entries for a given `type` and `state_key` pair, reject.
-    if len(set(keys)) != len(keys):
+    if len(set(keys)) != len(keys) or len(set(event.auth_events)) != len(event.auth_events):
         return denied(room_version, "auth_events.duplicate", "two auth events have the same type and state_key")
 
     # auth_events.selection: If there are entries whose `type` and `state_key` don't match those specified by the auth

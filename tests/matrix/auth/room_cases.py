@@ -74,6 +74,13 @@ AUTH_EVENTS = [
         "one-twice",
         lambda rig: rig.names_auth_events(*rig.auth_keys, more=[rig.state["m.room.power_levels", ""]]),
     ),
+    breaks(
+        "auth_events.duplicate",
+        "one-named-twice-and-given-once",
+        lambda rig: rig.names_auth_events(
+            *rig.auth_keys, event=rig.event("m.room.message", BOB, auth_events=(EventId("$a"), EventId("$a")))
+        ),
+    ),
     passes("auth_events.selection", "selected", lambda rig: rig.names_auth_events(*rig.auth_keys)),
     passes("auth_events.selection", "not-all", lambda rig: rig.names_auth_events(*rig.auth_keys[:-1])),
     breaks(
