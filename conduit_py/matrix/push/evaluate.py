@@ -154,10 +154,17 @@ _Rules = tuple[tuple[int, tuple[_Test, ...], PushOutcome], ...]
 class CompiledRuleset:
     """A user's ruleset, ready to be evaluated. Keep it until the user changes a rule."""
 
-    __slots__ = ("_content", "_override", "_room", "_sender", "_underride", "user_id")
+    __slots__ = ("_content", "_override", "_room", "_sender", "_underride", "asks_for_display_name", "user_id")
 
     def __init__(self, ruleset: Ruleset, user_id: UserId) -> None:
         self.user_id = user_id
+        conditional = (rule for rule in (*ruleset.override, *ruleset.underride) if rule.enabled)
+        self.asks_for_display_name = any(
+            condition.get("kind") == "contains_display_name"
+            for rule in conditional
+            for condition in rule.conditions or ()
+        )
+        """Whether ``display_name`` makes a difference to any rule. To none of the spec's own since v1.17."""
         self._override = _ConditionalRules(ruleset.override)
         self._content = tuple(
             (compile_glob(rule.pattern or "", ignore_case=True), _outcome(rule.actions))

@@ -72,9 +72,9 @@ class UnreadService:
                 if pdu.type != "m.room.member" or pdu.state_key != user_id:
                     stage_read(snapshot, turn, user, noticed.room, until=noticed.pos, thread=None)
                 continue
-            outcome = self._get_ruleset(snapshot, user, user_id).evaluate(
-                prepared, display_name=_display_name(noticed, user_id)
-            )
+            ruleset = self._get_ruleset(snapshot, user, user_id)
+            name = _display_name(noticed, user_id) if ruleset.asks_for_display_name else None
+            outcome = ruleset.evaluate(prepared, display_name=name)
             if outcome.notify and pdu.sender not in get_ignored_users(snapshot, user):
                 if thread is None:
                     thread = _thread_of(snapshot, noticed)

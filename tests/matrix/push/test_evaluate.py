@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.push.defaults import default_ruleset
 from conduit_py.matrix.push.edit import NO_CHANGES, UserRules, build_ruleset, put_rule, set_enabled
 from conduit_py.matrix.push.evaluate import (
     NO_ACTIONS,
@@ -345,3 +346,13 @@ def test_any_condition_has_an_answer_for_any_content(condition: dict[str, Any], 
     event = prepare({"content": content})
     assert holds(condition, event, "Alice") in (True, False)
     assert isinstance(evaluate(event), PushOutcome)
+
+
+def test_ruleset_says_whether_it_asks_for_the_display_name() -> None:
+    alice = UserId("@alice:one.test")
+    assert not CompiledRuleset(default_ruleset(alice), alice).asks_for_display_name
+    body = {"actions": ["notify"], "conditions": [{"kind": "contains_display_name"}]}
+    named = put_rule(NO_CHANGES, Kind.UNDERRIDE, "my.name", body)
+    assert CompiledRuleset(build_ruleset(named, alice), alice).asks_for_display_name
+    disabled = set_enabled(named, Kind.UNDERRIDE, "my.name", {"enabled": False})
+    assert not CompiledRuleset(build_ruleset(disabled, alice), alice).asks_for_display_name
