@@ -36,6 +36,14 @@ class Authenticator:
             self._last_seen.note(requester, self.client_address(request))
         return requester
 
+    def find_user(self, request: Request) -> Requester | None:
+        """The user, guests too, or None for a request without a token: what it may see is for the operation to say.
+
+        Raises what ``require_user`` raises of a token that was given.
+        """
+        is_anonymous = "authorization" not in request.headers and not request.args.get("access_token")
+        return None if is_anonymous else self.require_user(request, may_be_guest=True)
+
     def client_address(self, request: Request) -> str:
         """Address of the client, as far as trusted proxies tell."""
         return request.client_address(self._trusted_proxies)

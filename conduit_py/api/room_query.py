@@ -13,11 +13,16 @@ _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 def get_limit(request: Request) -> int | None:
     """How many are wanted at the most. Raises ``InvalidParam``."""
-    text: str | None = request.args.get("limit")
+    return get_count(request, "limit")
+
+
+def get_count(request: Request, name: str) -> int | None:
+    """A number that is not below zero. Raises ``InvalidParam``."""
+    text: str | None = request.args.get(name)
     if text is None:
         return None
     if not _COUNT.fullmatch(text):
-        raise InvalidParam("The query parameter limit must be a number that is not below zero")
+        raise InvalidParam(f"The query parameter {name} must be a number that is not below zero")
     return int(text)
 
 

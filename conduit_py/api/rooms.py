@@ -22,7 +22,9 @@ from conduit_py.api.client import (
     relations,
     room_send,
     room_state,
+    room_summary,
     rooms,
+    space_hierarchy,
     threads_list,
     typing,
 )
@@ -52,7 +54,9 @@ def room_routes(config: Config, auth: Authenticator, to: Rooms) -> list[Routes]:
         relations.routes(auth, to.relations),
         room_send.routes(auth, to.send),
         room_state.routes(auth, to.send),
+        room_summary.routes(auth, to.membership, to.previews),
         rooms.routes(auth, to.timeline, to.state),
+        space_hierarchy.routes(auth, to.spaces),
         threads_list.routes(auth, to.threads),
         typing.routes(auth, to.typing),
     ]

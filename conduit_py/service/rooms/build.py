@@ -16,9 +16,11 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.spaces import SpaceService
 from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
@@ -43,9 +45,11 @@ class Rooms:
     directory: DirectoryService
     knocks: KnockService
     membership: MembershipService
+    previews: PreviewService
     receipts: ReceiptService
     relations: RelationService
     send: SendService
+    spaces: SpaceService
     state: StateReads
     threads: ThreadService
     timeline: TimelineService
@@ -89,9 +93,11 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         directory=DirectoryService(store.database, writes, server_name=server_name),
         knocks=KnockService(store.database, writes, throttle=throttle),
         membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
+        previews=PreviewService(store.database),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
+        spaces=SpaceService(store.database),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, now_ms=store.now_ms),

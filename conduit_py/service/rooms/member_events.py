@@ -138,7 +138,7 @@ def _find_authoriser(snapshot: Snapshot, append: RoomAppend, requester: Requeste
     )
     if join_rules is None or not is_restricted:
         return None
-    if not any(_is_in(snapshot, requester, room_id) for room_id in _allowed_rooms(join_rules)):
+    if not any(is_in(snapshot, requester, room_id) for room_id in scan_allowed_rooms(join_rules)):
         raise Forbidden("the room takes only those who are invited, or members of certain other rooms")
     levels = append.power_levels()
     for user in append.scan_local_joined():
@@ -148,7 +148,8 @@ def _find_authoriser(snapshot: Snapshot, append: RoomAppend, requester: Requeste
     raise MatrixError("nobody on this server may let new members in", errcode="M_UNABLE_TO_GRANT_JOIN", status=400)
 
 
-def _allowed_rooms(join_rules: Pdu) -> Iterable[RoomId]:
+def scan_allowed_rooms(join_rules: Pdu) -> Iterable[RoomId]:
+    """The rooms that an ``m.room.join_rules`` names as those whose members may join."""
     allow = join_rules.content.get("allow")
     for condition in allow if isinstance(allow, list) else []:
         if isinstance(condition, dict) and condition.get("type") == "m.room_membership":
@@ -157,6 +158,7 @@ def _allowed_rooms(join_rules: Pdu) -> Iterable[RoomId]:
                 yield RoomId(room_id)
 
 
-def _is_in(snapshot: Snapshot, requester: Requester, room_id: RoomId) -> bool:
+def is_in(snapshot: Snapshot, requester: Requester, room_id: RoomId) -> bool:
+    """Is the requester joined to a room that is named by its id?"""
     room = short_ids.get_room(snapshot, room_id)
     return room is not None and members.is_joined(snapshot, requester.user, room)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rig.client import Client, Response, path
@@ -11,11 +13,11 @@ from tests.rig.whole import WholeServer
 KNOCK = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
 
 
-async def create_knockable(creator: Client, **body: object) -> str:
+async def create_knockable(creator: Client, **body: Any) -> str:
     return await create(creator, initial_state=[KNOCK], **body)
 
 
-async def knock(user: Client, room: str, **body: object) -> Response:
+async def knock(user: Client, room: str, **body: Any) -> Response:
     return await user.post(path("knock", room), body)
 
 

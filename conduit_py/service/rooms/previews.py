@@ -1,0 +1,106 @@
+"""What somebody who may not be in a room is told about it, and who is told.
+
+Spec: client-server-api/#get_matrixclientv1room_summaryroomidoralias
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conduit_py.data import members, rooms, state
+from conduit_py.data.members import NAME_OF
+from conduit_py.data.rooms import Room
+from conduit_py.matrix.ids import RoomId
+from conduit_py.service.errors import NotFound
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.access import is_world_readable
+from conduit_py.service.rooms.directory import build_chunk
+from conduit_py.service.rooms.member_events import is_in, scan_allowed_rooms
+from conduit_py.storage.database import Database, Snapshot
+from kvschema.catalog.members import BAN, INVITE, JOIN
+
+
+class PreviewService:
+    """One per server."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get_summary(self, requester: Requester | None, room_id: RoomId) -> dict[str, Any]:
+        """What a room is, for somebody who may know of it; None is who shows no token. Raises ``NotFound``.
+
+        Spec: client-server-api/#get_matrixclientv1room_summaryroomidoralias
+        """
+        with self._database.snapshot() as snapshot:
+            room = rooms.get_room(snapshot, room_id)
+            if room is None or not may_preview(snapshot, requester, room):
+                raise NotFound("Room not found.")
+            summary = build_summary(snapshot, room)
+            if requester is not None:
+                standing = members.get_membership(snapshot, requester.user, room.short)
+                summary["membership"] = "leave" if standing is None else NAME_OF[standing[0]]
+            return summary
+
+
+def build_summary(snapshot: Snapshot, room: Room) -> dict[str, Any]:
+    """A room's entry in the directory, and what somebody who thinks of joining wants to know beside that."""
+    summary = build_chunk(snapshot, room.short)
+    summary["room_version"] = room.version.id
+    encryption = state.get_current_pdu(snapshot, room.short, "m.room.encryption", "")
+    algorithm = None if encryption is None else encryption.content.get("algorithm")
+    if isinstance(algorithm, str):
+        summary["encryption"] = algorithm
+    allowed = get_allowed_rooms(snapshot, room)
+    if allowed:
+        summary["allowed_room_ids"] = allowed
+    return summary
+
+
+def may_preview(snapshot: Snapshot, requester: Requester | None, room: Room) -> bool:
+    """May somebody know of the room: because of who they are, or because anybody may read it, join it or knock?
+
+    Spec: client-server-api/#get_matrixclientv1roomsroomidhierarchy_response-200_rooms
+    """
+    if is_world_readable(snapshot, room.short):
+        return True
+    standing = None if requester is None else members.get_membership(snapshot, requester.user, room.short)
+    kind = None if standing is None else standing[0]
+    if kind in (JOIN, INVITE):
+        return True
+    if kind == BAN:
+        return False
+    if _is_open(room, _get_join_rule(snapshot, room)):
+        return True
+    if requester is None:
+        return False
+    return any(is_in(snapshot, requester, room_id) for room_id in get_allowed_rooms(snapshot, room))
+
+
+def get_allowed_rooms(snapshot: Snapshot, room: Room) -> list[RoomId]:
+    """The rooms whose members may join a restricted room, as far as its version knows of that.
+
+    Spec: client-server-api/#restricted-rooms
+    """
+    rules, rule = room.version.auth, _get_join_rule(snapshot, room)
+    is_restricted = (rule == "restricted" and rules.restricted_join_rule) or (
+        rule == "knock_restricted" and rules.knock_restricted_join_rule
+    )
+    join_rules = state.get_current_pdu(snapshot, room.short, "m.room.join_rules", "") if is_restricted else None
+    named = () if join_rules is None else scan_allowed_rooms(join_rules)
+    return [room_id for room_id in dict.fromkeys(named) if room_id.startswith("!")]
+
+
+def _is_open(room: Room, rule: str) -> bool:
+    """May anybody who was not invited come in, or ask to be let in?"""
+    rules = room.version.auth
+    return (
+        rule == "public"
+        or (rule == "knock" and rules.knocking)
+        or (rule == "knock_restricted" and rules.knock_restricted_join_rule)
+    )
+
+
+def _get_join_rule(snapshot: Snapshot, room: Room) -> str:
+    join_rules = state.get_current_pdu(snapshot, room.short, "m.room.join_rules", "")
+    rule = None if join_rules is None else join_rules.content.get("join_rule")
+    return rule if isinstance(rule, str) else "invite"
