@@ -57,8 +57,8 @@ class UnreadService:
         levels = noticed.power_levels
         notifications = (levels.content or {}).get("notifications")
         prepared = prepare_event(
-            {"type": pdu.type, "sender": pdu.sender, "content": pdu.content, "room_id": noticed.room_id}
-            | ({} if pdu.state_key is None else {"state_key": pdu.state_key}),
+            {key: pdu.json[key] for key in timeline.CLIENT_KEYS if key in pdu.json}
+            | {"event_id": pdu.event_id, "room_id": noticed.room_id},
             room_id=noticed.room_id,
             member_count=noticed.member_count,
             sender_power_level=levels.of_user(pdu.sender),
