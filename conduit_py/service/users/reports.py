@@ -16,7 +16,7 @@ from conduit_py.service.errors import InvalidParam, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog.rooms import ShortUserId, StreamPos
+from kvschema.catalog.rooms import StreamPos
 from kvschema.catalog.users import REPORTS_PER_USER_MAX, Report, UserReport
 
 REASON_CHARS_MAX: Final = 2000
@@ -53,10 +53,13 @@ class ReportService:
             ]
         return sorted(found, key=lambda entry: entry[1], reverse=True)
 
-    async def delete_report(self, reporter: ShortUserId, pos: StreamPos) -> None:
+    async def delete_report(self, reporter: UserId, pos: StreamPos) -> None:
         """Take a report off the list; one that is gone is no error."""
         async with self._store.writer.turn() as turn:
-            reports.stage_removed(turn, UserReport(reporter, pos))
+            with self._store.snapshot() as snapshot:
+                user = short_ids.get_user(snapshot, reporter)
+            if user is not None:
+                reports.stage_removed(turn, UserReport(user, pos))
 
     async def _store_report(self, requester: Requester, report: Report) -> None:
         if len(report.reason) > REASON_CHARS_MAX:

@@ -73,7 +73,7 @@ class Observer:
         self.told.append(("removed", device_id))
 
 
-async def nowhere(user: ShortUserId, user_id: UserId) -> None:
+async def nowhere(user: object, where: object) -> None:
     """There are no rooms."""
 
 
@@ -83,6 +83,7 @@ async def test_observers_are_told_of_devices(server: Server) -> None:
     around = Surroundings(
         wake=lambda users: None,
         propagate_profile=nowhere,
+        leave_room=nowhere,
         throttle=lambda key: None,
         is_exclusive=lambda user_id: False,
         device_observers=[observer],

@@ -14,14 +14,13 @@ from conduit_py.service.users.build import Accounts, Surroundings, build_account
 from conduit_py.service.users.login import LoginRequest
 from conduit_py.service.users.register import Registration
 from conduit_py.service.users.sessions import DeviceRequest
-from kvschema.catalog.rooms import ShortUserId
 from tests.rig.client import Client
 from tests.rig.server import PASSWORD, Server, load_test_config
 
 HOME = DeviceRequest(address="192.0.2.1")
 
 
-async def nowhere(user: ShortUserId, user_id: UserId) -> None:
+async def nowhere(user: object, where: object) -> None:
     """There are no rooms."""
 
 
@@ -31,7 +30,11 @@ def accounts_refusing(server: Server, key: Hashable) -> Accounts:
             raise LimitExceeded("Too many attempts")
 
     around = Surroundings(
-        wake=lambda users: None, propagate_profile=nowhere, throttle=throttle, is_exclusive=lambda user_id: False
+        wake=lambda users: None,
+        propagate_profile=nowhere,
+        leave_room=nowhere,
+        throttle=throttle,
+        is_exclusive=lambda user_id: False,
     )
     return build_accounts(load_test_config(ALLOW_GUEST_REGISTRATION="true"), server.store, around)
 
