@@ -80,6 +80,8 @@ def _check_numbers_and_depth(value: Any, *, strict: bool) -> bool:
     level = [value]
     depth = 0
     while level:
+        depth += 1
+        nests = False
         below: list[Any] = []
         for item in level:
             kind = type(item)
@@ -90,8 +92,10 @@ def _check_numbers_and_depth(value: Any, *, strict: bool) -> bool:
                     raise Malformed("integers must be within ±(2**53 - 1)")
                 found = found or not _ORJSON_INT_MIN <= item <= _ORJSON_INT_MAX
             elif kind is dict:
+                nests = True
                 below.extend(item.values())
             elif kind is list or kind is tuple:
+                nests = True
                 below.extend(item)
             elif kind is float:
                 if strict:
@@ -101,8 +105,8 @@ def _check_numbers_and_depth(value: Any, *, strict: bool) -> bool:
                 found = True
             elif not isinstance(item, str):
                 raise TypeError(f"{kind.__name__} is not a JSON type")
-        depth += 1
-        if depth > JSON_DEPTH_MAX + 1:
+        # Empty ones count too: what is accepted here must be readable again by parse_json.
+        if nests and depth > JSON_DEPTH_MAX:
             raise Malformed(f"JSON must not be nested deeper than {JSON_DEPTH_MAX} levels")
         level = below
     return found

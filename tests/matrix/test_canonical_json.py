@@ -129,6 +129,16 @@ def test_depth_is_limited_when_encoding(leaf: float) -> None:
         encode_canonical_json([[deep], leaf], strict=False)
 
 
+@pytest.mark.parametrize("innermost", [[], {}, [1], {"a": 1.5}])
+def test_what_is_encoded_can_be_parsed_again(innermost: Any) -> None:
+    deep: Any = innermost
+    for _ in range(JSON_DEPTH_MAX - 1):
+        deep = [deep]
+    assert parse_json(encode_canonical_json(deep, strict=False)) == deep
+    with pytest.raises(Malformed, match=f"{JSON_DEPTH_MAX} levels"):
+        encode_canonical_json([deep], strict=False)
+
+
 def test_depth_is_limited_when_parsing() -> None:
     deepest = b"[" * JSON_DEPTH_MAX + b"1" + b"]" * JSON_DEPTH_MAX
     assert parse_json(deepest) == nested(JSON_DEPTH_MAX)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from conduit_py.matrix.canonical_json import JSON_DEPTH_MAX
 from kvschema.engine import Engine
 from tests.rig.asking import VERSIONS, ask_send, set_levels, timeline_of
 from tests.rig.client import Client
@@ -98,6 +99,18 @@ async def test_send_message_refuses_what_is_no_object(rooms: RoomServer) -> None
             assert (await alice.request("PUT", path, body=body)).outcome == (400, "M_NOT_JSON")
         assert (await alice.request("PUT", path, body=b"[]")).outcome == (400, "M_BAD_JSON")
         assert (await ask_send(alice, "lounge", TEXT)).outcome == (400, "M_INVALID_PARAM")
+
+
+async def test_send_message_bad_json_for_what_could_not_be_read_again(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    path = in_room(room_id, "send", "org.example", "1")
+    for innermost in (b"[]", b"{}", b"[1]"):
+        deep = b'{"a":' * (JSON_DEPTH_MAX - 1) + innermost + b"}" * (JSON_DEPTH_MAX - 1)
+        with rooms.leaves_no_trace():
+            assert (await alice.request("PUT", path, body=deep)).outcome == (400, "M_BAD_JSON")
+        assert (await alice.request("PUT", path + innermost.hex(), body=deep[5:-1])).status == 200
+        assert (await ask_send(alice, room_id, TEXT)).status == 200
 
 
 async def test_send_message_too_large(rooms: RoomServer) -> None:
