@@ -39,6 +39,11 @@ def get_room(snapshot: Snapshot, room_id: RoomId) -> Room | None:
     return Room(short, room_id, ROOM_VERSIONS[record.room_version], state_id, extremities)
 
 
+def stage_new(turn: Turn, room_id: RoomId) -> None:
+    """The room must not be there yet when the batch lands: two that begin at once cannot see each other."""
+    turn.batch.require_absent(rooms.ROOMID_SHORTROOMID, rooms.ByRoomId(room_id))
+
+
 def stage_extremities(
     turn: Turn, room: ShortRoomId, before: tuple[ShortEventId, ...], after: tuple[ShortEventId, ...]
 ) -> None:
@@ -69,6 +74,17 @@ def stage_alias(turn: Turn, room: ShortRoomId, room_id: RoomId, alias: RoomAlias
 def stage_alias_deleted(turn: Turn, room: ShortRoomId, alias: RoomAlias) -> None:
     turn.batch.delete(rooms.ALIAS_ROOMID, rooms.ByAlias(alias))
     turn.batch.delete(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias))
+
+
+def stage_alias_moved(
+    snapshot: Snapshot, turn: Turn, alias: RoomAlias, before: ShortRoomId, after: ShortRoomId, room_id: RoomId
+) -> None:
+    """Let an alias name another room; whose it is stays the same."""
+    record = get_alias(snapshot, alias)
+    assert record is not None, f"{alias} names no room"
+    turn.batch.put(rooms.ALIAS_ROOMID, rooms.ByAlias(alias), record._replace(room_id=room_id))
+    turn.batch.delete(rooms.ROOMID_ALIAS, ByRoomAlias(before, alias))
+    turn.batch.put(rooms.ROOMID_ALIAS, ByRoomAlias(after, alias), None)
 
 
 def is_public(snapshot: Snapshot, room: ShortRoomId) -> bool:

@@ -72,6 +72,7 @@ class Append:
 
     def begin_new(self, snapshot: Snapshot, turn: Turn, create: Pdu, version: RoomVersion) -> RoomAppend:
         """Write to a room that begins with this create event."""
+        rooms.stage_new(turn, create.room_id)
         short = self.short_ids.intern_room(snapshot, turn, create.room_id, version.id)
         return RoomAppend(self, snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
 
@@ -124,9 +125,7 @@ class RoomAppend:
         membership = None if member is None else member.content.get("membership")
         return membership if isinstance(membership, str) else "leave"
 
-    def find_same(
-        self, *, sender: UserId, type: str, state_key: str, content: Mapping[str, Any]
-    ) -> EventId | None:
+    def find_same(self, *, sender: UserId, type: str, state_key: str, content: Mapping[str, Any]) -> EventId | None:
         """The event of an entry of the state, if it is from the same sender and says exactly the same already."""
         current = self.get_state(type, state_key)
         if current is None or current.sender != sender or current.content != content:

@@ -26,6 +26,7 @@ from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.upgrade import UpgradeService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
@@ -54,6 +55,7 @@ class Rooms:
     threads: ThreadService
     timeline: TimelineService
     typing: TypingService
+    upgrades: UpgradeService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +82,16 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         now_ms=store.now_ms,
         new_event_id=lambda: EventId(f"${around.random_id(ID_BYTES)}:{server_name}"),
     )
+
+    def new_room_id() -> RoomId:
+        return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
+
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     return Rooms(
         aliases=AliasService(store.database, writes, server_name=server_name),
         create=CreateService(
             writes,
-            new_room_id=lambda: RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}"),
+            new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,
             throttle=throttle,
@@ -106,5 +112,11 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
             hub,
             TypingLimits(min_s=config.typing_client_timeout_min, max_s=config.typing_client_timeout_max),
             boot=around.random_hex(BOOT_BYTES),
+        ),
+        upgrades=UpgradeService(
+            writes,
+            new_room_id=new_room_id,
+            allow_room_creation=config.allow_room_creation,
+            throttle=throttle,
         ),
     )

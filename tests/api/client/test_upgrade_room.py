@@ -1,0 +1,222 @@
+"""``POST /_matrix/client/v3/rooms/{roomId}/upgrade``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rig.client import Client, Response, path
+from tests.rig.rooms import Json, create, in_room, join, send, set_state
+from tests.rig.whole import WholeServer
+
+
+async def upgrade(user: Client, room_id: str, version: str, **body: Any) -> Response:
+    return await user.post(in_room(room_id, "upgrade"), {"new_version": version, **body})
+
+
+async def replace(user: Client, room_id: str, version: str, **body: Any) -> str:
+    response = await upgrade(user, room_id, version, **body)
+    assert response.status == 200, response.body
+    replacement: str = response.json["replacement_room"]
+    return replacement
+
+
+async def state(user: Client, room_id: str) -> dict[tuple[str, str], Json]:
+    response = await user.get(in_room(room_id, "state"))
+    assert response.status == 200, response.body
+    return {(event["type"], event["state_key"]): event["content"] for event in response.json}
+
+
+async def last_event_of_type(user: Client, room_id: str, type: str) -> Json:
+    events = (await user.get(in_room(room_id, "state"))).json
+    (event,) = [event for event in events if event["type"] == type]
+    found: Json = event
+    return found
+
+
+async def test_upgrade_room_leads_from_the_old_room_to_the_new_and_back(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice, creation_content={"type": "m.space", "m.federate": False, "org.example": 1})
+    replacement = await replace(alice, room_id, "10")
+    tombstone = await last_event_of_type(alice, room_id, "m.room.tombstone")
+    assert tombstone["content"]["replacement_room"] == replacement
+    assert (await state(alice, replacement))["m.room.create", ""] == {
+        "creator": alice.user_id,
+        "m.federate": False,
+        "predecessor": {"room_id": room_id, "event_id": tombstone["event_id"]},
+        "room_version": "10",
+        "type": "m.space",
+    }
+    assert (await alice.get("/joined_rooms")).json["joined_rooms"] == [room_id, replacement]
+
+
+async def test_upgrade_room_to_a_version_whose_rooms_are_named_by_their_first_event(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    levels = (await state(alice, room_id))["m.room.power_levels", ""]
+    levels["users"] = {alice.user_id: 100, bob.user_id: 100, "@carol:two.test": 50}
+    await set_state(alice, room_id, "m.room.power_levels", levels)
+
+    replacement = await replace(alice, room_id, "12", additional_creators=[bob.user_id])
+
+    new = await state(alice, replacement)
+    assert new["m.room.create", ""] == {
+        "additional_creators": [bob.user_id],
+        "predecessor": {"room_id": room_id},
+        "room_version": "12",
+    }
+    assert new["m.room.power_levels", ""]["users"] == {"@carol:two.test": 50}
+    assert (await state(alice, room_id))["m.room.tombstone", ""]["replacement_room"] == replacement
+
+
+async def test_upgrade_room_from_a_room_with_creators_to_one_without(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice, room_version="12")
+    replacement = await replace(alice, room_id, "11")
+    assert (await state(alice, replacement))["m.room.power_levels", ""]["users"] == {alice.user_id: 150}
+    await set_state(alice, replacement, "m.room.name", {"name": "still mine"})
+
+
+async def test_upgrade_room_ignores_additional_creators_where_there_are_none(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    replacement = await replace(alice, await create(alice), "11", additional_creators=["nobody"])
+    assert "additional_creators" not in (await state(alice, replacement))["m.room.create", ""]
+
+
+@pytest.mark.parametrize("version", ["6", "10", "11", "12"])
+async def test_upgrade_room_copies_state(whole: WholeServer, version: str) -> None:
+    alice = await whole.register("alice")
+    copied: dict[str, Json] = {
+        "m.room.server_acl": {"allow": ["*"], "deny": ["evil.test"]},
+        "m.room.encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
+        "m.room.name": {"name": "name"},
+        "m.room.avatar": {"url": "mxc://one.test/avatar"},
+        "m.room.topic": {"topic": "topic"},
+        "m.room.guest_access": {"guest_access": "can_join"},
+        "m.room.history_visibility": {"history_visibility": "joined"},
+        "m.room.join_rules": {"join_rule": "invite"},
+    }
+    room_id = await create(alice, room_version="9")
+    for event_type, content in copied.items():
+        await set_state(alice, room_id, event_type, content)
+    await set_state(alice, room_id, "org.example.own", {"kept": "no"})
+
+    new = await state(alice, await replace(alice, room_id, version))
+
+    assert {name: new[name, ""] for name in copied} == copied
+    assert ("org.example.own", "") not in new
+
+
+async def test_upgrade_room_copies_power_levels_as_the_new_version_takes_them(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    levels = {"users": {alice.user_id: "100", "@bob:one.test": "50"}, "events": {"m.room.name": "50"}, "ban": "60"}
+    room_id = await create(alice, room_version="9", power_level_content_override=levels)
+    new = (await state(alice, await replace(alice, room_id, "11")))["m.room.power_levels", ""]
+    assert new["users"] == {alice.user_id: 100, "@bob:one.test": 50}
+    assert (new["events"]["m.room.name"], new["ban"]) == (50, 60)
+
+
+async def test_upgrade_room_moves_aliases_and_the_entry_in_the_directory(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice, room_alias_name="main", visibility=None)
+    await join(bob, room_id)
+    await bob.put(path("directory", "room", "#side:one.test"), {"room_id": room_id})
+    await alice.put(path("directory", "list", "room", room_id), {"visibility": "public"})
+
+    replacement = await replace(alice, room_id, "11")
+
+    for alias in ("#main:one.test", "#side:one.test"):
+        assert (await bob.get(path("directory", "room", alias))).json["room_id"] == replacement
+    assert (await alice.get(in_room(room_id, "aliases"))).json == {"aliases": []}
+    assert (await state(alice, replacement))["m.room.canonical_alias", ""] == {"alias": "#main:one.test"}
+    assert (await state(alice, room_id))["m.room.canonical_alias", ""] == {}
+    published = (await alice.get("/publicRooms")).json["chunk"]
+    assert [room["room_id"] for room in published] == [replacement]
+    # Whoever made an alias may still delete it.
+    assert (await bob.delete(path("directory", "room", "#side:one.test"))).status == 200
+
+
+async def test_upgrade_room_leaves_the_old_room_to_those_with_power(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    await replace(alice, room_id, "11")
+    levels = (await state(alice, room_id))["m.room.power_levels", ""]
+    assert (levels["events_default"], levels["invite"]) == (50, 50)
+    response = await bob.put(in_room(room_id, "send", "m.room.message", "txn"), {"msgtype": "m.text", "body": "hi"})
+    assert response.outcome == (403, "M_FORBIDDEN")
+    await send(alice, room_id, "over there")
+
+
+async def test_upgrade_room_without_the_power_to_change_levels(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    levels = (await state(alice, room_id))["m.room.power_levels", ""]
+    levels["events"]["m.room.tombstone"] = 50
+    levels["users"][bob.user_id] = 50
+    await set_state(alice, room_id, "m.room.power_levels", levels)
+    replacement = await replace(bob, room_id, "11")
+    assert (await state(bob, room_id))["m.room.power_levels", ""] == levels
+    assert (await state(bob, replacement))["m.room.power_levels", ""] == levels
+
+
+async def test_upgrade_room_takes_a_spaces_rooms_along(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id, child, gone = [await create(alice, creation_content={"type": "m.space"}) for _ in range(3)]
+    await set_state(alice, room_id, "m.space.child", {"via": ["one.test"]}, child)
+    await set_state(alice, room_id, "m.space.child", {}, gone)
+    new = await state(alice, await replace(alice, room_id, "11"))
+    assert {key: content for (name, key), content in new.items() if name == "m.space.child"} == {
+        child: {"via": ["one.test"]}
+    }
+
+
+async def test_upgrade_room_again_is_the_same_room(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice)
+    replacement = await replace(alice, room_id, "11")
+    with whole.leaves_no_trace():
+        assert await replace(alice, room_id, "11") == replacement
+    assert await replace(alice, room_id, "12") != replacement
+
+
+async def test_upgrade_room_unsupported_room_version(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice)
+    with whole.leaves_no_trace():
+        assert (await upgrade(alice, room_id, "nothing")).outcome == (400, "M_UNSUPPORTED_ROOM_VERSION")
+
+
+async def test_upgrade_room_forbidden(whole: WholeServer) -> None:
+    alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
+    room_id = await create(alice)
+    await join(bob, room_id)
+    with whole.leaves_no_trace():
+        for user, room in ((bob, room_id), (carol, room_id), (alice, "!nothing:one.test")):
+            assert (await upgrade(user, room, "11")).outcome == (403, "M_FORBIDDEN")
+
+
+async def test_upgrade_room_user_suspended(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice)
+    await whole.change_account(alice, is_suspended=True)
+    with whole.leaves_no_trace():
+        assert (await upgrade(alice, room_id, "11")).outcome == (403, "M_USER_SUSPENDED")
+
+
+@pytest.mark.parametrize(
+    ("body", "errcode"),
+    [
+        ({}, "M_MISSING_PARAM"),
+        ({"new_version": 11}, "M_BAD_JSON"),
+        ({"new_version": "12", "additional_creators": "@bob:one.test"}, "M_BAD_JSON"),
+        ({"new_version": "12", "additional_creators": ["bob"]}, "M_INVALID_PARAM"),
+    ],
+)
+async def test_upgrade_room_of_a_wrong_form(whole: WholeServer, body: Json, errcode: str) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice)
+    with whole.leaves_no_trace():
+        assert (await alice.post(in_room(room_id, "upgrade"), body)).outcome == (400, errcode)
