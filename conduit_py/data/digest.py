@@ -8,5 +8,6 @@ DIGEST_BYTES = 16
 
 
 def digest(*parts: str) -> bytes:
-    """BLAKE2b-16 of the parts with NUL between them, which no part may hold."""
-    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    """BLAKE2b-16 of the parts, with the lengths of all but the last before them: parts may hold any character."""
+    lengths = (str(len(part)) for part in parts[:-1])
+    return blake2b("\0".join((*lengths, *parts)).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()

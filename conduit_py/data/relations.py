@@ -116,8 +116,7 @@ def _edit_digest(sender: ShortUserId, type: str) -> bytes:
 
 
 def _annotation_digest(sender: ShortUserId, type: str, key: str) -> bytes:
-    # Both may hold NUL, so their border is told by a length.
-    return digest(ANNOTATION, str(sender), str(len(type)), type, key)
+    return digest(ANNOTATION, str(sender), type, key)
 
 
 class RelationWrites:

@@ -30,7 +30,7 @@ class RoomUserThread(NamedTuple):
     room: ShortRoomId
     user: ShortUserId
     digest: bytes
-    """BLAKE2b-16 of receipt type + NUL + thread id."""
+    """BLAKE2b-16 of receipt type and thread id."""
 
 
 class UserRoomPos(NamedTuple):

@@ -48,7 +48,7 @@ class ByRoomEvent(NamedTuple):
 
 
 class ByStateKeyDigest(NamedTuple):
-    """BLAKE2b-16 of ``type + NUL + state_key``: together they may exceed the key limit."""
+    """BLAKE2b-16 of type and state key: together they may exceed the key limit."""
 
     digest: bytes
 

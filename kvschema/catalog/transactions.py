@@ -13,7 +13,7 @@ from kvschema.tree import Tree
 class TransactionKey(NamedTuple):
     user: ShortUserId
     digest: bytes
-    """BLAKE2b-16 of device id, endpoint and transaction id, NUL between: all three are the client's choice."""
+    """BLAKE2b-16 of device id, endpoint and transaction id: all three are the client's choice."""
 
 
 class TransactionAge(NamedTuple):

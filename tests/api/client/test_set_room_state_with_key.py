@@ -26,6 +26,15 @@ async def test_set_room_state_with_key_sets_the_entry(rooms: RoomServer, version
     assert (event["event_id"], event["state_key"]) == (second, "a/b ä")
 
 
+async def test_set_room_state_with_key_tells_odd_entries_apart(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    await set_state(alice, room_id, "org.example\0a", {"row": 1}, "b")
+    await set_state(alice, room_id, "org.example", {"row": 2}, "a\0b")
+    assert await get_content(alice, room_id, "org.example\0a", "b") == {"row": 1}
+    assert await get_content(alice, room_id, "org.example", "a\0b") == {"row": 2}
+
+
 async def test_set_room_state_with_key_takes_an_empty_key_without_its_slash(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
