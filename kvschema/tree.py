@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -100,6 +101,11 @@ class Tree(Generic[K, V]):
         decode_key = self.key.decode
         for raw_key, _ in self._rows(reader, leading, after, until, reverse):
             yield decode_key(raw_key)
+
+    def count_values(self, reader: Reader, *leading: Any) -> dict[V, int]:
+        """How many rows whose key starts with ``leading`` have which value. Equal values are decoded once."""
+        rows = self._rows(reader, leading, None, None, False)
+        return {self._decode(raw): number for raw, number in Counter(raw for _, raw in rows).items()}
 
     def _rows(
         self, reader: Reader, leading: tuple[Any, ...], after: K | None, until: K | None, reverse: bool

@@ -43,10 +43,9 @@ def get_last_pos(snapshot: Snapshot, room: ShortRoomId) -> int:
     return next((key.pos for key in receipts.READRECEIPT.scan_keys(snapshot, room, reverse=True)), 0)
 
 
-def scan_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Iterator[Unread]:
-    """What notified the user in a room and has not been read."""
-    for _, row in receipts.USERROOMPOS_UNREAD.scan(snapshot, user, room):
-        yield row
+def count_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> dict[Unread, int]:
+    """How much notified the user in a room and has not been read, by thread and highlight."""
+    return receipts.USERROOMPOS_UNREAD.count_values(snapshot, user, room)
 
 
 def get_next_unread_room(

@@ -253,3 +253,14 @@ def test_scan_by_raw_prefix(engine: Engine, prefix: bytes, reverse: bool) -> Non
         found = [key for key, _ in reader.scan("loose", prefix, b"", b"", reverse)]
     wanted = [key for key in held if key.startswith(prefix)]
     assert found == (wanted[::-1] if reverse else wanted)
+
+
+def test_values_are_counted_below_a_prefix(engine: Engine) -> None:
+    batch = WriteBatch()
+    for pos, value in enumerate([b"a", b"b", b"a", b"a"]):
+        batch.put(TIMELINE, Place(1, pos), value)
+    batch.put(TIMELINE, Place(2, 0), b"a")
+    land(engine, batch)
+    with engine.snapshot() as reader:
+        assert TIMELINE.count_values(reader, 1) == {b"a": 3, b"b": 1}
+        assert TIMELINE.count_values(reader, 3) == {}

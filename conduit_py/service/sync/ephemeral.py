@@ -45,10 +45,10 @@ def build_unread(snapshot: Snapshot, room: ShortRoomId, view: View) -> list[byte
     """``unread_notifications`` and, if the filter asks to count by thread, ``unread_thread_notifications``."""
     by_thread = view.filter.room.timeline.unread_thread_notifications
     counts: dict[ShortEventId, list[int]] = {}
-    for unread in receipts.scan_unread(snapshot, view.requester.user, room):
+    for unread, number in receipts.count_unread(snapshot, view.requester.user, room).items():
         count = counts.setdefault(unread.thread if by_thread else ShortEventId(0), [0, 0])
-        count[0] += 1
-        count[1] += unread.is_highlight
+        count[0] += number
+        count[1] += number * unread.is_highlight
     main = counts.pop(ShortEventId(0), [0, 0])
     parts = [b'"unread_notifications":' + _render_count(main)]
     if counts:
