@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from conduit_py.config.kinds import (
     BOOL,
     DURATION,
+    EMAIL,
     IP,
     MODE,
     NETWORK,
@@ -22,6 +23,7 @@ from conduit_py.config.kinds import (
     SIZE,
     SOCKET_ADDRESS,
     TEXT,
+    USER_ID,
     Kind,
     choice,
     integer,
@@ -116,6 +118,20 @@ SECTIONS: tuple[Section, ...] = (
                 SERVER_NAME,
                 "",
                 "Host and port that other servers are sent to. Not set: the server name, with port 443 if it has none.",
+            ),
+            Key(
+                "well_known.support_page",
+                url("https", "http"),
+                "",
+                "Web page that helps the users of this server.",
+            ),
+            Key("well_known.support_email", EMAIL, "", "E-mail address of whoever runs this server, told to anyone."),
+            Key("well_known.support_mxid", USER_ID, "", "User id of whoever runs this server, told to anyone."),
+            Key(
+                "well_known.support_role",
+                choice("m.role.admin", "m.role.security"),
+                "m.role.admin",
+                "What that person is to be asked: anything, or what is sensitive.",
             ),
         ),
     ),
@@ -430,10 +446,8 @@ WAITING: dict[str, str] = {
     "allow_outgoing_presence": _NO_PRESENCE,
     "presence_*": _NO_PRESENCE,
     "media.*": _NO_MEDIA,
-    "turn.*": "voice and video calls get no TURN servers yet",
     "rate_limits.media_*": _NO_MEDIA,
     "rate_limits.federation.*": _NO_FEDERATION,
-    "openid_token_ttl": "OpenID tokens are not there yet",
 }
 """Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if
 they differ from their default. ``*`` stands for any ending. A feature that arrives removes its rows."""

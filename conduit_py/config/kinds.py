@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from conduit_py.config.model import FileMode, IpAddress, IpNetwork, Secret, SocketAddress
-from conduit_py.matrix.ids import Malformed, parse_server_name
+from conduit_py.matrix.ids import Malformed, parse_server_name, parse_user_id
 
 
 class Unfit(Exception):
@@ -176,6 +176,28 @@ def _read_server_name(value: object) -> str:
 
 
 SERVER_NAME = Kind("a server name", _read_server_name, is_text=True)
+
+
+def _read_user_id(value: object) -> str:
+    expected = 'a user id such as "@admin:example.org"'
+    try:
+        return parse_user_id(_text(value, expected))
+    except Malformed:
+        raise Unfit(expected, value) from None
+
+
+USER_ID = Kind("a user id", _read_user_id, is_text=True)
+
+
+def _read_email(value: object) -> str:
+    expected = 'an e-mail address such as "admin@example.org"'
+    text = _text(value, expected)
+    if not re.fullmatch(r"[^\s@]+@[^\s@]+", text):
+        raise Unfit(expected, value)
+    return text
+
+
+EMAIL = Kind("an e-mail address", _read_email, is_text=True)
 
 
 def _read_server_glob(value: object) -> str:

@@ -220,7 +220,10 @@ def _compose(values: Values) -> Config:
     server_name = values["server_name"]
     limits = [field.name for field in fields(RateLimits) if field.name != "enabled"]
     rate_limits = {name: _part(RateLimit, values, f"rate_limits.{name}.") for name in limits}
-    well_known = WellKnown(
+    well_known = _part(
+        WellKnown,
+        values,
+        "well_known.",
         client=values["well_known.client"] or f"https://{server_name}",
         server=values["well_known.server"] or _with_port(server_name),
     )

@@ -59,10 +59,17 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class WellKnown:
-    """What `/.well-known/matrix/client` and `/server` answer: a base URL, and a server name with port."""
+    """What `/.well-known/matrix/client` and `/server` answer: a base URL, and a server name with port.
+
+    The rest is what `/support` answers: a page, and how to reach a person.
+    """
 
     client: str
     server: str
+    support_page: str | None = None
+    support_email: str | None = None
+    support_mxid: str | None = None
+    support_role: str = "m.role.admin"
 
 
 @dataclass(frozen=True, slots=True)

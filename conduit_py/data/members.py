@@ -54,6 +54,11 @@ def is_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
     return members.USERROOMID_MEMBERSHIP.has(snapshot, UserRoom(user, JOIN, room))
 
 
+def is_remote_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
+    """Is this user of another server joined to the room?"""
+    return members.ROOMUSERID_MEMBER.has(snapshot, members.RoomMember(room, JOIN, 1, user))
+
+
 def scan_rooms(snapshot: Snapshot, user: ShortUserId, kind: int) -> Iterator[tuple[ShortRoomId, Membership]]:
     """Rooms of a local user by kind of membership."""
     for key, row in members.USERROOMID_MEMBERSHIP.scan(snapshot, user, kind):

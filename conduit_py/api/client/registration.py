@@ -9,14 +9,16 @@ from conduit_py.api.auth import Authenticator
 from conduit_py.api.client.session import read_device_request, render_session
 from conduit_py.api.fields import get_field
 from conduit_py.api.params import choose_argument, require_argument
+from conduit_py.api.validation_request import read_email, read_phone_number
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
+from conduit_py.service.users.contacts import ContactService
 from conduit_py.service.users.register import Registered, RegisterService, Registration
 from conduit_py.service.users.sessions import DeviceRequest
 
 
-def routes(auth: Authenticator, registrations: RegisterService) -> Routes:
+def routes(auth: Authenticator, registrations: RegisterService, contacts: ContactService) -> Routes:
     routes = Routes("registration")
 
     @routes.post("/_matrix/client/v3/register")
@@ -41,6 +43,18 @@ def routes(auth: Authenticator, registrations: RegisterService) -> Routes:
     async def check_username_availability(request: Request) -> Json:
         registrations.check_username(require_argument(request, "username"))
         return {"available": True}
+
+    @routes.post("/_matrix/client/v3/register/email/requestToken")
+    async def request_token_to_register_email(request: Request) -> Json:
+        read_email(await request.json_object())
+        contacts.validate_new("email")
+        return {}
+
+    @routes.post("/_matrix/client/v3/register/msisdn/requestToken")
+    async def request_token_to_register_msisdn(request: Request) -> Json:
+        read_phone_number(await request.json_object())
+        contacts.validate_new("msisdn")
+        return {}
 
     return routes
 

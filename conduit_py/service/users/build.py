@@ -11,6 +11,7 @@ from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.users.account_data import AccountDataService
 from conduit_py.service.users.change_password import ChangePasswordService
+from conduit_py.service.users.contacts import ContactService
 from conduit_py.service.users.deactivate import DeactivationService, LeaveRoom
 from conduit_py.service.users.devices import DeviceService
 from conduit_py.service.users.filters import FilterService
@@ -18,6 +19,7 @@ from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.login import LoginService
 from conduit_py.service.users.login_tokens import LoginTokenService
 from conduit_py.service.users.moderation import ModerationService
+from conduit_py.service.users.mutual_rooms import MutualRoomService
 from conduit_py.service.users.openid import OpenIdService
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.profile import ProfileService, PropagateProfile
@@ -32,6 +34,7 @@ from conduit_py.service.users.throttle import Throttle
 from conduit_py.service.users.tokens import TokenService
 from conduit_py.service.users.turn import TurnService
 from conduit_py.service.users.uia import UiaService
+from conduit_py.service.users.user_directory import UserDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Accounts:
 
     account_data: AccountDataService
     change_password: ChangePasswordService
+    contacts: ContactService
     deactivation: DeactivationService
     devices: DeviceService
     filters: FilterService
@@ -47,6 +51,7 @@ class Accounts:
     login: LoginService
     login_tokens: LoginTokenService
     moderation: ModerationService
+    mutual_rooms: MutualRoomService
     openid: OpenIdService
     profile: ProfileService
     push_rules: PushRuleService
@@ -58,6 +63,7 @@ class Accounts:
     tokens: TokenService
     turn: TurnService
     uia: UiaService
+    user_directory: UserDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     return Accounts(
         account_data=AccountDataService(store, wake=around.wake),
         change_password=ChangePasswordService(store, sessions, passwords, reauth),
+        contacts=ContactService(),
         deactivation=DeactivationService(store, sessions, reauth, leave_room=around.leave_room),
         devices=DeviceService(store, sessions, reauth),
         filters=FilterService(store),
@@ -101,6 +108,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         ),
         login_tokens=login_tokens,
         moderation=ModerationService(server_name, store),
+        mutual_rooms=MutualRoomService(store),
         openid=OpenIdService(store, ttl_s=config.openid_token_ttl),
         profile=ProfileService(store, propagate=around.propagate_profile),
         push_rules=PushRuleService(store, wake=around.wake),
@@ -121,4 +129,5 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         tokens=tokens,
         turn=TurnService(config.turn, now_ms=store.now_ms),
         uia=uia,
+        user_directory=UserDirectory(store),
     )

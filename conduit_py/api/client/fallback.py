@@ -1,0 +1,127 @@
+"""Pages for clients that know no way to log in or register but a browser.
+
+Spec: client-server-api/#login-fallback
+"""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Final
+
+from conduit_py.http.reply import Raw
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.service.errors import Unrecognized
+
+_HEADERS: Final = {
+    # Everything the pages need is in them, and nobody may put them into a frame to catch what is typed.
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_PAGE: Final = Template(
+    """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+body { font-family: sans-serif; max-width: 24em; margin: 3em auto; padding: 0 1em }
+input, button { box-sizing: border-box; display: block; font-size: 1em; margin: .5em 0 1em; padding: .5em; width: 100% }
+#said { color: #b00 }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<form id="form">
+<label>User name<input id="user" autocomplete="username" autocapitalize="none" required></label>
+<label>Password<input id="password" type="password" autocomplete="$autocomplete" required></label>
+$fields<button>$title</button>
+</form>
+<p id="said" role="alert"></p>
+<script>
+"use strict";
+const value = (id) => document.getElementById(id).value;
+const say = (text) => { document.getElementById("said").textContent = text; };
+const given = (...names) => {
+  const query = new URLSearchParams(location.search);
+  return Object.fromEntries(names.filter((name) => query.has(name)).map((name) => [name, query.get(name)]));
+};
+const post = async (path, body) => {
+  const response = await fetch("/_matrix/client/v3/" + path, { method: "POST", body: JSON.stringify(body) });
+  return [response.status, await response.json()];
+};
+$script
+document.getElementById("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  say("");
+  submit().catch((error) => say(String(error)));
+});
+</script>
+</body>
+</html>
+"""
+)
+
+_LOGIN_SCRIPT: Final = """const submit = async () => {
+  const [status, answer] = await post("login", {
+    ...given("device_id", "initial_device_display_name"),
+    type: "m.login.password",
+    identifier: { type: "m.id.user", user: value("user") },
+    password: value("password"),
+  });
+  if (status !== 200) { say(answer.error); return; }
+  if (window.matrixLogin) { window.matrixLogin.onLogin(answer); } else { say("You are logged in."); }
+};"""
+
+_REGISTER_SCRIPT: Final = """const submit = async () => {
+  const asked = {
+    ...given("device_id", "initial_device_display_name"),
+    username: value("user"),
+    password: value("password"),
+  };
+  let [status, answer] = await post("register", asked);
+  if (status === 401 && answer.session) {
+    const needsToken = answer.flows.every((flow) => flow.stages.includes("m.login.registration_token"));
+    const auth = needsToken
+      ? { type: "m.login.registration_token", token: value("token"), session: answer.session }
+      : { type: "m.login.dummy", session: answer.session };
+    [status, answer] = await post("register", { ...asked, auth });
+  }
+  if (status !== 200) { say(answer.error); return; }
+  if (window.matrixRegistration) { window.matrixRegistration.onRegistered(answer); } else { say("Welcome."); }
+};"""
+
+_LOGIN: Final = _PAGE.substitute(
+    title="Log in", autocomplete="current-password", fields="", script=_LOGIN_SCRIPT
+).encode()
+_REGISTER: Final = _PAGE.substitute(
+    title="Register",
+    autocomplete="new-password",
+    fields='<label>Registration token, if you were given one<input id="token" autocomplete="off"></label>\n',
+    script=_REGISTER_SCRIPT,
+).encode()
+
+
+def routes() -> Routes:
+    """The pages, whose paths end in a slash: a rest of the path that is empty."""
+    routes = Routes("fallback")
+
+    @routes.get("/_matrix/static/client/login/<path:rest>")
+    async def get_login_page(request: Request, rest: str) -> Raw:
+        return _show(_LOGIN, rest)
+
+    @routes.get("/_matrix/static/client/register/<path:rest>")
+    async def get_register_page(request: Request, rest: str) -> Raw:
+        return _show(_REGISTER, rest)
+
+    return routes
+
+
+def _show(page: bytes, rest: str) -> Raw:
+    if rest:
+        raise Unrecognized("There is no such page")
+    return Raw(page, content_type="text/html; charset=utf-8", headers=_HEADERS)
