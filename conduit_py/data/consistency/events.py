@@ -113,12 +113,18 @@ class _EventCheck:
     def _about_references(self, row: EventRow, pdu: Pdu) -> Iterator[str]:
         if row.redacted_by:
             redaction = get_row(self._snapshot, row.redacted_by)
-            if redaction is None or redaction.room != row.room or redacted_id(redaction) != row.event_id:
+            if redaction is None or redaction.room != row.room or not _says_so(redaction, row):
                 yield f"was redacted by {row.redacted_by}, which does not redact it"
         if row.replaces:
             before = get_row(self._snapshot, row.replaces)
             if before is None or before.room != row.room or state_entry(before) != (pdu.type, pdu.state_key):
                 yield f"took the place of {row.replaces}, which is no state of the same type and state key"
+
+
+def _says_so(redaction: EventRow, row: EventRow) -> bool:
+    """Up to room version 10, a redaction that was redacted itself no longer says of what."""
+    said = redacted_id(redaction)
+    return said == row.event_id or (said is None and bool(redaction.redacted_by))
 
 
 def parse_row(row: EventRow, room_id: RoomId, version: RoomVersion) -> Pdu:
