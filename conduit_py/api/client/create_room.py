@@ -27,7 +27,7 @@ def routes(auth: Authenticator, create: CreateService, *, default_room_version: 
     async def create_room(request: Request) -> Json:
         requester = auth.require_user(request)
         body = await request.json_object(may_be_empty=True)
-        if body.get("invite_3pid"):
+        if get_field(body, "invite_3pid", list):
             raise MatrixError(
                 "this server has no identity server to invite by", errcode="M_THREEPID_DENIED", status=403
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from tests.rig.asking import VERSIONS, ask_state, get_content, get_state, membership_of, timeline_of
 from tests.rig.client import Client, Response, path
@@ -200,6 +201,32 @@ async def test_create_room_makes_two_rooms_of_the_same_content(rooms: RoomServer
     assert len(made) == 3
 
 
+async def test_create_room_makes_two_rooms_of_requests_that_cross(rooms: RoomServer, autojump_clock: object) -> None:
+    alice = await rooms.register("alice")
+    made: list[str] = []
+
+    async def make_one() -> None:
+        made.append(await make(alice, room_version="12"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(make_one)
+    assert len(set(made)) == 4
+
+
+async def test_create_room_gives_an_alias_once_when_requests_cross(rooms: RoomServer) -> None:
+    users = [await rooms.register(name) for name in ("alice", "bob", "carol")]
+    outcomes: list[tuple[int, str | None]] = []
+
+    async def make_one(user: Client) -> None:
+        outcomes.append((await ask(user, room_alias_name="lounge")).outcome)
+
+    async with trio.open_nursery() as nursery:
+        for user in users:
+            nursery.start_soon(make_one, user)
+    assert sorted(outcomes, key=str) == [(200, None), (400, "M_ROOM_IN_USE"), (400, "M_ROOM_IN_USE")]
+
+
 async def test_create_room_writes_profiles_into_members(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     for user, name in ((alice, "Alice"), (bob, "Bob")):
@@ -278,6 +305,7 @@ async def test_create_room_says_that_creators_have_no_power_level(rooms: RoomSer
         {"name": 1},
         {"topic": []},
         {"is_direct": "yes"},
+        {"invite_3pid": {"medium": "email"}},
         {"room_version": 11},
         {"preset": 1},
         {"creation_content": []},
