@@ -34,6 +34,7 @@ def routes(auth: Authenticator, registrations: RegisterService, contacts: Contac
             username=get_field(body, "username", str),
             password=get_field(body, "password", str),
             auth=get_field(body, "auth", dict),
+            guest_access_token=get_field(body, "guest_access_token", str),
             wants_session=not get_field(body, "inhibit_login", bool),
             device=read_device_request(body, address),
         )

@@ -18,6 +18,7 @@ from conduit_py.matrix.filters import EventFormat, project
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.property_path import Path
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.erased import Erasure
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId
@@ -57,6 +58,7 @@ class ClientEvents:
         self._event_format = event_format
         self._event_fields = event_fields
         self._get_relations = get_relations
+        self._erasure = Erasure(snapshot, requester, visibility)
 
     def render(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One event. ``room_id`` is None where the place in the reply tells the room, as in /sync.
@@ -94,7 +96,7 @@ class ClientEvents:
         get_relations: GetRelations | None = None,
     ) -> bytes:
         """One event with all its fields, as it is bundled with another; nothing is bundled with it unless asked for."""
-        row = _with_redacts(row)
+        row = _with_redacts(self._erasure.apply(row))
         unsigned = self._unsigned(event, row)
         relations = b"" if get_relations is None else get_relations(self, event, row, room_id)
         if relations:
@@ -135,7 +137,7 @@ class ClientEvents:
     def _add_replaced(self, parts: list[bytes], replaced: ShortEventId) -> None:
         row = timeline.require_row(self.snapshot, replaced)
         if self.visibility.may_see(row):
-            parts.append(b'"prev_content":' + row_fields.get_content_json(row))
+            parts.append(b'"prev_content":' + row_fields.get_content_json(self._erasure.apply(row)))
         parts.append(b'"replaces_state":' + orjson.dumps(row.event_id))
 
     def _redaction(self, redaction: ShortEventId) -> bytes:

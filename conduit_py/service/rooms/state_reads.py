@@ -22,6 +22,7 @@ from conduit_py.service.errors import NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import require_access
 from conduit_py.service.rooms.client_events import ClientEvents
+from conduit_py.service.rooms.erased import Erasure
 from conduit_py.service.rooms.visibility import HIDDEN, Visibility
 from conduit_py.service.rooms.write import require_joined
 from conduit_py.storage.database import Database, Snapshot
@@ -73,9 +74,9 @@ class StateReads:
             if event is None:
                 raise NotFound(f"the room has no state of type {event_type} with this key")
             row = timeline.require_row(snapshot, event)
-            if not whole:
-                return row_fields.get_content_json(row)
             visibility = Visibility(snapshot, requester.user_id)
+            if not whole:
+                return row_fields.get_content_json(Erasure(snapshot, requester, visibility).apply(row))
             return ClientEvents(snapshot, requester, visibility, now_ms=self._now_ms()).render(
                 event, row, room_id=room_id
             )

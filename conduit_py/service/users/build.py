@@ -117,6 +117,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             config,
             store,
             sessions=sessions,
+            token_service=tokens,
             passwords=passwords,
             uia_service=uia,
             registration_tokens=registration_tokens,

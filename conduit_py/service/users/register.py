@@ -21,7 +21,9 @@ from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.matrix.push.edit import NO_CHANGES
 from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
+from conduit_py.service.requester import Requester
 from conduit_py.service.users import uia
+from conduit_py.service.users.guests import stage_upgraded
 from conduit_py.service.users.names import (
     RESERVED_LOCALPARTS,
     new_username,
@@ -34,7 +36,7 @@ from conduit_py.service.users.registration_tokens import RegistrationTokenServic
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
-from conduit_py.service.users.tokens import new_token
+from conduit_py.service.users.tokens import TokenService, account_key, new_token
 from conduit_py.service.users.uia import NO_SESSION, Challenge, Proof, StageFailed, UiaService
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -58,6 +60,8 @@ class Registration:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth: Mapping[str, Any] | None = field(default=None, repr=False)
+    guest_access_token: str | None = field(default=None, repr=False)
+    """Of the guest whose account is to become a full one."""
     wants_session: bool = True
     device: DeviceRequest = NO_WISHES
 
@@ -75,6 +79,8 @@ class NewAccount:
     registration_token: str | None = None
     """One of an administrator's making it was asked for with."""
     proof: Proof = NO_SESSION
+    guest: ShortUserId | None = None
+    """Whose account becomes this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,7 @@ class RegisterService:
         store: Store,
         *,
         sessions: SessionService,
+        token_service: TokenService,
         passwords: Passwords,
         uia_service: UiaService,
         registration_tokens: RegistrationTokenService,
@@ -102,6 +109,7 @@ class RegisterService:
         self._server_name = ServerName(config.server_name)
         self._store = store
         self._sessions = sessions
+        self._tokens = token_service
         self._passwords = passwords
         self._uia = uia_service
         self._registration_tokens = registration_tokens
@@ -138,6 +146,25 @@ class RegisterService:
                 raise user_in_use()
         return user_id
 
+    def _check_asked_username(self, asked: Registration) -> UserId:
+        if asked.username is None:
+            return parse_new_username(new_username(), self._server_name)
+        return self.check_username(asked.username)
+
+    def _find_guest(self, asked: Registration) -> Requester | None:
+        """The guest who asks for a full account. Raises ``Forbidden``, ``UnknownToken``.
+
+        Spec: client-server-api/#guest-access
+        """
+        if asked.guest_access_token is None:
+            return None
+        guest = self._tokens.authenticate(asked.guest_access_token)
+        if not guest.is_guest or asked.username is None:
+            raise Forbidden("Only a guest can become a user, and has to say under which name")
+        if parse_new_username(asked.username, self._server_name) != guest.user_id:
+            raise Forbidden("A guest becomes a user under the name that the guest has")
+        return guest
+
     def is_registration_token(self, token: str) -> bool:
         """Would the token let somebody register now? Raises ``Forbidden`` where no token ever would."""
         if not self._takes_tokens():
@@ -156,7 +183,8 @@ class RegisterService:
         flows = self._flows()
         if not flows:
             raise Forbidden("Registration is disabled")
-        user_id = None if asked.username is None else self.check_username(asked.username)
+        guest = self._find_guest(asked)
+        user_id = guest.user_id if guest is not None else self._check_asked_username(asked)
         if asked.auth is not None:
             self._throttle(("registration", asked.device.address))
         used: list[str] = []
@@ -181,8 +209,9 @@ class RegisterService:
         token = used[0] if used else None
         is_made_by_admin = token is not None and self._registration_tokens.is_valid(token)
         account = NewAccount(
-            user_id=user_id or parse_new_username(new_username(), self._server_name),
+            user_id=user_id,
             password_hash=await self._passwords.hash(asked.password),
+            guest=None if guest is None else guest.user,
             admin_token_hash=None if token is None or is_made_by_admin else tokens.hash_token(token),
             registration_token=token if is_made_by_admin else None,
             proof=proof,
@@ -213,7 +242,9 @@ class RegisterService:
         return user_id
 
     async def _make(self, account: NewAccount, device: DeviceRequest | None) -> Registered:
-        async with self._store.locks.hold(("name", account.user_id)):
+        # A guest's account is changed, and not made, so nothing else may change it meanwhile.
+        key = ("name", account.user_id) if account.guest is None else account_key(account.guest)
+        async with self._store.locks.hold(key):
             while True:
                 try:
                     return await self._try_make(account, device)
@@ -224,11 +255,8 @@ class RegisterService:
     async def _try_make(self, account: NewAccount, device: DeviceRequest | None) -> Registered:
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
-                if users.get_local(snapshot, account.user_id) is not None:
-                    raise user_in_use()
                 is_admin = self._stage_first_admin(snapshot, turn, account) or account.is_admin
-                user = self._store.ids.intern_user(snapshot, turn, account.user_id)
-                self._stage_account(snapshot, turn, user, account, is_admin=is_admin)
+                user = self._stage_account(snapshot, turn, account, is_admin=is_admin)
                 account.proof.stage_used(snapshot, turn)
                 self._stage_token_used(snapshot, turn, account)
                 session = None
@@ -255,9 +283,13 @@ class RegisterService:
         if token is not None and not self._registration_tokens.stage_used(snapshot, turn, token):
             raise Forbidden("The registration token is not valid any more")
 
-    def _stage_account(
-        self, snapshot: Snapshot, turn: Turn, user: ShortUserId, account: NewAccount, *, is_admin: bool
-    ) -> None:
+    def _stage_account(self, snapshot: Snapshot, turn: Turn, account: NewAccount, *, is_admin: bool) -> ShortUserId:
+        if account.guest is not None:
+            stage_upgraded(snapshot, turn, account.guest, account.password_hash, is_admin=is_admin)
+            return account.guest
+        if users.get_local(snapshot, account.user_id) is not None:
+            raise user_in_use()
+        user = self._store.ids.intern_user(snapshot, turn, account.user_id)
         row = Account(account.password_hash, self._store.now_ms(), is_admin=is_admin, is_guest=account.is_guest)
         users.stage_new_account(turn, user, row)
         localpart = account.user_id[1:].partition(":")[0]
@@ -265,6 +297,7 @@ class RegisterService:
         profiles.stage_field(turn, user, "displayname", localpart + bolt)
         user_directory.stage_words(turn, user, frozenset(), name_words(account.user_id, localpart + bolt))
         account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(NO_CHANGES))
+        return user
 
     @property
     def _is_open(self) -> bool:
