@@ -165,16 +165,18 @@ async def test_join_room_forbidden_when_only_joined_members_are_allowed(rooms: R
 
 
 async def test_join_room_unable_to_grant_join_when_nobody_may_invite(rooms: RoomServer) -> None:
-    alice, bob, carol = [await rooms.register(name) for name in ("alice", "bob", "carol")]
+    alice, bob, carol, dave = [await rooms.register(name) for name in ("alice", "bob", "carol", "dave")]
     hall = await create(alice)
-    await join(bob, hall)
-    await join(carol, hall)
+    for user in (bob, carol, dave):
+        await join(user, hall)
     room_id = await make_restricted(alice, hall)
     await set_levels(alice, room_id, invite=100)
     await join(carol, room_id)
+    await ban(alice, room_id, dave)
     await leave(alice, room_id)
     with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (400, "M_UNABLE_TO_GRANT_JOIN")
+        assert (await ask(dave, room_id)).outcome == (403, "M_FORBIDDEN")
 
 
 @pytest.mark.parametrize(
