@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from unicodedata import normalize
 
 from conduit_py.matrix.ids import UserId
 from conduit_py.storage.database import Snapshot
@@ -19,8 +20,8 @@ _WORD = re.compile(r"\w+")
 
 
 def split_words(text: str) -> frozenset[str]:
-    """The words of a name or a search term as they are compared: in small letters, of bounded length."""
-    return frozenset(_cut(word) for word in _WORD.findall(text.casefold()))
+    """The words of a name or a search term as they are compared: each in one form, and of bounded length."""
+    return frozenset(_cut(word) for word in _WORD.findall(normalize("NFKC", text).casefold()))
 
 
 def name_words(user_id: UserId, displayname: object) -> frozenset[str]:

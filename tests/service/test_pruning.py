@@ -20,7 +20,7 @@ from kvschema.catalog import transactions as transaction_trees
 from kvschema.catalog import users
 from kvschema.catalog.receipts import Unread, UserRoomPos
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
-from kvschema.catalog.users import ByTokenHash, LoginToken, Token, UiaSession
+from kvschema.catalog.users import ByTokenHash, LoginToken, OpenIdToken, Token, UiaSession, UserTokenHash
 from kvschema.errors import StorageFull
 from tests.rig.server import START_MS, Server
 
@@ -158,6 +158,24 @@ async def test_login_tokens_go_when_they_expire(
     await trio.sleep(120)
     await make(server).sweep_all()
     assert rows(server, users.LOGINTOKEN_EXPIRESATUSERID.name) == 0
+
+
+async def test_openid_tokens_go_when_they_expire(
+    server: Server, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "SCANNED_MAX", 4)
+    monkeypatch.setattr(pruning, "REMOVED_MAX", 2)
+    now_ms = server.store.now_ms()
+    async with server.store.writer.turn() as turn:
+        for number in range(10):
+            row = OpenIdToken(now_ms + (60_000 if number % 2 else -1))
+            key = UserTokenHash(ShortUserId(number // 3), token_hash(number))
+            turn.batch.put(users.OPENIDTOKEN_EXPIRESATUSERID, key, row)
+    await make(server).sweep_all()
+    assert rows(server, users.OPENIDTOKEN_EXPIRESATUSERID.name) == 5
+    await trio.sleep(120)
+    await make(server).sweep_all()
+    assert rows(server, users.OPENIDTOKEN_EXPIRESATUSERID.name) == 0
 
 
 async def test_interactive_authentications_go_after_an_hour(
