@@ -22,12 +22,12 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import timeline
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
-from kvschema.catalog.timeline import EventRow, PduId
+from kvschema.catalog.timeline import EventRow, PduId, RoomTime
 
 CLIENT_KEYS = ("content", "origin_server_ts", "redacts", "sender", "state_key", "type")
 """Members of an event that clients see, beside event_id, room_id and unsigned."""
 _NOWHERE = frozenset({"event_id", "room_id", "unsigned", *CLIENT_KEYS})
-_POS_MAX = (1 << 63) - 1
+_POS_MIN, _POS_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def get_event(snapshot: Snapshot, event_id: EventId) -> ShortEventId | None:
@@ -126,12 +126,18 @@ def row_flags(pdu: Pdu, room_version: RoomVersion) -> int:
     )
 
 
-def stage_event(turn: Turn, event: ShortEventId, row: EventRow) -> None:
-    """A new event, with its place in the timeline if it has one."""
+def stage_event(turn: Turn, event: ShortEventId, row: EventRow, *, ts_ms: int) -> None:
+    """A new event, with its place in the timeline if it has one. ``ts_ms`` is its ``origin_server_ts``."""
     turn.batch.put(timeline.EVENTID_SHORTEVENTID, timeline.ByEventId(row.event_id), event)
     turn.batch.put(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(event), row)
     if row.pos:
         turn.batch.put(timeline.PDUID_SHORTEVENTID, PduId(row.room, row.pos), event)
+        turn.batch.put(timeline.ROOMTIME_SHORTEVENTID, room_time(row, ts_ms), event)
+
+
+def room_time(row: EventRow, ts_ms: int) -> RoomTime:
+    """Where an event stands by time. Before room version 6 a time may be any integer: what is too far off is nearer."""
+    return RoomTime(row.room, max(_POS_MIN, min(ts_ms, _POS_MAX)), row.pos)
 
 
 def stage_row(turn: Turn, event: ShortEventId, row: EventRow) -> None:
@@ -151,6 +157,16 @@ def scan_timeline(
     stop = None if until is None else PduId(room, until)
     for key, event in timeline.PDUID_SHORTEVENTID.scan(snapshot, room, after=start, until=stop, reverse=reverse):
         yield key.pos, ShortEventId(event)
+
+
+def scan_by_time(
+    snapshot: Snapshot, room: ShortRoomId, ts_ms: int, *, reverse: bool = False
+) -> Iterator[tuple[int, ShortEventId]]:
+    """(ms, event) from a time on, in the order of ``origin_server_ts``; with ``reverse`` back from that time."""
+    ts_ms = max(_POS_MIN + 1, min(ts_ms, _POS_MAX))
+    start = RoomTime(room, ts_ms, _POS_MAX) if reverse else RoomTime(room, ts_ms - 1, _POS_MAX)
+    for key, event in timeline.ROOMTIME_SHORTEVENTID.scan(snapshot, room, after=start, reverse=reverse):
+        yield key.ts_ms, ShortEventId(event)
 
 
 def get_last_pos(snapshot: Snapshot, room: ShortRoomId) -> int:

@@ -96,6 +96,14 @@ class PduId(NamedTuple):
     pos: int
 
 
+class RoomTime(NamedTuple):
+    """An event of a timeline by when its sender's server says it was sent."""
+
+    room: ShortRoomId
+    ts_ms: int
+    pos: int
+
+
 EVENTID_SHORTEVENTID: Tree[ByEventId, int] = Tree(
     "eventid_shorteventid",
     Key(ByEventId, (Text(),)),
@@ -123,4 +131,14 @@ PDUID_SHORTEVENTID: Tree[PduId, int] = Tree(
     derived="shorteventid_pdu",
 )
 
-TREES = (EVENTID_SHORTEVENTID, SHORTEVENTID_PDU, PDUID_SHORTEVENTID)
+ROOMTIME_SHORTEVENTID: Tree[RoomTime, int] = Tree(
+    "roomtime_shorteventid",
+    Key(RoomTime, (U64(), I64(), I64())),
+    COUNT,
+    since=1,
+    doc="The timeline of each room in the order of origin_server_ts, for whoever looks for a day.",
+    bound="one row of 32 bytes per event in a timeline; goes with its room",
+    derived="shorteventid_pdu",
+)
+
+TREES = (EVENTID_SHORTEVENTID, SHORTEVENTID_PDU, PDUID_SHORTEVENTID, ROOMTIME_SHORTEVENTID)

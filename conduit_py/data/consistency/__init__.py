@@ -28,6 +28,8 @@ from conduit_py.data.consistency import (
     server,
     shorts,
     states,
+    times,
+    words,
 )
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Snapshot
@@ -69,6 +71,8 @@ CHECKS = _checks(
         "eventid_shorteventid": (events.check_event_ids,),
         "shorteventid_pdu": (events.check_events, order.check_states_after),
         "pduid_shorteventid": (events.check_timelines,),
+        "roomtime_shorteventid": (times.check_times,),
+        "tokenids": (words.check_words,),
         "roomid_pduleaves": (order.check_extremities,),
         "tofrom_relation": (relating.check_relations,),
         "parent_bundledcount": (relating.check_bundled,),

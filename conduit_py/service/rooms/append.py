@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import members, rooms, state, timeline
+from conduit_py.data import members, rooms, search, state, timeline
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
@@ -27,6 +27,7 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.room_versions import RoomVersion
+from conduit_py.matrix.search_words import count_words
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
@@ -209,7 +210,8 @@ class RoomAppend:
             client,
             federation,
         )
-        timeline.stage_event(self._turn, event, row)
+        timeline.stage_event(self._turn, event, row, ts_ms=pdu.origin_server_ts)
+        search.stage_words(self._turn, self.room.short, pos, count_words(pdu.type, pdu.content))
         self._pdus[event] = pdu
         self._stage_extremities(pdu, event)
         child = self._child(pdu, event, pos)
@@ -305,6 +307,7 @@ class RoomAppend:
         child = self._child(pdu, short, row.pos) if row.pos and not row.flags & HIDDEN else None
         if child is not None:
             self._relations.unstage(child)
+        search.stage_words_removed(self._turn, self.room.short, row.pos, count_words(pdu.type, pdu.content))
         if row.pos > 0:  # Fetched history notifies nobody.
             stage_unnoticed(self._turn, self.room.short, row.pos, self.scan_local_joined())
         client, federation = timeline.split_pdu(redact(pdu.json, self.room.version))

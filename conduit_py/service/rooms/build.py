@@ -19,11 +19,13 @@ from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
 from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
+from conduit_py.service.rooms.timestamps import TimestampService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.upgrade import UpgradeService
@@ -49,11 +51,13 @@ class Rooms:
     previews: PreviewService
     receipts: ReceiptService
     relations: RelationService
+    search: SearchService
     send: SendService
     spaces: SpaceService
     state: StateReads
     threads: ThreadService
     timeline: TimelineService
+    timestamps: TimestampService
     typing: TypingService
     upgrades: UpgradeService
 
@@ -102,11 +106,13 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         previews=PreviewService(store.database),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),
+        search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
         spaces=SpaceService(store.database),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, now_ms=store.now_ms),
+        timestamps=TimestampService(store.database),
         typing=TypingService(
             store.database,
             hub,
