@@ -61,6 +61,9 @@ class ScriptedEngine:
     def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         self._memory.run_exclusively(run)
 
+    def free_dead_readers(self) -> None:
+        self._memory.free_dead_readers()
+
     def close(self) -> None:
         self._memory.close()
 

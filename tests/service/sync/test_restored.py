@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from conduit_py.storage.database import record_start
 from kvschema.engine.memory import MemoryEngine
 from tests.service.sync.world import World, open_world
+
+
+def ageless(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events without the one field that two replies do not share."""
+    assert all("age" in event["unsigned"] for event in events)
+    return [
+        event | {"unsigned": {key: value for key, value in event["unsigned"].items() if key != "age"}}
+        for event in events
+    ]
 
 
 async def test_a_token_from_a_lost_future_is_answered_as_to_a_fresh_client(world: World) -> None:
@@ -20,8 +31,8 @@ async def test_a_token_from_a_lost_future_is_answered_as_to_a_fresh_client(world
     assert section["timeline"]["limited"] is True
     assert "m.push_rules" in [event["type"] for event in reply["account_data"]["events"]]
     fresh = (await world.sync(alice))["rooms"]["join"][room_id]
-    assert section["state"] == fresh["state"]
-    assert section["timeline"]["events"] == fresh["timeline"]["events"]
+    assert ageless(section["state"]["events"]) == ageless(fresh["state"]["events"])
+    assert ageless(section["timeline"]["events"]) == ageless(fresh["timeline"]["events"])
 
 
 async def test_a_token_from_a_lost_future_is_recognized_after_new_things_happened() -> None:
