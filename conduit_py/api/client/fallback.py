@@ -50,6 +50,10 @@ const given = (...names) => {
   const query = new URLSearchParams(location.search);
   return Object.fromEntries(names.filter((name) => query.has(name)).map((name) => [name, query.get(name)]));
 };
+const about = () => ({
+  ...given("device_id", "initial_device_display_name"),
+  refresh_token: new URLSearchParams(location.search).get("refresh_token") === "true",
+});
 const post = async (path, body) => {
   const response = await fetch("/_matrix/client/v3/" + path, { method: "POST", body: JSON.stringify(body) });
   return [response.status, await response.json()];
@@ -68,7 +72,7 @@ document.getElementById("form").addEventListener("submit", (event) => {
 
 _LOGIN_SCRIPT: Final = """const submit = async () => {
   const [status, answer] = await post("login", {
-    ...given("device_id", "initial_device_display_name"),
+    ...about(),
     type: "m.login.password",
     identifier: { type: "m.id.user", user: value("user") },
     password: value("password"),
@@ -79,7 +83,7 @@ _LOGIN_SCRIPT: Final = """const submit = async () => {
 
 _REGISTER_SCRIPT: Final = """const submit = async () => {
   const asked = {
-    ...given("device_id", "initial_device_display_name"),
+    ...about(),
     username: value("user"),
     password: value("password"),
   };
