@@ -54,6 +54,28 @@ async def test_login_limit_exceeded_for_an_address_and_for_an_account(server: Se
         await accounts_refusing(server, key).login.log_in(asked)
 
 
+async def test_login_with_a_token_limit_exceeded_leaves_the_token(server: Server) -> None:
+    alice = await server.register("alice")
+    auth = {"type": "m.login.password", "password": PASSWORD}
+    granted = await server.services.accounts.login_tokens.generate(requester(server, alice), auth)
+    asked = LoginRequest(type="m.login.token", token=granted.token, device=HOME)
+    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
+        await accounts_refusing(server, ("login", "192.0.2.1")).login.log_in(asked)
+    assert (await server.services.accounts.login.log_in(asked)).user_id == alice.user_id
+
+
+@pytest.mark.parametrize("operation", ["deactivate", "generate"])
+async def test_giving_the_password_for_what_matters_most_is_counted(server: Server, operation: str) -> None:
+    alice = await server.register("alice")
+    accounts = accounts_refusing(server, ("login", "@alice:one.test"))
+    auth = {"type": "m.login.password", "password": PASSWORD}
+    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
+        if operation == "deactivate":
+            await accounts.deactivation.deactivate(requester(server, alice), auth, erase=True)
+        else:
+            await accounts.login_tokens.generate(requester(server, alice), auth)
+
+
 async def test_register_limit_exceeded_for_an_address(server: Server) -> None:
     service = accounts_refusing(server, ("registration", "192.0.2.1")).register
     asked = Registration(username="alice", password=PASSWORD, auth={"type": "m.login.dummy"}, device=HOME)
