@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from conduit_py.data import openid_tokens, receipts, tokens, transactions
+from conduit_py.data import notified, openid_tokens, receipts, tokens, transactions
 from conduit_py.log import get_logger
 from conduit_py.service.users import uia
 from conduit_py.storage.database import Database, Snapshot
@@ -32,6 +32,8 @@ SCANNED_MAX = 2000
 """Rows that are looked at for one batch, about 10 ms."""
 UNREAD_PER_ROOM_MAX = 2000
 """What stays unread for a user in a room. Clients show a number of this size as "99+"."""
+NOTIFIED_PER_USER_MAX = 1000
+"""Notifications that a user can look back at, in all rooms together: about 100 kB."""
 TOKEN_KEPT_MS = 180 * 24 * 3600 * 1000
 """How long an access token is known after it has expired. As long as it is, its client is told that it only has to log
 in again and may keep its keys; whoever stays away for half a year begins anew."""
@@ -141,6 +143,23 @@ def sweep_unread(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> P
     return place
 
 
+def sweep_notified(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """The oldest notifications of each user beyond ``NOTIFIED_PER_USER_MAX``."""
+    scanned = 0
+    while scanned < SCANNED_MAX:
+        user = notified.get_next_user(snapshot, place[0] if place else None)
+        if user is None:
+            return None
+        keys = list(islice(notified.scan_notified_keys(snapshot, user), NOTIFIED_PER_USER_MAX + REMOVED_MAX))
+        for key in keys[NOTIFIED_PER_USER_MAX:]:
+            notified.stage_notified_removed(turn, user, key.pos)
+        if len(keys) == NOTIFIED_PER_USER_MAX + REMOVED_MAX:
+            return place
+        scanned += len(keys)
+        place = (user,)
+    return place
+
+
 SWEEPS: tuple[Sweep, ...] = (
     sweep_transactions,
     sweep_tokens,
@@ -148,4 +167,5 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_openid_tokens,
     sweep_uia_sessions,
     sweep_unread,
+    sweep_notified,
 )

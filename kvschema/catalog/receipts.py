@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 from kvschema.codec import COUNT, U64, Fixed, Key, record
@@ -47,6 +47,20 @@ class Unread(NamedTuple):
     is_highlight: bool
 
 
+class UserPlace(NamedTuple):
+    user: ShortUserId
+    pos: int
+
+
+class Notified(NamedTuple):
+    """An event that notified the user, read or not."""
+
+    room: ShortRoomId
+    is_highlight: bool
+    actions: list[Any]
+    """Of the push rule that matched."""
+
+
 READRECEIPT: Tree[RoomPos, Receipt] = Tree(
     "readreceiptid_readreceipt",
     Key(RoomPos, (U64(), U64())),
@@ -73,4 +87,13 @@ USERROOMPOS_UNREAD: Tree[UserRoomPos, Unread] = Tree(
     bound="deleted when read or left; the oldest are swept beyond UNREAD_PER_ROOM_MAX",
 )
 
-TREES = (READRECEIPT, ROOMUSERTHREAD_RECEIPT, USERROOMPOS_UNREAD)
+USERPOS_NOTIFIED: Tree[UserPlace, Notified] = Tree(
+    "userpos_notified",
+    Key(UserPlace, (U64(), U64())),
+    record(Notified),
+    since=1,
+    doc="Events that notified a local user, in stream order, for the list of notifications.",
+    bound="the oldest of a user are swept beyond NOTIFIED_PER_USER_MAX, hourly",
+)
+
+TREES = (READRECEIPT, ROOMUSERTHREAD_RECEIPT, USERROOMPOS_UNREAD, USERPOS_NOTIFIED)

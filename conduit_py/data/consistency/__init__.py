@@ -103,6 +103,7 @@ CHECKS = _checks(
         "readreceiptid_readreceipt": (reading.check_receipts,),
         "roomuserid_lastreceipt": (reading.check_newest_receipts,),
         "userroomid_notification": (reading.check_unread,),
+        "userpos_notified": (reading.check_notified,),
     }
 )
 

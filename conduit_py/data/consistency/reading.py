@@ -13,7 +13,7 @@ from conduit_py.matrix.ids import UserId
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import receipts, rooms, timeline
 from kvschema.catalog.receipts import RoomPos, RoomUserThread
-from kvschema.catalog.rooms import ByRoom, StreamPos
+from kvschema.catalog.rooms import ByRoom, ByShort, StreamPos
 from kvschema.catalog.timeline import PduId
 
 
@@ -56,3 +56,12 @@ def check_unread(snapshot: Snapshot) -> Iterator[str]:
             yield f"userroomid_notification: {key} is in the thread {row.thread}, which is not stored"
         if not is_joined(snapshot, key.user, key.room):
             yield f"userroomid_notification: {key} is of a user that is not in the room"
+
+
+def check_notified(snapshot: Snapshot) -> Iterator[str]:
+    """What notified a user is in a timeline, and the user has a short id."""
+    for key, row in receipts.USERPOS_NOTIFIED.scan(snapshot):
+        if not timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(row.room, key.pos)):
+            yield f"userpos_notified: {key} is not in the timeline of room {row.room}"
+        if not rooms.SHORTUSERID_USERID.has(snapshot, ByShort(key.user)):
+            yield f"userpos_notified: {key} is of a user that there is not"

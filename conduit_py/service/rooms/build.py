@@ -16,6 +16,7 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.notifications import NotificationService
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
@@ -48,6 +49,7 @@ class Rooms:
     directory: DirectoryService
     knocks: KnockService
     membership: MembershipService
+    notifications: NotificationService
     previews: PreviewService
     receipts: ReceiptService
     relations: RelationService
@@ -103,6 +105,7 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         directory=DirectoryService(store.database, writes, server_name=server_name),
         knocks=KnockService(store.database, writes, throttle=throttle),
         membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
+        notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),

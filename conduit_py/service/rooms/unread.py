@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import short_ids, timeline
+from conduit_py.data.notified import stage_notified, stage_notified_removed
 from conduit_py.matrix.ids import EventId, RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
@@ -80,6 +81,7 @@ class UnreadService:
                     thread = _thread_of(snapshot, noticed)
                 key = UserRoomPos(user, noticed.room, noticed.pos)
                 turn.batch.put(receipts.USERROOMPOS_UNREAD, key, Unread(thread, outcome.highlight))
+                stage_notified(turn, key, is_highlight=outcome.highlight, actions=outcome.actions)
 
 
 def _display_name(noticed: Noticed, user_id: UserId) -> str | None:
@@ -110,6 +112,7 @@ def stage_unnoticed(turn: Turn, room: ShortRoomId, pos: int, users: Iterable[Sho
     """Count an event for nobody any more: it was redacted."""
     for user in users:
         turn.batch.delete(receipts.USERROOMPOS_UNREAD, UserRoomPos(user, room, pos))
+        stage_notified_removed(turn, user, pos)
 
 
 def stage_read(
