@@ -25,7 +25,13 @@ from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
+from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
+from conduit_py.service.e2ee.build import build_e2ee
+from conduit_py.service.e2ee.device_lists import DeviceLists
+from conduit_py.service.e2ee.keys import Fetches
+from conduit_py.service.e2ee.remote import fetch_from_nobody
+from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
@@ -95,6 +101,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             random_hex=secrets.token_hex,
         ),
     )
+    lists = DeviceLists(store, hub)
     accounts = build_accounts(
         config,
         store,
@@ -104,12 +111,16 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             leave_room=rooms.membership.leave,
             throttle=throttle,
             is_exclusive=lambda user_id: False,
+            device_observers=(DeviceRemoval(lists),),
             hash_limiter=hash_limiter,
         ),
     )
+    fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
+    e2ee = build_e2ee(ServerName(config.server_name), store, hub, lists, accounts.reauth, fetches)
     syncs = SyncService(
         SyncBuilder(store.database, hub, rooms.typing, now_ms=store.now_ms, clock=time.perf_counter),
         hub,
+        e2ee.to_device,
         timeout_default_ms=config.client_sync_timeout_default,
         timeout_max_ms=config.client_sync_timeout_max,
     )
@@ -117,6 +128,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         config=config,
         auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
+        e2ee=e2ee,
         rooms=rooms,
         syncs=syncs,
     )

@@ -9,6 +9,7 @@ from typing import Any, cast
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import sync
+from conduit_py.api.e2ee import e2ee_routes
 from conduit_py.api.rooms import room_routes
 from conduit_py.config import Config
 from conduit_py.http.app import App
@@ -16,6 +17,7 @@ from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
+from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -33,6 +35,7 @@ class Operations:
     config: Config
     auth: Authenticator
     accounts: Accounts
+    e2ee: E2ee
     rooms: Rooms
     syncs: SyncService
 
@@ -42,6 +45,7 @@ def build_routes(to: Operations) -> list[Routes]:
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         *room_routes(to.config, to.auth, to.rooms),
+        *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
     ]
 

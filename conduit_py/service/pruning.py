@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from conduit_py.data import notified, openid_tokens, receipts, tokens, transactions
+from conduit_py.data import key_backup, notified, openid_tokens, receipts, tokens, transactions
 from conduit_py.log import get_logger
 from conduit_py.service.users import uia
 from conduit_py.storage.database import Database, Snapshot
@@ -160,6 +160,15 @@ def sweep_notified(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) ->
     return place
 
 
+def sweep_deleted_backups(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Keys of backups whose deletion was cut off."""
+    found = key_backup.get_next_deleted(snapshot)
+    if found is None:
+        return None
+    key_backup.stage_keys_removed(snapshot, turn, found.user, found.version, limit=REMOVED_MAX)
+    return ()
+
+
 SWEEPS: tuple[Sweep, ...] = (
     sweep_transactions,
     sweep_tokens,
@@ -168,4 +177,5 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_uia_sessions,
     sweep_unread,
     sweep_notified,
+    sweep_deleted_backups,
 )

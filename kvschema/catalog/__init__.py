@@ -6,6 +6,7 @@ from typing import Any
 
 from kvschema.catalog import (
     account_data,
+    e2ee,
     members,
     receipts,
     relations,
@@ -34,6 +35,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *account_data.TREES,
     *receipts.TREES,
     *transactions.TREES,
+    *e2ee.TREES,
 )
 RETIRED: tuple[str, ...] = ()
 """Names that once held data. Never reuse one: old files still contain it."""

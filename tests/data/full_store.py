@@ -25,6 +25,7 @@ from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
 from tests.rig.client import Client, path
+from tests.rig.crypto import CrossSigning, Keys, claim, without_signatures
 from tests.rig.server import PASSWORD, SERVER_NAME, START_MS, load_test_config
 
 Rows = Mapping[str, list[tuple[bytes, bytes]]]
@@ -94,6 +95,7 @@ class _Story:
         last = await self._send(room_id, alice, "m.room.message", {"msgtype": "m.text", "body": "bye"})
         await self._settings(room_id, alice)
         await self._read(room_id, alice, last)
+        await self._encrypt(alice, bob)
 
     async def _ok(self, request: Any) -> Any:
         response = await request
@@ -163,6 +165,24 @@ class _Story:
         other = Client(self._app)
         other.use_session(await self._ok(other.post("/login", {**body, "password": PASSWORD})))
         await self._ok(other.post("/logout"))
+
+    async def _encrypt(self, alice: Client, bob: Client) -> None:
+        """Keys of every kind, messages that wait, backups."""
+        for user in (alice, bob):
+            await Keys(user).upload_all(count=3)
+            await self._ok(user.post("/keys/device_signing/upload", CrossSigning(user.user_id).body()))
+        await claim(bob, alice.user_id, alice.device_id)
+        mine, theirs = CrossSigning(alice.user_id), CrossSigning(bob.user_id)
+        signed = mine.sign("user_signing", without_signatures(theirs.key("master")))
+        body = {bob.user_id: {theirs.public("master"): signed}}
+        await self._ok(alice.post("/keys/signatures/upload", body))
+        messages = {alice.user_id: {"*": {"hello": "there"}}}
+        await self._ok(bob.put(path("sendToDevice", "org.example", "txn"), {"messages": messages}))
+        backup = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "abc"}}
+        version = (await self._ok(alice.post("/room_keys/version", backup)))["version"]
+        key = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {}}
+        in_room = path("room_keys", "keys", "!room:one.test", "session")
+        await self._ok(alice.put(in_room, key, version=version))
 
     async def _read(self, room_id: str, user: Client, event_id: str) -> None:
         async with self._store.writer.turn() as turn:

@@ -20,6 +20,7 @@ from typing import Any
 
 from conduit_py.data.consistency import (
     accounts,
+    encryption,
     events,
     memberships,
     order,
@@ -103,6 +104,19 @@ CHECKS = _checks(
         "readreceiptid_readreceipt": (reading.check_receipts,),
         "roomuserid_lastreceipt": (reading.check_newest_receipts,),
         "userroomid_notification": (reading.check_unread,),
+        "keyid_key": (encryption.check_device_keys,),
+        "onetimekeyid_onetimekeys": (encryption.check_one_time_keys,),
+        "userdevicealgorithm_onetimekeycount": (encryption.check_one_time_key_counts,),
+        "userdeviceid_lastonetimekeyclaim": (encryption.check_claims,),
+        "issuedonetimekey_pos": (encryption.check_issued_keys,),
+        "userdevicealgorithm_fallbackkey": (encryption.check_fallback_keys,),
+        "userid_crosssigningkey": (encryption.check_cross_signing_keys,),
+        "signerkeyid_signature": (encryption.check_signatures,),
+        "keychangeid_userid": (encryption.check_key_changes,),
+        "signerid_signeduser": (encryption.check_signed_users,),
+        "todeviceid_events": (encryption.check_to_device,),
+        "backupid_backup": (encryption.check_backups,),
+        "backupkeyid_backup": (encryption.check_backup_keys,),
         "userpos_notified": (reading.check_notified,),
     }
 )
@@ -115,6 +129,8 @@ UNCHECKED: Mapping[str, str] = {
     "userid_report": "each row stands alone: what it names need not exist any more",
     "leavinguserids": "each row stands alone, and goes when the rooms are left",
     "userid_erasedpos": "each row stands alone",
+    "userid_keychangeid": "each row stands alone: users of other servers have one as well",
+    "deletedbackupids": "each row stands alone, and goes when the backup's keys are removed",
 }
 """Trees that nothing can be said about beyond that their rows can be read."""
 

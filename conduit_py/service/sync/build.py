@@ -11,13 +11,14 @@ The reply is put together from bytes: the only JSON that is encoded here is what
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import trio
 
 from conduit_py.data import short_ids
 from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_device_news
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.ignored import get_ignored_users
@@ -44,12 +45,13 @@ class Reply:
     """A reply that is being made."""
 
     token: SyncToken
+    device_news: DeviceNews = NO_NEWS
     global_data: list[bytes] = field(default_factory=list)
     rooms: dict[str, list[bytes]] = field(default_factory=lambda: {"join": [], "invite": [], "knock": [], "leave": []})
 
     @property
     def is_empty(self) -> bool:
-        return not (self.global_data or any(self.rooms.values()))
+        return not (self.global_data or any(self.rooms.values())) and self.device_news.is_empty
 
     def render(self) -> bytes:
         """The body. Sections of what this server does not have are there and empty, as clients expect."""
@@ -59,10 +61,7 @@ class Reply:
             b'"account_data":' + render_events(self.global_data),
             b'"presence":{"events":[]}',
             b'"rooms":{' + rooms + b"}",
-            b'"to_device":{"events":[]}',
-            b'"device_lists":{"changed":[],"left":[]}',
-            b'"device_one_time_keys_count":{}',
-            b'"device_unused_fallback_key_types":[]',
+            *self.device_news.render(),
         )
         return b"{" + b",".join(parts) + b"}"
 
@@ -119,6 +118,9 @@ class SyncBuilder:
         sent = self._sent.go_on(requester, since) if request.filter.room.state.lazy_load_members else None
         reply = Reply(SyncToken(snapshot.pos, self._typing.boot, self._typing.changes))
         reply.global_data = _build_global_data(snapshot, view, plan)
+        reply.device_news = _read_device_news(snapshot, view, plan)
+        if reply.device_news.messages_until is not None:
+            reply.token = replace(reply.token, to_device=reply.device_news.messages_until)
         return _Work(view, plan, reply, sent)
 
     def _go_on(self, snapshot: Snapshot, work: _Work) -> bool:
@@ -159,6 +161,18 @@ class _Work:
     sent: SentMembers | None
     telling: set[ShortEventId] = field(default_factory=set)
     section: RoomSection | None = None
+
+
+def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> DeviceNews:
+    token = view.request.since
+    asked = Asked(
+        since=view.since,
+        until=view.until,
+        to_device_since=0 if token is None or view.is_gap else token.to_device_pos,
+        is_gap=view.is_gap,
+    )
+    rooms_with_news = [entry.room for entry in plan.todo if entry.kind == JOIN and entry.has_news]
+    return read_device_news(snapshot, view.requester, asked, rooms_with_news)
 
 
 def _build_global_data(snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:

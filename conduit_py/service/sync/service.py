@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.sync.build import SyncBuilder
@@ -13,9 +14,18 @@ from conduit_py.service.sync.since import SyncRequest
 class SyncService:
     """One per server."""
 
-    def __init__(self, builder: SyncBuilder, hub: SyncHub, *, timeout_default_ms: int, timeout_max_ms: int) -> None:
+    def __init__(
+        self,
+        builder: SyncBuilder,
+        hub: SyncHub,
+        to_device: ToDeviceService,
+        *,
+        timeout_default_ms: int,
+        timeout_max_ms: int,
+    ) -> None:
         self._builder = builder
         self._hub = hub
+        self._to_device = to_device
         self._timeout_default_ms = timeout_default_ms
         self._timeout_max_ms = timeout_max_ms
 
@@ -27,6 +37,8 @@ class SyncService:
         wanted_ms = self._timeout_default_ms if request.timeout_ms is None else request.timeout_ms
         deadline = trio.current_time() + min(wanted_ms, self._timeout_max_ms) / 1000
         may_wait = request.since is not None and not request.full_state
+        if request.since is not None:
+            await self._to_device.acknowledge(requester, request.since)
         with self._hub.subscribe(requester.user) as rearm:
             while True:
                 woken = rearm()

@@ -80,7 +80,7 @@ async def test_sync_with_nothing_new_is_empty_and_has_every_section(world: World
         "rooms": {"join": {}, "invite": {}, "knock": {}, "leave": {}},
         "to_device": {"events": []},
         "device_lists": {"changed": [], "left": []},
-        "device_one_time_keys_count": {},
+        "device_one_time_keys_count": {"signed_curve25519": 0},
         "device_unused_fallback_key_types": [],
     }
 

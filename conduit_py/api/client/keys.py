@@ -1,0 +1,77 @@
+"""``/_matrix/client/v3/keys``
+
+Spec: client-server-api/#end-to-end-encryption
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conduit_py.api.auth import Authenticator
+from conduit_py.api.fields import Body, get_field, require_field
+from conduit_py.api.params import require_argument
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.sync_token import parse_sync_token
+from conduit_py.service.e2ee.device_lists import DeviceLists
+from conduit_py.service.e2ee.keys import KeyService, Upload
+from conduit_py.service.errors import BadJson, InvalidParam
+
+
+def routes(auth: Authenticator, keys: KeyService, lists: DeviceLists) -> Routes:
+    """The operations of this module."""
+    routes = Routes("keys")
+
+    @routes.post("/_matrix/client/v3/keys/upload")
+    async def upload_keys(request: Request) -> Json:
+        requester = auth.require_user(request, may_be_guest=True)
+        body = await request.json_object()
+        upload = Upload(
+            device_keys=get_field(body, "device_keys", dict),
+            one_time_keys=get_field(body, "one_time_keys", dict) or {},
+            fallback_keys=get_field(body, "fallback_keys", dict) or {},
+        )
+        return {"one_time_key_counts": await keys.upload(requester, upload)}
+
+    @routes.post("/_matrix/client/v3/keys/query")
+    async def query_keys(request: Request) -> Json:
+        requester = auth.require_user(request, may_be_guest=True)
+        body = await request.json_object()
+        wanted = require_field(body, "device_keys", dict)
+        for device_ids in wanted.values():
+            if not isinstance(device_ids, list) or not all(isinstance(it, str) for it in device_ids):
+                raise BadJson("device_keys must be an object of lists of strings")
+        return await keys.query(requester, wanted, timeout_ms=_get_timeout(body))
+
+    @routes.post("/_matrix/client/v3/keys/claim")
+    async def claim_keys(request: Request) -> Json:
+        auth.require_user(request, may_be_guest=True)
+        body = await request.json_object()
+        return await keys.claim(_get_claims(body), timeout_ms=_get_timeout(body))
+
+    @routes.get("/_matrix/client/v3/keys/changes")
+    async def get_keys_changes(request: Request) -> Json:
+        requester = auth.require_user(request)
+        since = parse_sync_token(require_argument(request, "from"))
+        parse_sync_token(require_argument(request, "to"))
+        changes = lists.get_changes(requester, since)
+        return {"changed": changes.changed, "left": changes.left}
+
+    return routes
+
+
+def _get_timeout(body: Body) -> int | None:
+    timeout_ms = get_field(body, "timeout", int)
+    if timeout_ms is not None and timeout_ms < 0:
+        raise InvalidParam("timeout must not be negative")
+    return timeout_ms
+
+
+def _get_claims(body: Body) -> Mapping[str, Any]:
+    wanted = require_field(body, "one_time_keys", dict)
+    for by_device in wanted.values():
+        if not isinstance(by_device, dict) or not all(isinstance(it, str) for it in by_device.values()):
+            raise BadJson("one_time_keys must be an object of objects of strings")
+    return wanted

@@ -1,0 +1,13 @@
+"""End-to-end encryption: the server keeps public keys, carries messages between devices, and can read neither.
+
+- ``keys``: identity keys of devices; one-time keys, each handed out once; fallback keys.
+- ``cross_signing``: the keys with which users vouch for their devices and for each other.
+- ``device_lists``: who is told that somebody's keys changed; ``sharing`` knows who shares rooms with whom, and did.
+- ``to_device``: messages that wait for a device.
+- ``key_backup``: room keys that clients put away, encrypted.
+- ``news``: all that /sync tells a device of this.
+- ``removal``: what is kept of a device goes with it.
+
+A change of keys, and of what others are told of it, lands in one batch. Keys are changed under the lock of their
+account, so that they never outlive the device.
+"""

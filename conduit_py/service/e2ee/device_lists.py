@@ -1,0 +1,105 @@
+"""Who is told that somebody's devices or cross-signing keys changed.
+
+Of each user only the last change is kept. Whether a change is told is decided when it is asked for, by who shares a
+room then: so nothing has to be stored when people come and go, and nothing can go stale.
+
+Spec: client-server-api/#tracking-the-device-list-for-a-user
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conduit_py.data import device_lists, short_ids
+from conduit_py.matrix.ids import UserId
+from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.e2ee.sharing import Sharing, get_rooms, scan_local_sharing, scan_sharing
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.requester import Requester
+from conduit_py.service.users.store import Store
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """User ids, sorted."""
+
+    changed: list[UserId]
+    left: list[UserId]
+
+
+NO_CHANGES = Changes([], [])
+
+
+class DeviceLists:
+    """Notes changes. One per server."""
+
+    def __init__(self, store: Store, hub: SyncHub) -> None:
+        self._store = store
+        self._hub = hub
+        self._noted: set[tuple[Turn, ShortUserId]] = set()
+        """What turns that have not settled have noted: a turn does not see what it staged itself."""
+
+    def stage_changed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:
+        """Tell everybody who shares a room with this user. Under the account's lock."""
+        noted = (turn, user)
+        if noted in self._noted:
+            return
+        self._noted.add(noted)
+        turn.on_settled(lambda: self._noted.discard(noted))
+        device_lists.stage_changed(snapshot, turn, user)
+        woken = scan_local_sharing(snapshot, user)
+        turn.on_landed(lambda: self._hub.publish(woken))
+
+    def stage_signed(self, snapshot: Snapshot, turn: Turn, signer: ShortUserId, owner: ShortUserId) -> None:
+        """Tell the other devices of ``signer``. Once in a turn for each owner, and under the account's lock."""
+        device_lists.stage_signed(snapshot, turn, signer, owner)
+        turn.on_landed(lambda: self._hub.publish([signer]))
+
+    def get_changes(self, requester: Requester, since: SyncToken) -> Changes:
+        """What has changed from a token until now."""
+        with self._store.snapshot() as snapshot:
+            if snapshot.is_from_lost_future(since.pos):
+                return read_everybody(snapshot, requester.user)
+            rooms = get_rooms(snapshot, requester.user)
+            return read_changes(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
+
+
+def read_changes(
+    snapshot: Snapshot,
+    user: ShortUserId,
+    rooms_with_news: Iterable[ShortRoomId],
+    *,
+    since: int,
+    until: int,
+) -> Changes:
+    """Past ``since`` up to ``until``, which must be the snapshot's position.
+
+    Nothing happened in the user's other rooms than those with news.
+    """
+    sharing = Sharing(snapshot, user, since=since, until=until)
+    changed = set(device_lists.scan_signed(snapshot, user, after=since, until=until))
+    for other in device_lists.scan_changed(snapshot, after=since, until=until):
+        if other == user or sharing.shares_now(other):
+            changed.add(other)
+    left = set()
+    for other in sharing.find_moved(rooms_with_news):
+        is_there, was_there = sharing.shares_now(other), sharing.shared_then(other)
+        if is_there and not was_there:
+            changed.add(other)
+        elif was_there and not is_there:
+            left.add(other)
+    return _name(snapshot, changed, left) if changed or left else NO_CHANGES
+
+
+def read_everybody(snapshot: Snapshot, user: ShortUserId) -> Changes:
+    """For a client whose lists are of a history that is gone."""
+    return _name(snapshot, scan_sharing(snapshot, user), set())
+
+
+def _name(snapshot: Snapshot, changed: set[ShortUserId], left: set[ShortUserId]) -> Changes:
+    named = [sorted(short_ids.get_user_id(snapshot, user) for user in users) for users in (changed, left)]
+    return Changes(*named)

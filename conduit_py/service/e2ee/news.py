@@ -1,0 +1,125 @@
+"""What /sync tells a device: messages to it, whose keys changed, and how many keys it has left.
+
+An idle poll costs a few short scans.
+
+Spec: client-server-api/#e2e-extensions-to-sync, client-server-api/#extensions-to-sync
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from conduit_py.data import one_time_keys, to_device
+from conduit_py.matrix.ids import DeviceId
+from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, read_changes, read_everybody
+from conduit_py.service.requester import Requester
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.e2ee import ToDevice
+from kvschema.catalog.rooms import ShortRoomId
+
+MESSAGES_MAX: Final = 100
+"""In one reply. Spec: client-server-api/#server-behaviour-13"""
+MESSAGES_BYTES_MAX: Final = 1024 * 1024
+"""In one reply: the message that goes beyond is the last."""
+USUAL_ALGORITHM: Final = "signed_curve25519"
+"""Told even when there are none left: some clients upload only when they read a number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which part of the stream a reply tells."""
+
+    since: int | None
+    """None to tell everything."""
+    until: int
+    """The position of the snapshot."""
+    to_device_since: int
+    """The device has the messages up to here."""
+    is_gap: bool
+    """The client went on from what never happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceNews:
+    messages: list[bytes]
+    """Events as JSON."""
+    messages_until: int | None
+    """The position of the last message, if there are more; None if these are all."""
+    changes: Changes
+    counts: dict[str, int]
+    """One-time keys by algorithm."""
+    fallbacks: list[str]
+    """Algorithms of unused fallback keys."""
+    has_lost_keys: bool
+    """Others claimed keys of the device."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.messages or self.changes.changed or self.changes.left or self.has_lost_keys)
+
+    def render(self) -> tuple[bytes, ...]:
+        """Members of the reply."""
+        lists = {"changed": self.changes.changed, "left": self.changes.left}
+        return (
+            b'"to_device":{"events":[' + b",".join(self.messages) + b"]}",
+            b'"device_lists":' + orjson.dumps(lists),
+            b'"device_one_time_keys_count":' + orjson.dumps(self.counts),
+            b'"device_unused_fallback_key_types":' + orjson.dumps(self.fallbacks),
+        )
+
+
+NO_NEWS: Final = DeviceNews(
+    messages=[], messages_until=None, changes=NO_CHANGES, counts={}, fallbacks=[], has_lost_keys=False
+)
+
+
+def read_device_news(
+    snapshot: Snapshot, requester: Requester, asked: Asked, rooms_with_news: Iterable[ShortRoomId]
+) -> DeviceNews:
+    """Everything for one reply. Nothing happened in the user's other rooms than those with news."""
+    if asked.since is not None:
+        changes = read_changes(snapshot, requester.user, rooms_with_news, since=asked.since, until=asked.until)
+    else:
+        changes = read_everybody(snapshot, requester.user) if asked.is_gap else NO_CHANGES
+    device_id = requester.device_id
+    if device_id is None:
+        return DeviceNews(
+            messages=[], messages_until=None, changes=changes, counts={}, fallbacks=[], has_lost_keys=False
+        )
+    user = requester.user
+    messages, messages_until = _read_messages(snapshot, requester, device_id, asked)
+    fallbacks = one_time_keys.scan_fallbacks(snapshot, user, device_id)
+    last_claim = one_time_keys.get_last_claim(snapshot, user, device_id)
+    return DeviceNews(
+        messages=messages,
+        messages_until=messages_until,
+        changes=changes,
+        counts={USUAL_ALGORITHM: 0} | one_time_keys.get_counts(snapshot, user, device_id),
+        fallbacks=[algorithm for algorithm, key in fallbacks if not key.is_used],
+        has_lost_keys=asked.since is not None and last_claim > asked.since,
+    )
+
+
+def _read_messages(
+    snapshot: Snapshot, requester: Requester, device_id: DeviceId, asked: Asked
+) -> tuple[list[bytes], int | None]:
+    messages: list[bytes] = []
+    size, last = 0, None
+    scanned = to_device.scan_messages(
+        snapshot, requester.user, device_id, after=asked.to_device_since, until=asked.until
+    )
+    for pos, message in scanned:
+        if len(messages) == MESSAGES_MAX or size >= MESSAGES_BYTES_MAX:
+            return messages, last
+        messages.append(_render(message))
+        size, last = size + len(messages[-1]), pos
+    return messages, None
+
+
+def _render(message: ToDevice) -> bytes:
+    head = orjson.dumps({"sender": message.sender, "type": message.type})
+    return head[:-1] + b',"content":' + message.content.encode() + b"}"

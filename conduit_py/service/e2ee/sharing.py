@@ -1,0 +1,128 @@
+"""Who shares a room with a user now, and who did at an earlier position.
+
+The states of a room at two positions are compared, so a room costs what changed in it and not its size; a room that the
+user came to or went from costs its members.
+
+Spec: client-server-api/#tracking-the-device-list-for-a-user
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from conduit_py.data import members, short_ids, timeline
+from conduit_py.data.state import EMPTY, StateChain, get_current_state_id
+from conduit_py.matrix.ids import UserId
+from conduit_py.service.rooms.visibility import HIDDEN
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.members import JOIN, ROOMUSERID_MEMBER, RoomMember
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
+
+_MEMBER = "m.room.member"
+
+
+def get_rooms(snapshot: Snapshot, user: ShortUserId) -> frozenset[ShortRoomId]:
+    """Rooms that a local user is joined to."""
+    return frozenset(room for room, _ in members.scan_rooms(snapshot, user, JOIN))
+
+
+def scan_local_sharing(snapshot: Snapshot, user: ShortUserId) -> set[ShortUserId]:
+    """Local users who share a room with a local user, that user too."""
+    return {user}.union(
+        other
+        for room in get_rooms(snapshot, user)
+        for other, _ in members.scan_members(snapshot, room, JOIN, local_only=True)
+    )
+
+
+def scan_sharing(snapshot: Snapshot, user: ShortUserId) -> set[ShortUserId]:
+    """The same with users of other servers."""
+    return {user}.union(
+        other for room in get_rooms(snapshot, user) for other, _ in members.scan_members(snapshot, room, JOIN)
+    )
+
+
+class Sharing:
+    """One user's rooms now and at ``since``, within one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, user: ShortUserId, *, since: int, until: int) -> None:
+        self._snapshot, self._user, self._since = snapshot, user, since
+        self._chain = StateChain(snapshot)
+        self._states_then: dict[ShortRoomId, StateId] = {}
+        self._moved = {change.room for _, change in members.scan_changes(snapshot, user, after=since, until=until)}
+        """Rooms that the user may have come to or gone from."""
+        self._now: frozenset[ShortRoomId] | None = None
+        self._then: frozenset[ShortRoomId] | None = None
+
+    def now(self) -> frozenset[ShortRoomId]:
+        """Rooms that the user is in."""
+        if self._now is None:
+            self._now = get_rooms(self._snapshot, self._user)
+        return self._now
+
+    def then(self) -> frozenset[ShortRoomId]:
+        """Rooms that the user was in."""
+        if self._then is None:
+            came_back = {room for room in self._moved if self._was_joined(room, self._user)}
+            self._then = (self.now() - self._moved) | came_back
+        return self._then
+
+    def shares_now(self, other: ShortUserId) -> bool:
+        return any(self._is_joined(room, other) for room in self.now())
+
+    def shared_then(self, other: ShortUserId) -> bool:
+        return any(self._was_joined(room, other) for room in self.then())
+
+    def find_moved(self, rooms_with_news: Iterable[ShortRoomId]) -> set[ShortUserId]:
+        """Other users whose sharing may have changed: all that came to or went from a room, or were met in a new one.
+
+        Nothing happened in the user's other rooms than those with news.
+        """
+        found: set[ShortUserId] = set()
+        for room in {*rooms_with_news, *self._moved}:
+            found.update(self._scan_changed_members(room))
+            if room in self._moved:
+                found.update(other for other, _ in members.scan_members(self._snapshot, room, JOIN))
+        found.discard(self._user)
+        return found
+
+    def _scan_changed_members(self, room: ShortRoomId) -> Iterator[ShortUserId]:
+        then, now = self._state_then(room), get_current_state_id(self._snapshot, room)
+        if then == now:
+            return
+        for state_key in self._chain.changes_between(then, now):
+            record = short_ids.get_state_key_record(self._snapshot, state_key)
+            user = short_ids.get_user(self._snapshot, UserId(record.state_key)) if record.type == _MEMBER else None
+            if user is not None:
+                yield user
+
+    def _is_joined(self, room: ShortRoomId, user: ShortUserId) -> bool:
+        return any(ROOMUSERID_MEMBER.has(self._snapshot, RoomMember(room, JOIN, remote, user)) for remote in (0, 1))
+
+    def _was_joined(self, room: ShortRoomId, user: ShortUserId) -> bool:
+        then = self._state_then(room)
+        if then == get_current_state_id(self._snapshot, room):
+            return self._is_joined(room, user)
+        state_key = self._member_key(user)
+        event = None if state_key is None else self._chain.get(then, state_key)
+        return event is not None and self._says_join(event)
+
+    def _says_join(self, event: ShortEventId) -> bool:
+        return timeline.get_pdu(self._snapshot, event).content.get("membership") == "join"
+
+    def _member_key(self, user: ShortUserId) -> ShortStateKey | None:
+        return short_ids.get_state_key(self._snapshot, _MEMBER, short_ids.get_user_id(self._snapshot, user))
+
+    def _state_then(self, room: ShortRoomId) -> StateId:
+        known = self._states_then.get(room)
+        if known is None:
+            known = self._states_then[room] = _get_state_id_at(self._snapshot, room, self._since)
+        return known
+
+
+def _get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
+    for _, event in timeline.scan_timeline(snapshot, room, after=place + 1, reverse=True):
+        row = timeline.require_row(snapshot, event)
+        if not row.flags & HIDDEN:
+            return row.state_after
+    return EMPTY
