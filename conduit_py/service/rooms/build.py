@@ -14,12 +14,14 @@ from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.event_stream import EventStream
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.notifications import NotificationService
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.room_snapshots import RoomSnapshots
 from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
@@ -47,6 +49,7 @@ class Rooms:
     aliases: AliasService
     create: CreateService
     directory: DirectoryService
+    event_stream: EventStream
     knocks: KnockService
     membership: MembershipService
     notifications: NotificationService
@@ -55,6 +58,7 @@ class Rooms:
     relations: RelationService
     search: SearchService
     send: SendService
+    snapshots: RoomSnapshots
     spaces: SpaceService
     state: StateReads
     threads: ThreadService
@@ -103,6 +107,9 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
             throttle=throttle,
         ),
         directory=DirectoryService(store.database, writes, server_name=server_name),
+        event_stream=EventStream(
+            store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
+        ),
         knocks=KnockService(store.database, writes, throttle=throttle),
         membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
@@ -111,6 +118,7 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         relations=RelationService(store.database, now_ms=store.now_ms),
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
+        snapshots=RoomSnapshots(store.database, now_ms=store.now_ms),
         spaces=SpaceService(store.database),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
