@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import rooms, short_ids
+from conduit_py.data import account_data, rooms, short_ids
 from conduit_py.matrix.event_builder import build_event
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
@@ -30,6 +30,7 @@ from conduit_py.service.rooms.upgraded_levels import build_closed_levels, build_
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.errors import PreconditionFailed
 
 COPIED = (
     "m.room.history_visibility",
@@ -49,6 +50,7 @@ CHILDREN_COPIED_MAX = 500
 _CREATE = "m.room.create"
 _POWER_LEVELS = "m.room.power_levels"
 _TOMBSTONE = "m.room.tombstone"
+TAG = "m.tag"
 
 _log = logging.getLogger(__name__)
 
@@ -100,11 +102,16 @@ class UpgradeService:
             stage_membership(snapshot, new, requester, requester.user_id, membership_content("join", None))
             _copy_state(snapshot, old, new, requester)
             _move_names(snapshot, turn, old, new, requester)
+            _carry_tags(snapshot, turn, old, new)
             _close(old, requester)
             new.finish()
             return new.room.room_id
 
-        return await self._writes.write(room_id, stage)
+        try:
+            return await self._writes.write(room_id, stage)
+        except PreconditionFailed:
+            # The same user made a room with the very same first event at this moment. Now it is there to be seen.
+            return await self._writes.write(room_id, stage)
 
     def _begin(
         self, snapshot: Snapshot, turn: Turn, requester: Requester, old: RoomAppend, upgrade: Upgrade
@@ -237,6 +244,14 @@ def _split_names(content: Mapping[str, Any], moved: frozenset[str]) -> tuple[dic
             taken["alt_aliases"] = going
             left["alt_aliases"] = [alias for alias in alternatives if alias not in moved]
     return taken, left
+
+
+def _carry_tags(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend) -> None:
+    """The tags that users of this server gave the old room. They show when their owner joins the new one."""
+    for user in old.scan_local_joined():
+        content = account_data.get_content(snapshot, user, old.room.short, TAG)
+        if content is not None:
+            account_data.stage_content(snapshot, turn, user, new.room.short, TAG, content)
 
 
 def _close(old: RoomAppend, requester: Requester) -> None:

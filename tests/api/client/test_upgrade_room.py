@@ -220,3 +220,23 @@ async def test_upgrade_room_of_a_wrong_form(whole: WholeServer, body: Json, errc
     room_id = await create(alice)
     with whole.leaves_no_trace():
         assert (await alice.post(in_room(room_id, "upgrade"), body)).outcome == (400, errcode)
+
+
+async def test_upgrade_room_takes_the_tags_of_its_members_along(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    await bob.put(bob.user_path("rooms", room_id, "tags", "u.work"), {"order": 0.5})
+    replacement = await replace(alice, room_id, "11")
+    since = (await bob.get("/sync")).json["next_batch"]
+    await join(bob, replacement)
+    joined = (await bob.get("/sync", since=since)).json["rooms"]["join"][replacement]
+    assert joined["account_data"]["events"] == [{"type": "m.tag", "content": {"tags": {"u.work": {"order": 0.5}}}}]
+
+
+async def test_upgrade_room_happens_as_a_whole_or_not_at_all(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create(alice, room_version="5", room_alias_name="main")
+    await set_state(alice, room_id, "m.room.topic", {"topic": "a number that newer rooms refuse", "number": 1.5})
+    with whole.leaves_no_trace():
+        assert (await upgrade(alice, room_id, "11")).outcome == (400, "M_BAD_JSON")
