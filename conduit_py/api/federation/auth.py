@@ -1,0 +1,42 @@
+"""Which server sent a request.
+
+Spec: server-server-api/#request-authentication
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from conduit_py.http.request import Network, Request
+from conduit_py.matrix.ids import ServerName
+from conduit_py.service.federation.auth import RequestVerifier
+
+
+class ServerAuthenticator:
+    """One per server."""
+
+    def __init__(self, verifier: RequestVerifier, trusted_proxies: Collection[Network]) -> None:
+        self._verifier = verifier
+        self._trusted_proxies = trusted_proxies
+
+    async def require_server(self, request: Request, *, bytes_max: int | None = None) -> ServerName:
+        """The server that signed the request; its whole body is read for that.
+
+        Raises ``M_UNAUTHORIZED``, ``M_FORBIDDEN``, ``M_NOT_JSON``, ``M_TOO_LARGE`` and ``M_LIMIT_EXCEEDED``.
+        """
+        self._verifier.require_allowed()
+        self.throttle(request)
+        return await self._verifier.verify(
+            request.headers.getlist("authorization"),
+            method=request.method,
+            uri=request.raw_uri,
+            body=await request.get_data(bytes_max=bytes_max),
+        )
+
+    def require_allowed(self) -> None:
+        """Raises ``Forbidden`` while this server keeps to itself."""
+        self._verifier.require_allowed()
+
+    def throttle(self, request: Request) -> None:
+        """Count a request for which no server has to vouch. Raises ``LimitExceeded``."""
+        self._verifier.throttle_address(request.client_address(self._trusted_proxies))

@@ -1,0 +1,23 @@
+"""The operations that other servers call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import conduit_py
+from conduit_py.api.federation import keys_query, keys_server, version, wellknown
+from conduit_py.api.federation.auth import ServerAuthenticator
+from conduit_py.config import Config
+from conduit_py.http.routes import Routes
+from conduit_py.service.federation.build import Federation
+
+
+def server_routes(config: Config, federation: Federation, *, now_ms: Callable[[], int]) -> list[Routes]:
+    """The routes of every module, in the order of the spec's OpenAPI files."""
+    auth = ServerAuthenticator(federation.verifier, config.trusted_proxies)
+    return [
+        keys_query.routes(auth, federation.notary, now_ms=now_ms),
+        keys_server.routes(federation.own_keys),
+        version.routes(auth, version=conduit_py.__version__),
+        wellknown.routes(delegated=config.well_known.server if config.allow_federation else None),
+    ]

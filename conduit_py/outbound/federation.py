@@ -1,0 +1,168 @@
+"""Requests to other homeservers: signed, to where the server name leads, answers as JSON.
+
+Spec: server-server-api/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.ids import KeyId, Malformed, ServerName
+from conduit_py.matrix.signing import SigningKey
+from conduit_py.matrix.x_matrix import build_x_matrix
+from conduit_py.outbound.errors import Refused, Unreachable
+from conduit_py.outbound.http import HttpClient, HttpReply, retry_after_ms
+from conduit_py.outbound.resolve import Resolver
+
+REQUEST_TIMEOUT_S: Final = 30.0
+"""One question that is answered from what the other server has."""
+KEYS_TIMEOUT_S: Final = 10.0
+"""For keys: others wait for them."""
+NOTARY_TIMEOUT_S: Final = 20.0
+"""A notary may have to ask the servers first."""
+
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+KEYS_BYTES_MAX: Final = 64 * 1024
+"""An answer about its keys by one server. A server that has had a hundred keys needs about 12 KiB."""
+NOTARY_BYTES_MAX: Final = 2 * 1024 * 1024
+
+ERRCODE_CHARS_MAX: Final = 255
+
+
+def build_path(*segments: str, query: Mapping[str, str] | None = None) -> str:
+    """A path of percent-encoded segments: ``build_path("_matrix", "federation", "v1", "event", event_id)``."""
+    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+class FederationClient:
+    """One per server.
+
+    :param is_forbidden: servers that are not talked to.
+    :param is_allowed: whether this server talks with others at all.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        resolver: Resolver,
+        *,
+        server_name: ServerName,
+        signing_key: SigningKey,
+        is_forbidden: Callable[[ServerName], bool],
+        is_allowed: bool,
+    ) -> None:
+        self._http = http
+        self._resolver = resolver
+        self._server_name = server_name
+        self._signing_key = signing_key
+        self._is_forbidden = is_forbidden
+        self._is_allowed = is_allowed
+
+    async def fetch(
+        self,
+        method: str,
+        destination: ServerName,
+        path: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        bytes_max: int = ANSWER_BYTES_MAX,
+        is_signed: bool = True,
+    ) -> dict[str, Any]:
+        """The JSON object that ``destination`` answers. ``path`` comes from `build_path`.
+
+        Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
+        """
+        if not self._is_allowed:
+            raise Refused(403, "M_FORBIDDEN", "this server does not talk with other servers")
+        if destination == self._server_name or self._is_forbidden(destination):
+            raise Refused(403, "M_FORBIDDEN", f"{destination} is not talked to")
+        try:
+            target = await self._resolver.fetch_target(destination)
+        except Malformed as error:
+            raise Unreachable(f"{destination} is no server name: {error}") from error
+        headers = {"Accept": "application/json"}
+        body = None
+        if content is not None:
+            body = encode_canonical_json(content, strict=False)
+            headers["Content-Type"] = "application/json"
+        if is_signed:
+            headers["Authorization"] = build_x_matrix(
+                method=method,
+                uri=path,
+                origin=self._server_name,
+                destination=destination,
+                content=content,
+                signing_key=self._signing_key,
+            )
+        reply = await self._http.fetch(
+            method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
+        )
+        return read_answer(destination, reply)
+
+    async def fetch_server_keys(self, server_name: ServerName) -> dict[str, Any]:
+        """What a server says of its own keys; nothing of it is checked.
+
+        Spec: server-server-api/#get_matrixkeyv2server
+        """
+        return await self.fetch(
+            "GET",
+            server_name,
+            "/_matrix/key/v2/server",
+            timeout_s=KEYS_TIMEOUT_S,
+            bytes_max=KEYS_BYTES_MAX,
+            is_signed=False,
+        )
+
+    async def fetch_notarized_keys(
+        self, notary: ServerName, wanted: Mapping[ServerName, Mapping[KeyId, int]]
+    ) -> list[dict[str, Any]]:
+        """What a notary knows of other servers' keys, by server and key id with the time until which each must be
+        valid; nothing of it is checked.
+
+        Spec: server-server-api/#post_matrixkeyv2query
+        """
+        criteria = {
+            server_name: {key_id: {"minimum_valid_until_ts": until} for key_id, until in keys.items()}
+            for server_name, keys in wanted.items()
+        }
+        answer = await self.fetch(
+            "POST",
+            notary,
+            "/_matrix/key/v2/query",
+            content={"server_keys": criteria},
+            timeout_s=NOTARY_TIMEOUT_S,
+            bytes_max=NOTARY_BYTES_MAX,
+            is_signed=False,
+        )
+        entries = answer.get("server_keys")
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, Any]:
+    """The object in a successful answer. Raises `Refused` for a refusal, `Unreachable` for what is neither."""
+    try:
+        answer = parse_json(reply.body)
+    except Malformed:
+        answer = None
+    if 200 <= reply.status < 300:
+        if not isinstance(answer, dict):
+            raise Unreachable(f"{destination} answered with what is no JSON object")
+        return answer
+    errcode = answer.get("errcode") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or not isinstance(errcode, str):
+        if reply.status >= 500:
+            # Not the homeserver spoke but what stands before it.
+            raise Unreachable(f"{destination} answered with status {reply.status}")
+        raise Refused(reply.status, "M_UNKNOWN", "no reason given", retry_after_ms=retry_after_ms(reply.headers))
+    message, after_ms = answer.get("error"), answer.get("retry_after_ms")
+    raise Refused(
+        reply.status,
+        errcode[:ERRCODE_CHARS_MAX],
+        message if isinstance(message, str) else "no reason given",
+        retry_after_ms=after_ms if type(after_ms) is int else retry_after_ms(reply.headers),
+    )

@@ -1,0 +1,199 @@
+"""One HTTP client for all that the server asks of others: bounded in number, in time and in size."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from conduit_py.config import IpNetwork, Proxy
+from conduit_py.outbound.addresses import Dns
+from conduit_py.outbound.errors import Unreachable
+
+if TYPE_CHECKING:
+    import httpcore2
+
+READ_STALL_S: Final = 30.0
+"""Silence within an answer, and before it unless the request has longer."""
+CLOSE_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom a request goes to and by which way."""
+
+    host: str
+    """Name or address that the certificate must be for, in lower case and without brackets."""
+    port: int
+    route_host: str
+    """Name or address that is connected to: the same, or the target of an SRV record."""
+    host_header: str
+    scheme: str = "https"
+    is_exempt: bool = False
+    """The operator named the host in the configuration, so addresses in ``ip_range_denylist`` are fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case; of a header that came twice, the last."""
+    body: bytes
+
+
+class HttpClient:
+    """One per server. ``run`` is owned by the nursery tree.
+
+    Connections are kept and used again for the same host and port, for whose name their certificate was verified.
+
+    :param requests_max: requests at the same time; more wait their turn.
+    :param ca_certificates: PEM file of authorities to trust beside the system's.
+    :param tcp: what connects to an address; httpcore2's own unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        dns: Dns,
+        denylist: tuple[IpNetwork, ...],
+        proxy: Proxy,
+        ca_certificates: Path | None,
+        requests_max: int,
+        tcp: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._tcp = tcp
+        self._dns = dns
+        self._denylist = denylist
+        self._proxy = proxy
+        self._ca_certificates = ca_certificates
+        self._places = trio.Semaphore(requests_max)
+        self._pool: httpcore2.AsyncConnectionPool | None = None
+        # Read now where the operator named a file, so that a mistake in it is told at start.
+        self._tls = None if ca_certificates is None else _build_tls_context(ca_certificates)
+
+    def looks_up_elsewhere(self, host: str) -> bool:
+        """Whether names of requests to ``host`` are for a proxy to look up, and not to be asked about here."""
+        url = self._proxy.get_url(host)
+        return url is not None and url.startswith("socks5h:")
+
+    async def fetch(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        bytes_max: int,
+        timeout_s: float,
+    ) -> HttpReply:
+        """The answer, whatever its status. ``path`` is percent-encoded and may have a query.
+
+        Raises `Unreachable` where none came within ``timeout_s``, or one of more than ``bytes_max`` bytes.
+        """
+        async with self._places:
+            try:
+                with trio.fail_after(timeout_s):
+                    return await self._exchange(method, target, path, headers or {}, body, bytes_max, timeout_s)
+            except trio.TooSlowError:
+                raise Unreachable(f"{target.host} gave no answer within {timeout_s:g} s") from None
+
+    async def _exchange(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        bytes_max: int,
+        timeout_s: float,
+    ) -> HttpReply:
+        import httpcore2
+
+        from conduit_py.outbound.network import ROUTE, TLS_TIMEOUT_S, Route
+
+        url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=path)
+        stall_s = max(READ_STALL_S, timeout_s)
+        timeouts = {"connect": TLS_TIMEOUT_S, "read": stall_s, "write": READ_STALL_S}
+        all_headers = {"Host": target.host_header, "User-Agent": "conduit_py", **headers}
+        token = ROUTE.set(Route(target.route_host, target.is_exempt))
+        try:
+            async with self._get_pool().stream(
+                method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
+            ) as response:
+                return await _read(response, bytes_max)
+        except (
+            httpcore2.NetworkError,
+            httpcore2.TimeoutException,
+            httpcore2.ProtocolError,
+            httpcore2.ProxyError,
+            httpcore2.UnsupportedProtocol,
+            OSError,
+        ) as error:
+            raise Unreachable(f"{target.host} cannot be asked: {_reason(error)}") from error
+        finally:
+            ROUTE.reset(token)
+
+    def _get_pool(self) -> httpcore2.AsyncConnectionPool:
+        if self._pool is None:
+            from conduit_py.outbound.network import Network, make_pool
+
+            self._tls = self._tls or _build_tls_context(self._ca_certificates)
+            network = Network(dns=self._dns, denylist=self._denylist, proxy=self._proxy, tls=self._tls, tcp=self._tcp)
+            self._pool = make_pool(network, self._tls)
+        return self._pool
+
+    async def run(self) -> None:
+        """Close the connections when the server stops."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+
+def _build_tls_context(ca_certificates: Path | None) -> ssl.SSLContext:
+    from conduit_py.outbound.network import build_tls_context
+
+    return build_tls_context(ca_certificates)
+
+
+async def _read(response: httpcore2.Response, bytes_max: int) -> HttpReply:
+    body = bytearray()
+    async with contextlib.aclosing(response.aiter_stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > bytes_max:
+                raise Unreachable(f"the answer is larger than {bytes_max} bytes")
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+    return HttpReply(response.status, headers, bytes(body))
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong first: the layers above only say that something was."""
+    cause: BaseException | None = error
+    while cause is not None:
+        error = cause
+        # httpcore2 drops the cause and keeps it as the only argument.
+        wrapped = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None
+        cause = error.__cause__ or wrapped
+    return str(error) or type(error).__name__
+
+
+def retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    """``Retry-After`` in ms, if it is given in seconds."""
+    value = headers.get("retry-after", "")
+    seconds = float(value) if value.isascii() and value.isdigit() and len(value) < 10 else math.nan
+    return None if math.isnan(seconds) else int(seconds * 1000)

@@ -1,0 +1,1 @@
+"""Between servers: whose keys are whose, and who sent a request."""
