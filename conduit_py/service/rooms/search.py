@@ -41,6 +41,8 @@ PLACES_PER_SLICE = 1000
 READ_MAX = 1000
 """Events that are read for one search, the newest with all the words."""
 READ_PER_SLICE = 200
+AROUND_SCANNED_MAX = 100
+"""Events looked at on one side of a result."""
 
 Order = Literal["rank", "recent"]
 GroupKey = Literal["room_id", "sender"]
@@ -182,7 +184,3 @@ def read_around(
             events.append(event)
         at = place - 1 if is_before else place
     return events, at
-
-
-AROUND_SCANNED_MAX = 100
-"""Events looked at on one side of a result."""

@@ -36,7 +36,7 @@ def build_copied_levels(
         _raise_tombstone(levels)
     elif isinf(old.of_user(upgrader)):
         highest = [level for level in levels.values() if isinstance(level, int)]
-        users[upgrader] = max(ADMIN_LEVEL, *highest, *users.values(), *levels["events"].values())
+        users[upgrader] = max([ADMIN_LEVEL, *highest, *users.values(), *levels["events"].values()])
     return levels | {"users": users}
 
 
