@@ -27,15 +27,16 @@ from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
-from conduit_py.service.e2ee.build import build_e2ee
+from conduit_py.service.e2ee.build import E2ee, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.keys import Fetches
 from conduit_py.service.e2ee.remote import fetch_from_nobody
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.rooms.build import Around, build_rooms
+from conduit_py.service.rooms.build import Around, Rooms, build_rooms
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
@@ -117,12 +118,9 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
     )
     fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
     e2ee = build_e2ee(ServerName(config.server_name), store, hub, lists, accounts.reauth, fetches)
-    syncs = SyncService(
-        SyncBuilder(store.database, hub, rooms.typing, now_ms=store.now_ms, clock=time.perf_counter),
-        hub,
-        e2ee.to_device,
-        timeout_default_ms=config.client_sync_timeout_default,
-        timeout_max_ms=config.client_sync_timeout_max,
+    syncs = _build_syncs(config, store, hub, rooms, e2ee)
+    media = build_media(
+        config, store, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=hash_limiter is not None
     )
     operations = Operations(
         config=config,
@@ -131,6 +129,8 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         e2ee=e2ee,
         rooms=rooms,
         syncs=syncs,
+        media=media,
+        throttle=throttle,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
     return Server(
@@ -144,8 +144,19 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             accounts.last_seen.run,
             accounts.tokens.run,
             pruning.run,
+            *media.tasks,
         ),
         admin_token=await accounts.register.prepare_first_admin(),
+    )
+
+
+def _build_syncs(config: Config, store: Store, hub: SyncHub, rooms: Rooms, e2ee: E2ee) -> SyncService:
+    return SyncService(
+        SyncBuilder(store.database, hub, rooms.typing, now_ms=store.now_ms, clock=time.perf_counter),
+        hub,
+        e2ee.to_device,
+        timeout_default_ms=config.client_sync_timeout_default,
+        timeout_max_ms=config.client_sync_timeout_max,
     )
 
 

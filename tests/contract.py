@@ -69,6 +69,23 @@ DEVIATIONS: tuple[Deviation, ...] = (
         r"\$",
         "exactly one of two forms is asked for, a content or an event, and any event is a content too",
     ),
+    *(
+        Deviation(
+            operation_id,
+            status,
+            rf"{operation_id} does not document {status}",
+            "HTTP has it for whoever asks for a part, or for what they have already (RFC 9110)",
+        )
+        for operation_id in (
+            "getContent",
+            "getContentAuthed",
+            "getContentOverrideName",
+            "getContentOverrideNameAuthed",
+            "getContentThumbnail",
+            "getContentThumbnailAuthed",
+        )
+        for status in (206, 304)
+    ),
     Deviation(
         "uploadCrossSigningKeys",
         401,

@@ -10,6 +10,7 @@ from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import sync
 from conduit_py.api.e2ee import e2ee_routes
+from conduit_py.api.media import media_routes
 from conduit_py.api.rooms import room_routes
 from conduit_py.config import Config
 from conduit_py.http.app import App
@@ -19,10 +20,12 @@ from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
+from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
+from conduit_py.service.users.throttle import Throttle
 
 UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc4222": True}
 """What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
@@ -38,6 +41,8 @@ class Operations:
     e2ee: E2ee
     rooms: Rooms
     syncs: SyncService
+    media: MediaServices
+    throttle: Throttle
 
 
 def build_routes(to: Operations) -> list[Routes]:
@@ -47,6 +52,7 @@ def build_routes(to: Operations) -> list[Routes]:
         *room_routes(to.config, to.auth, to.rooms),
         *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
+        *media_routes(to.config, to.auth, to.media, to.throttle),
     ]
 
 

@@ -369,6 +369,13 @@ SECTIONS: tuple[Section, ...] = (
                 " scope: the times for all scopes not named, and the space for everything. Of local media, nothing is"
                 " deleted unless you say so here.",
             ),
+            Key(
+                "media.allow_legacy",
+                BOOL,
+                False,
+                "Whether the deprecated download paths, which ask for no access token, serve all media. Off, they serve"
+                " what was uploaded while this was on and answer 404 for the rest, as the specification wants it.",
+            ),
             Key("media.endpoint", url("https", "http"), "", "s3: URL of the service."),
             Key("media.bucket", TEXT, "", "s3: name of the bucket."),
             Key("media.region", TEXT, "", "s3: region of the bucket."),
@@ -427,7 +434,6 @@ NOT_YET: dict[str, str] = {
 
 _NO_FEDERATION = "the server does not talk with other servers yet"
 _NO_PRESENCE = "presence is not there yet"
-_NO_MEDIA = "media are not there yet"
 
 WAITING: dict[str, str] = {
     "allow_federation": _NO_FEDERATION,
@@ -445,8 +451,6 @@ WAITING: dict[str, str] = {
     "allow_incoming_presence": _NO_PRESENCE,
     "allow_outgoing_presence": _NO_PRESENCE,
     "presence_*": _NO_PRESENCE,
-    "media.*": _NO_MEDIA,
-    "rate_limits.media_*": _NO_MEDIA,
     "rate_limits.federation.*": _NO_FEDERATION,
 }
 """Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if

@@ -176,6 +176,7 @@ class Media:
     path: Path
     directory_structure: DirectoryStructure
     retention: RetentionPolicies
+    allow_legacy: bool
     s3: S3 | None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from kvschema.catalog import (
     account_data,
     e2ee,
+    media,
     members,
     receipts,
     relations,
@@ -36,6 +37,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *receipts.TREES,
     *transactions.TREES,
     *e2ee.TREES,
+    *media.TREES,
 )
 RETIRED: tuple[str, ...] = ()
 """Names that once held data. Never reuse one: old files still contain it."""

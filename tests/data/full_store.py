@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import trio
@@ -26,6 +27,9 @@ from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
 from tests.rig.client import Client, path
 from tests.rig.crypto import CrossSigning, Keys, claim, without_signatures
+from tests.rig.images import plain
+from tests.rig.media import create as create_media
+from tests.rig.media import thumbnail, upload
 from tests.rig.server import PASSWORD, SERVER_NAME, START_MS, load_test_config
 
 Rows = Mapping[str, list[tuple[bytes, bytes]]]
@@ -52,15 +56,16 @@ def read_rows(engine: Engine) -> Rows:
 async def _make_rows() -> Rows:
     engine = MemoryEngine()
     stamp(engine, SERVER_NAME)
-    for minute in range(3):
-        await _run(engine, minute)
+    with TemporaryDirectory() as media_path:
+        for minute in range(3):
+            await _run(engine, minute, media_path)
     return read_rows(engine)
 
 
-async def _run(engine: Engine, start: int) -> None:
+async def _run(engine: Engine, start: int, media_path: str) -> None:
     """One start of the server, so that there are gaps between starts as well."""
     database = Database(engine, ObjectCache(1_000_000))
-    config = load_test_config(RATE_LIMITS__ENABLED="false")
+    config = load_test_config(RATE_LIMITS__ENABLED="false", MEDIA__PATH=media_path)
     last_pos = record_start(engine, (START_MS + start * 60_000) * 1000)
     async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
         store = Store(
@@ -96,6 +101,7 @@ class _Story:
         await self._settings(room_id, alice)
         await self._read(room_id, alice, last)
         await self._encrypt(alice, bob)
+        await self._upload(alice)
 
     async def _ok(self, request: Any) -> Any:
         response = await request
@@ -183,6 +189,13 @@ class _Story:
         key = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {}}
         in_room = path("room_keys", "keys", "!room:one.test", "session")
         await self._ok(alice.put(in_room, key, version=version))
+
+    async def _upload(self, user: Client) -> None:
+        """An image that is uploaded twice, its thumbnail, and an id that waits."""
+        for _ in range(2):
+            uri = await upload(user, plain(100, 100), "image/png")
+        assert (await thumbnail(user, uri, width=32, height=32)).status == 200
+        await create_media(user)
 
     async def _read(self, room_id: str, user: Client, event_id: str) -> None:
         async with self._store.writer.turn() as turn:

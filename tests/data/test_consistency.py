@@ -16,11 +16,17 @@ from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
-from tests.data import plants_in_encryption, plants_in_indexes, plants_in_rooms, plants_in_use
+from tests.data import plants_in_encryption, plants_in_indexes, plants_in_media, plants_in_rooms, plants_in_use
 from tests.data.full_store import Rows, fill, make_rows
 from tests.data.planting import Planter
 
-PLANTS = {**plants_in_encryption.PLANTS, **plants_in_rooms.PLANTS, **plants_in_use.PLANTS, **plants_in_indexes.PLANTS}
+PLANTS = {
+    **plants_in_encryption.PLANTS,
+    **plants_in_rooms.PLANTS,
+    **plants_in_use.PLANTS,
+    **plants_in_indexes.PLANTS,
+    **plants_in_media.PLANTS,
+}
 
 
 @pytest.fixture(scope="module")

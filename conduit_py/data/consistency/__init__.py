@@ -22,6 +22,7 @@ from conduit_py.data.consistency import (
     accounts,
     encryption,
     events,
+    media,
     memberships,
     order,
     reading,
@@ -118,6 +119,14 @@ CHECKS = _checks(
         "backupid_backup": (encryption.check_backups,),
         "backupkeyid_backup": (encryption.check_backup_keys,),
         "userpos_notified": (reading.check_notified,),
+        "servernamemediaid_metadata": (media.check_media,),
+        "filehash_servername_mediaid": (media.check_media_of_files,),
+        "filehash_metadata": (media.check_files,),
+        "accessedms_filehash": (media.check_accesses,),
+        "thumbnailid_metadata": (media.check_thumbnails,),
+        "filehash_thumbnailid": (media.check_thumbnails_of_files,),
+        "mediaid_pending": (media.check_pending,),
+        "userid_pendingmediaid": (media.check_pending_of_users,),
     }
 )
 
