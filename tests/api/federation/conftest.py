@@ -1,0 +1,49 @@
+"""Servers that other servers ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from conduit_py.http.in_process import AppClient, ClientReply
+from conduit_py.server import build
+from tests.api.federation.network import Network, open_network
+from tests.rig.server import Server, load_test_config
+
+
+class Asked:
+    """A whole server, as another one sees it."""
+
+    def __init__(self, app: AppClient) -> None:
+        self._app = app
+
+    async def get(self, path: str) -> ClientReply:
+        return await self._app.request("GET", path)
+
+    async def post(self, path: str, body: bytes) -> ClientReply:
+        return await self._app.request("POST", path, {"Content-Type": "application/json"}, body)
+
+
+Open = Callable[..., AbstractAsyncContextManager[Asked]]
+
+
+@pytest.fixture
+def open_asked(server: Server) -> Open:
+    """Opens a server that federates, unless told otherwise by variables such as ``ALLOW_FEDERATION="false"``."""
+
+    @asynccontextmanager
+    async def open_it(**variables: str) -> AsyncIterator[Asked]:
+        config = load_test_config(**{"ALLOW_FEDERATION": "true", "TRUSTED_SERVERS": '[""]', **variables})
+        built = await build(config, server.store, hash_limiter=None)
+        yield Asked(AppClient(built.app))
+
+    return open_it
+
+
+@pytest.fixture
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
+    async with open_network(tmp_path) as network:
+        yield network
