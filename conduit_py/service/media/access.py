@@ -28,6 +28,7 @@ class FileAccess:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._noted_ms: OrderedDict[bytes, int] = OrderedDict()
+        self._has_notes = trio.Event()
 
     def note(self, file_hash: bytes, row: File) -> None:
         """The file is asked for now; written with the next flush if the last time written is an hour ago."""
@@ -38,6 +39,7 @@ class FileAccess:
         """The file has become the content of one more medium."""
         self._noted_ms[file_hash] = self._store.now_ms()
         self._noted_ms.move_to_end(file_hash)
+        self._has_notes.set()
         while len(self._noted_ms) > FILES_MAX:
             self._noted_ms.popitem(last=False)
 
@@ -60,9 +62,11 @@ class FileAccess:
                     del self._noted_ms[file_hash]
 
     async def run(self) -> None:
-        """Writes what was noted every minute. What the end of the server takes is not worth waiting for."""
+        """Writes what was noted a minute later. What the end of the server takes is not worth waiting for."""
         while True:
+            await self._has_notes.wait()
             await trio.sleep(FLUSH_S)
             # A full disk, or a file that goes at this moment: the notes stay for the next time.
             with contextlib.suppress(StorageFull, PreconditionFailed):
                 await self.flush()
+                self._has_notes = trio.Event()
