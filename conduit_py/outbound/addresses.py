@@ -20,7 +20,7 @@ from conduit_py.config import IpAddress, IpNetwork
 from conduit_py.outbound.errors import Unreachable
 
 if TYPE_CHECKING:
-    import dns.resolver
+    import dns.asyncresolver
 
 LOOKUP_TIMEOUT_S: Final = 10.0
 LOOKUPS_AT_ONCE: Final = 16
@@ -33,7 +33,7 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class SrvRecord:
-    """One place of a service. Spec: RFC 2782."""
+    """One place of a service. See RFC 2782."""
 
     priority: int
     weight: int
@@ -64,7 +64,7 @@ class SystemDns:
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
-        self._resolver: dns.resolver.BaseResolver | None = None
+        self._resolver: dns.asyncresolver.Resolver | None = None
 
     async def fetch_addresses(self, host: str) -> tuple[IpAddress, ...]:
         try:
@@ -85,7 +85,6 @@ class SystemDns:
         try:
             if self._resolver is None:
                 self._resolver = dns.asyncresolver.Resolver()
-            assert isinstance(self._resolver, dns.asyncresolver.Resolver)
             answer = await self._resolver.resolve(
                 name,
                 "SRV",

@@ -202,7 +202,7 @@ def _credentials(proxy: SplitResult) -> tuple[bytes, bytes] | None:
 
 
 async def _open_http_tunnel(stream: httpcore2.AsyncNetworkStream, proxy: SplitResult, target: str, port: int) -> None:
-    """Spec: RFC 9110, section 9.3.6"""
+    """See RFC 9110, section 9.3.6"""
     authority = f"[{target}]:{port}" if ":" in target else f"{target}:{port}"
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     credentials = _credentials(proxy)
@@ -228,7 +228,7 @@ _SOCKS_IPV4, _SOCKS_NAME, _SOCKS_IPV6 = 1, 3, 4
 
 
 async def _open_socks_tunnel(stream: httpcore2.AsyncNetworkStream, proxy: SplitResult, target: str, port: int) -> None:
-    """Spec: RFC 1928, and RFC 1929 for name and password"""
+    """See RFC 1928, and RFC 1929 for name and password"""
     credentials = _credentials(proxy)
     method = _SOCKS_NO_PASSWORD if credentials is None else _SOCKS_PASSWORD
     await stream.write(bytes([5, 1, method]))

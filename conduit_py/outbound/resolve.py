@@ -232,7 +232,7 @@ def parse_well_known(reply: HttpReply) -> str:
 
 
 def cache_ms(headers: Mapping[str, str], now_ms: int) -> int:
-    """For how long an answer may be kept. ``Cache-Control`` outranks ``Expires``. Spec: RFC 9111, section 4.2"""
+    """For how long an answer may be kept. ``Cache-Control`` outranks ``Expires``. See RFC 9111, section 4.2"""
     directives = [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
     if {"no-store", "no-cache"} & set(directives):
         return CACHED_MIN_MS

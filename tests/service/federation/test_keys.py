@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -95,7 +96,7 @@ async def test_old_key_is_enough_for_any_time(
     ring = make_ring(server, source)
     for _ in range(2):
         found = await fetch(ring, "ed25519:9", until=START_MS + 1000 * DAY_MS)
-    assert found[KeyId("ed25519:9")].expired_ts == 5
+        assert found[KeyId("ed25519:9")].expired_ts == 5
     assert source.asked == [TWO]
 
 
@@ -177,7 +178,7 @@ async def test_many_who_need_the_same_key_ask_once(
 async def test_who_waits_asks_when_who_asked_gives_up(
     server: Server, source: Source, two: Remote, autojump_clock: MockClock
 ) -> None:
-    source.delay_s = 5
+    source.wait = partial(trio.sleep, 5)
     ring = make_ring(server, source)
     found = []
 
@@ -226,7 +227,7 @@ async def test_dead_server_is_asked_less_and_less_often(
 
 
 async def test_servers_are_asked_a_few_at_a_time(server: Server, source: Source, autojump_clock: MockClock) -> None:
-    source.delay_s = 1
+    source.wait = partial(trio.sleep, 1)
     names = [ServerName(f"s{number}.test") for number in range(3 * FETCHES_AT_ONCE)]
     source.published = {name: Remote(name).publish() for name in names}
     found = await make_ring(server, source).fetch_many({name: {KeyId("ed25519:1"): START_MS} for name in names})
