@@ -297,6 +297,9 @@ class LmdbReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._transaction.abort()
+        # It keeps its slot for as long as anybody can reach it, such as an exception that remembers where it was raised.
+        del self._transaction
+        self._get = _refuse
 
     def get(self, tree: str, key: bytes, /) -> bytes | None:
         """See ``Reader``."""
@@ -319,6 +322,10 @@ class LmdbReader:
                 if not key.startswith(prefix) or (stop and (key < stop if reverse else key > stop)):
                     return
                 yield key, value
+
+
+def _refuse(key: bytes, default: None, tree: Any) -> Any:
+    raise RuntimeError("the snapshot is closed")
 
 
 def _place(cursor: lmdb.Cursor, prefix: bytes, start: bytes, reverse: bool) -> bool:

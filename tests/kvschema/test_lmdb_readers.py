@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from kvschema.batch import WriteBatch
-from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.lmdb import READERS_MAX, LmdbEngine
 from tests.kvschema.sample import NAMES, TIMELINE, Place, land
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROWS = 200
 _READ_AND_WAIT = """
 import sys
 from pathlib import Path
-from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.lmdb import READERS_MAX, LmdbEngine
 engine = LmdbEngine(Path(sys.argv[1]), sys.argv[2:], reserve_bytes=0)
 with engine.snapshot():
     print("reading", flush=True)
@@ -52,3 +52,12 @@ def test_pages_held_by_a_killed_process_are_used_again(tmp_path: Path) -> None:
         held = engine.map_bytes
         rewrite(engine, 30)
         assert engine.map_bytes == held
+
+
+def test_snapshots_that_are_over_hold_no_slot_even_if_they_are_remembered(tmp_path: Path) -> None:
+    with closing(LmdbEngine(tmp_path, NAMES, map_bytes=1 << 20, reserve_bytes=0)) as engine:
+        remembered = []
+        for _ in range(2 * READERS_MAX):
+            with engine.snapshot() as reader:
+                remembered.append(reader)
+                assert reader.count(TIMELINE.name) == 0
