@@ -32,6 +32,7 @@ from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.keys import Fetches
 from conduit_py.service.e2ee.remote import fetch_from_nobody
 from conduit_py.service.e2ee.removal import DeviceRemoval
+from conduit_py.service.federation.build import build_federation
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
@@ -119,6 +120,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
     fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
     e2ee = build_e2ee(ServerName(config.server_name), store, hub, lists, accounts.reauth, fetches)
     syncs = _build_syncs(config, store, hub, rooms, e2ee)
+    federation = build_federation(config, store, signing_key=signing_key, throttle=throttle)
     media = build_media(
         config, store, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=hash_limiter is not None
     )
@@ -131,6 +133,8 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         syncs=syncs,
         media=media,
         throttle=throttle,
+        federation=federation,
+        now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
     return Server(
@@ -139,6 +143,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         hub=hub,
         tasks=(
             hub.run,
+            federation.http.run,
             rooms.typing.run,
             accounts.deactivation.run,
             accounts.last_seen.run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from conduit_py.api.client import sync
 from conduit_py.api.e2ee import e2ee_routes
 from conduit_py.api.media import media_routes
 from conduit_py.api.rooms import room_routes
+from conduit_py.api.servers import server_routes
 from conduit_py.config import Config
 from conduit_py.http.app import App
 from conduit_py.http.reply import Raw
@@ -20,6 +21,7 @@ from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
+from conduit_py.service.federation.build import Federation
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -43,6 +45,8 @@ class Operations:
     syncs: SyncService
     media: MediaServices
     throttle: Throttle
+    federation: Federation
+    now_ms: Callable[[], int]
 
 
 def build_routes(to: Operations) -> list[Routes]:
@@ -53,6 +57,7 @@ def build_routes(to: Operations) -> list[Routes]:
         *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
+        *server_routes(to.config, to.federation, now_ms=to.now_ms),
     ]
 
 

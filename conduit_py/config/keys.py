@@ -437,21 +437,12 @@ _NO_PRESENCE = "presence is not there yet"
 
 WAITING: dict[str, str] = {
     "allow_federation": _NO_FEDERATION,
-    "trusted_servers": _NO_FEDERATION,
-    "ignored_keys": _NO_FEDERATION,
-    "forbidden_remote_server_names": _NO_FEDERATION,
-    "max_concurrent_requests": _NO_FEDERATION,
     "max_fetch_prev_events": _NO_FEDERATION,
     "typing_federation_timeout": _NO_FEDERATION,
-    "proxy": _NO_FEDERATION,
-    "ip_range_denylist": _NO_FEDERATION,
-    "ca_certificates": _NO_FEDERATION,
-    "well_known.server": _NO_FEDERATION,
     "allow_local_presence": _NO_PRESENCE,
     "allow_incoming_presence": _NO_PRESENCE,
     "allow_outgoing_presence": _NO_PRESENCE,
     "presence_*": _NO_PRESENCE,
-    "rate_limits.federation.*": _NO_FEDERATION,
 }
 """Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if
 they differ from their default. ``*`` stands for any ending. A feature that arrives removes its rows."""

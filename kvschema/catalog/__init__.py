@@ -7,6 +7,7 @@ from typing import Any
 from kvschema.catalog import (
     account_data,
     e2ee,
+    federation,
     media,
     members,
     receipts,
@@ -36,6 +37,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *account_data.TREES,
     *receipts.TREES,
     *transactions.TREES,
+    *federation.TREES,
     *e2ee.TREES,
     *media.TREES,
 )
