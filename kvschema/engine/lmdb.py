@@ -297,7 +297,7 @@ class LmdbReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._transaction.abort()
-        # It keeps its slot for as long as anybody can reach it, such as an exception that remembers where it was raised.
+        # It keeps its slot while anybody can reach it, such as an exception that remembers where it was raised.
         del self._transaction
         self._get = _refuse
 
