@@ -103,7 +103,7 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             random_hex=secrets.token_hex,
         ),
     )
-    lists = DeviceLists(store, hub)
+    removal = DeviceRemoval(DeviceLists(store, hub))
     accounts = build_accounts(
         config,
         store,
@@ -113,12 +113,12 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             leave_room=rooms.membership.leave,
             throttle=throttle,
             is_exclusive=lambda user_id: False,
-            device_observers=(DeviceRemoval(lists),),
+            device_observers=(removal,),
             hash_limiter=hash_limiter,
         ),
     )
     fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
-    e2ee = build_e2ee(ServerName(config.server_name), store, hub, lists, accounts.reauth, fetches)
+    e2ee = build_e2ee(ServerName(config.server_name), store, hub, removal, accounts.reauth, fetches)
     syncs = _build_syncs(config, store, hub, rooms, e2ee)
     federation = build_federation(config, store, signing_key=signing_key, throttle=throttle)
     media = build_media(

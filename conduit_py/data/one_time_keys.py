@@ -32,6 +32,7 @@ __all__ = [
     "stage_device_removed",
     "stage_fallback",
     "stage_fallback_used",
+    "stage_issued_forgotten",
     "stage_issued_pruned",
     "stage_uploaded",
 ]
@@ -80,6 +81,11 @@ def stage_claimed(turn: Turn, key_id: OneTimeKeyId, key: OneTimeKey) -> None:
     turn.batch.add(e2ee.ONE_TIME_KEY_COUNT, DeviceAlgorithm(key_id.user, key_id.device_id, key_id.algorithm), -1)
     turn.batch.put(e2ee.ISSUED_KEYS, _issued(key_id.user, key_id.device_id, key_id.algorithm, key), pos)
     turn.batch.put(e2ee.LAST_CLAIM, UserDevice(key_id.user, key_id.device_id), pos)
+
+
+def stage_issued_forgotten(turn: Turn, key_id: OneTimeKeyId, key: OneTimeKey) -> None:
+    """Forget that a key was handed out: its device is gone."""
+    turn.batch.delete(e2ee.ISSUED_KEYS, _issued(key_id.user, key_id.device_id, key_id.algorithm, key))
 
 
 def stage_issued_pruned(snapshot: Snapshot, turn: Turn, user: ShortUserId, device_id: DeviceId) -> None:

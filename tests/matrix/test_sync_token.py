@@ -21,6 +21,15 @@ def test_sync_token_reads_back_as_it_was_written(pos: int, boot: str, typing: in
     assert parse_place(str(token)) == pos
 
 
+@given(positions, boots, positions, positions)
+def test_sync_token_that_held_messages_back_reads_back(pos: int, boot: str, typing: int, held_back: int) -> None:
+    token = SyncToken(pos, boot, typing, held_back)
+
+    assert parse_sync_token(str(token)) == token
+    assert token.to_device_pos == min(pos, held_back)
+    assert SyncToken(pos, boot, typing).to_device_pos == pos
+
+
 @given(st.integers(min_value=-(10**17), max_value=10**17))
 def test_place_reads_back_as_it_was_written(place: int) -> None:
     assert parse_place(format_place(place)) == place
@@ -28,7 +37,21 @@ def test_place_reads_back_as_it_was_written(place: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "s", "s1", "s1_a", "s1_a_", "s-1_a_0", "s01_a_0", "s1_ä_0", "s1_a_0 ", "s1_a_0\n", "s9223372036854775808_a_0"],
+    [
+        "",
+        "s",
+        "s1",
+        "s1_a",
+        "s1_a_",
+        "s1_a_0_",
+        "s1_a_0_x",
+        "s-1_a_0",
+        "s01_a_0",
+        "s1_ä_0",
+        "s1_a_0 ",
+        "s1_a_0\n",
+        "s9223372036854775808_a_0",
+    ],
 )
 def test_malformed_sync_token_is_refused(text: str) -> None:
     with pytest.raises(Malformed):

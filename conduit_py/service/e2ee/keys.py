@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -28,8 +29,8 @@ from conduit_py.matrix.device_keys import (
 )
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId, parse_user_id, server_name_of
 from conduit_py.matrix.signing import InvalidSignature
-from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.remote import Answers, Fetch, fetch_all
+from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError, TooLarge
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
@@ -73,12 +74,13 @@ class KeyService:
     """One per server."""
 
     def __init__(
-        self, server_name: ServerName, store: Store, hub: SyncHub, lists: DeviceLists, fetches: Fetches
+        self, server_name: ServerName, store: Store, hub: SyncHub, removal: DeviceRemoval, fetches: Fetches
     ) -> None:
         self._server_name = server_name
         self._store = store
         self._hub = hub
-        self._lists = lists
+        self._lists = removal.lists
+        self._in_flight = removal.in_flight
         self._fetches = fetches
         self._taken: set[OneTimeKeyId] = set()
         """Keys that claims are handing out, until their batch has settled."""
@@ -180,8 +182,8 @@ class KeyService:
     ) -> tuple[str, str] | None:
         for where, key in one_time_keys.scan_unclaimed(snapshot, user, device_id, algorithm):
             if where not in self._taken:
-                self._take(turn, where)
                 one_time_keys.stage_claimed(turn, where, key)
+                self._take(turn, where, key)
                 return key.key_id, key.key
         fallback = one_time_keys.get_fallback(snapshot, user, device_id, algorithm)
         if fallback is None:
@@ -190,7 +192,9 @@ class KeyService:
             one_time_keys.stage_fallback_used(turn, user, device_id, algorithm, fallback)
         return fallback.key_id, fallback.key
 
-    def _take(self, turn: Turn, where: OneTimeKeyId) -> None:
+    def _take(self, turn: Turn, where: OneTimeKeyId, key: OneTimeKey) -> None:
+        forget = partial(one_time_keys.stage_issued_forgotten, key_id=where, key=key)
+        self._in_flight.note(turn, where.user, where.device_id, forget)
         self._taken.add(where)
         turn.on_settled(lambda: self._taken.discard(where))
 

@@ -9,6 +9,7 @@ from conduit_py.data import cross_signing, device_keys, one_time_keys, to_device
 from conduit_py.matrix.device_keys import public_key_of
 from conduit_py.matrix.ids import DeviceId
 from conduit_py.service.e2ee.device_lists import DeviceLists
+from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.errors import InvalidParam
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -21,7 +22,8 @@ class DeviceRemoval:
     """Observes devices. One per server."""
 
     def __init__(self, lists: DeviceLists) -> None:
-        self._lists = lists
+        self.lists = lists
+        self.in_flight = InFlight()
 
     def stage_changed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, device_id: DeviceId) -> None:
         """A device was made or renamed: its name is told with its keys.
@@ -31,7 +33,7 @@ class DeviceRemoval:
         Spec: client-server-api/#cross-signing
         """
         if device_keys.get_keys(snapshot, user, device_id) is not None:
-            self._lists.stage_changed(snapshot, turn, user)
+            self.lists.stage_changed(snapshot, turn, user)
             return
         keys = (cross_signing.get_key(snapshot, user, usage) for usage in _USAGES)
         if any(key is not None and public_key_of(key) == device_id for key in keys):
@@ -41,8 +43,9 @@ class DeviceRemoval:
         """A device is going away."""
         one_time_keys.stage_device_removed(snapshot, turn, user, device_id)
         to_device.stage_device_removed(snapshot, turn, user, device_id)
+        self.in_flight.stage_removed(turn, user, device_id)
         if device_keys.get_keys(snapshot, user, device_id) is not None:
             device_keys.stage_removed(turn, user, device_id)
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, target=device_id)
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, by=f"ed25519:{device_id}")
-            self._lists.stage_changed(snapshot, turn, user)
+            self.lists.stage_changed(snapshot, turn, user)

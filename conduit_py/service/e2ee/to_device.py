@@ -6,6 +6,7 @@ Spec: client-server-api/#send-to-device-messaging
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import orjson
 from conduit_py.data import devices, short_ids, to_device, transactions
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId, parse_user_id, server_name_of
 from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.errors import LimitExceeded, TooLarge
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
@@ -43,10 +45,11 @@ Receiver = tuple[ShortUserId, DeviceId]
 class ToDeviceService:
     """One per server."""
 
-    def __init__(self, server_name: ServerName, store: Store, hub: SyncHub) -> None:
+    def __init__(self, server_name: ServerName, store: Store, hub: SyncHub, in_flight: InFlight) -> None:
         self._server_name = server_name
         self._store = store
         self._hub = hub
+        self._in_flight = in_flight
         self._waiting: dict[Receiver, int] = {}
         """At least how many messages wait for a device, for devices that were sent to since they last took theirs."""
 
@@ -110,7 +113,8 @@ class ToDeviceService:
             kept = TO_DEVICE_PER_DEVICE_MAX - 1
             waiting = min(kept, to_device.stage_oldest_removed(snapshot, turn, *receiver, kept=kept))
         self._waiting[receiver] = waiting + 1
-        to_device.stage_message(turn, *receiver, device, message)
+        key = to_device.stage_message(turn, *receiver, device, message)
+        self._in_flight.note(turn, *receiver, partial(to_device.stage_delivered, key=key))
 
     async def acknowledge(self, requester: Requester, since: SyncToken) -> None:
         """The device has everything that was told up to this token: it need not be kept any longer.

@@ -196,6 +196,7 @@ async def test_an_equal_key_changes_nothing(whole: WholeServer, alice: Client) -
 
 async def test_delete_keys_in_every_form(alice: Client) -> None:
     version = await new_version(alice)
+    state: Json = {}
     for room_id, session_id in ((ROOM, "a"), (ROOM, "b"), (ROOM, "c"), (OTHER_ROOM, "d"), ("!3:one.test", "e")):
         state = await put(alice, version, room_id, session_id, key())
     for parts, left in (((ROOM, "a"), 4), ((ROOM,), 2), ((), 0)):

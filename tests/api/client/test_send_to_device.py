@@ -135,7 +135,7 @@ async def test_send_to_device_of_a_transaction_sent_twice_at_once_is_done_once(a
 
 
 async def test_send_to_device_passes_over_who_is_not_there(whole: WholeServer, alice: Client) -> None:
-    messages = {"@nobody:one.test": {"*": {}}, alice.user_id: {"GONE": {}}}
+    messages: Json = {"@nobody:one.test": {"*": {}}, alice.user_id: {"GONE": {}}}
     response = await alice.put(path("sendToDevice", "a.b", "1"), {"messages": messages})
     assert response.json == {}
     assert whole.dump()[e2ee.TO_DEVICE.name] == []

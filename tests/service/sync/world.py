@@ -17,6 +17,7 @@ from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.sync_token import SyncToken, parse_sync_token
+from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
@@ -77,7 +78,7 @@ class World:
         builder = SyncBuilder(
             self.store.database, self.hub, typing, now_ms=self.store.now_ms, clock=lambda: self.slice_clock()
         )
-        to_device = ToDeviceService(SERVER_NAME, self.store, self.hub)
+        to_device = ToDeviceService(SERVER_NAME, self.store, self.hub, InFlight())
         return SyncService(builder, self.hub, to_device, timeout_default_ms=0, timeout_max_ms=90_000)
 
     async def user(self, name: str, device_id: str = "PHONE") -> Requester:
