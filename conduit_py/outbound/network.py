@@ -61,7 +61,10 @@ def build_tls_context(ca_certificates: Path | None) -> ssl.SSLContext:
         context.load_verify_locations(*system)
     for extra in (ca_certificates, os.environ.get("SSL_CERT_FILE")):
         if extra:
-            context.load_verify_locations(extra)
+            try:
+                context.load_verify_locations(extra)
+            except OSError as error:
+                raise OSError(f"the certificate authorities in {extra} cannot be read: {error}") from error
     return context
 
 
