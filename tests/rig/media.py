@@ -20,6 +20,7 @@ from conduit_py.http.in_process import AppClient
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.translate import translate
+from conduit_py.service.users.throttle import Throttle
 from kvschema.catalog.media import ByMxc, Media
 from tests.rig.client import Client, Response
 from tests.rig.server import Server, load_test_config
@@ -57,19 +58,26 @@ class MediaServer(Server):
 
 
 @asynccontextmanager
-async def open_media(server: Server, root: Path, *, runs: bool = False, **overrides: str) -> AsyncIterator[MediaServer]:
+async def open_media(
+    server: Server, root: Path, *, runs: bool = False, throttle: Throttle = lambda key: None, **overrides: str
+) -> AsyncIterator[MediaServer]:
     """The same store and accounts with a content repository. ``runs``: with its background tasks too."""
     config = load_test_config(MEDIA__PATH=str(root), **overrides)
     throttled: list[Hashable] = []
     numbers = count(len(throttled))
     prefix = f"run{next(_RUNS)}x"
+
+    def count_attempt(key: tuple[str, Hashable]) -> None:
+        throttled.append(key)
+        throttle(key)
+
     services = build_media(
-        config, server.store, throttle=throttled.append, random_id=lambda: f"{prefix}{next(numbers)}", has_threads=False
+        config, server.store, throttle=count_attempt, random_id=lambda: f"{prefix}{next(numbers)}", has_threads=False
     )
     accounts = server.services.accounts
     auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
     app = App(
-        [*account_routes(config, auth, accounts, {}), *media_routes(config, auth, services, throttled.append)],
+        [*account_routes(config, auth, accounts, {}), *media_routes(config, auth, services, count_attempt)],
         request_bytes_max=config.max_request_size,
         refusals=(MatrixError,),
         translate=translate,

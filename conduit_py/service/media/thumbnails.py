@@ -58,6 +58,8 @@ class ThumbnailService:
             raise InvalidParam("width and height must be at least 1")
         form = choose_form(width, height, method, is_animated=is_animated)
         row = await self._fetch.find(asked)
+        # Who looks at the thumbnail uses the image: it must not go as unused, and take the thumbnail with it.
+        self._fetch.open(row.file_hash, row.content_type, row.filename)
         key = ThumbnailId(*asked.mxc, form.width, form.height, form.method, int(form.is_animated))
         content = self._find(key)
         if content is not None:

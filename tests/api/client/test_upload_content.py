@@ -8,9 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from conduit_py.config import RateLimit
 from conduit_py.data.consistency import check_consistency
 from conduit_py.service.media import files
-from tests.rig.media import UPLOAD, MediaServer, ask_upload, download, mxc_of, open_media, upload
+from conduit_py.service.ratelimit import RateLimiter
+from tests.rig.media import (
+    CREATE,
+    DOWNLOAD,
+    LEGACY_DOWNLOAD,
+    UPLOAD,
+    MediaServer,
+    ask_upload,
+    download,
+    mxc_of,
+    open_media,
+    thumbnail,
+    upload,
+)
 from tests.rig.server import Server
 
 
@@ -104,6 +118,24 @@ async def test_upload_content_by_a_suspended_user(media: MediaServer) -> None:
     with media.leaves_no_trace():
         assert (await ask_upload(alice, b"x")).outcome == (403, "M_USER_SUSPENDED")
     assert media.on_disk() == []
+
+
+async def test_upload_content_and_downloads_have_limits(server: Server, tmp_path: Path) -> None:
+    limits = {name: RateLimit(per_second=0.001, burst=2) for name in ("media_upload", "media_fetch")}
+    limiter = RateLimiter(limits, lambda: 0)
+    async with open_media(server, tmp_path / "media", throttle=limiter) as media:
+        alice = await media.register("alice")
+        uri = await upload(alice, b"1")
+        await alice.request("POST", CREATE)
+        with media.leaves_no_trace():
+            assert (await ask_upload(alice, b"2")).outcome == (429, "M_LIMIT_EXCEEDED")
+            assert (await alice.request("POST", CREATE)).outcome == (429, "M_LIMIT_EXCEEDED")
+        assert len(media.on_disk()) == 1
+        for base, who in ((DOWNLOAD, alice), (LEGACY_DOWNLOAD, media.client())):
+            for _ in range(2):
+                await download(who, uri, base=base)
+            assert (await download(who, uri, base=base)).outcome == (429, "M_LIMIT_EXCEEDED")
+        assert (await thumbnail(alice, uri, width=32, height=32)).outcome == (429, "M_LIMIT_EXCEEDED")
 
 
 async def test_upload_content_to_a_full_disk(media: MediaServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,21 @@ async def test_media_go_by_age_however_often_they_are_asked_for(
         assert media.on_disk() == []
 
 
+async def test_an_image_whose_thumbnail_is_looked_at_stays(
+    server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    policies = [f'{{scope = "{scope}", accessed = "10d"}}' for scope in ("local", "thumbnail")]
+    async with kept(server, tmp_path, *policies) as media:
+        alice = await media.register("alice")
+        uri = await upload(alice, plain(200, 200), "image/png")
+        for _ in range(4):
+            assert (await thumbnail(alice, uri, width=32, height=32)).status == 200
+            await trio.sleep(5 * DAY_S)
+        assert (await download(alice, uri)).status == 200
+        await trio.sleep(10.2 * DAY_S)
+        assert media.on_disk() == []
+
+
 async def test_the_longest_unused_make_room(
     server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
