@@ -6,6 +6,8 @@ Counts are kept by differences inside the write, so claims that run at the same 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
 
 from conduit_py.data.digest import digest
 from conduit_py.matrix.ids import DeviceId
@@ -20,9 +22,10 @@ __all__ = [
     "FallbackKey",
     "OneTimeKey",
     "OneTimeKeyId",
+    "Supply",
     "get_counts",
     "get_fallback",
-    "get_last_claim",
+    "get_supply",
     "is_issued",
     "scan_fallbacks",
     "scan_unclaimed",
@@ -36,6 +39,8 @@ __all__ = [
     "stage_issued_pruned",
     "stage_uploaded",
 ]
+
+_SUPPLY_BYTES = 500
 
 
 def scan_unclaimed(
@@ -57,9 +62,31 @@ def get_counts(snapshot: Snapshot, user: ShortUserId, device_id: str) -> dict[st
     return {key.algorithm: number for key, number in e2ee.ONE_TIME_KEY_COUNT.scan(snapshot, user, device_id)}
 
 
-def get_last_claim(snapshot: Snapshot, user: ShortUserId, device_id: str) -> int:
-    """Position at which the device last lost a one-time key, or its fallback key was first used; 0 for never."""
-    return e2ee.LAST_CLAIM.get(snapshot, UserDevice(user, device_id)) or 0
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a device has left to be claimed."""
+
+    counts: dict[str, int]
+    unused_fallbacks: list[str]
+    """Algorithms."""
+    last_claim: int
+    """Position at which it last lost a one-time key, or a fallback key was first used; 0 for never."""
+
+
+def get_supply(snapshot: Snapshot, user: ShortUserId, device_id: str) -> Supply:
+    """Every /sync asks for it, so it is cached."""
+    key = _cache_key(user, device_id)
+    cached = snapshot.cache.get(key, snapshot.pos)
+    if cached is None:
+        fallbacks = [algorithm for algorithm, row in scan_fallbacks(snapshot, user, device_id) if not row.is_used]
+        last_claim = e2ee.LAST_CLAIM.get(snapshot, UserDevice(user, device_id)) or 0
+        cached = Supply(get_counts(snapshot, user, device_id), fallbacks, last_claim)
+        snapshot.cache.put(key, cached, _SUPPLY_BYTES, snapshot.pos)
+    return cast("Supply", cached)
+
+
+def _cache_key(user: ShortUserId, device_id: str) -> tuple[str, ShortUserId, str]:
+    return ("key_supply", user, device_id)
 
 
 def is_issued(snapshot: Snapshot, user: ShortUserId, device_id: str, algorithm: str, key: OneTimeKey) -> bool:
@@ -69,6 +96,7 @@ def is_issued(snapshot: Snapshot, user: ShortUserId, device_id: str, algorithm: 
 
 def stage_uploaded(turn: Turn, user: ShortUserId, device_id: DeviceId, algorithm: str, key: OneTimeKey) -> None:
     """Add a key that is not there yet. Under the account's lock."""
+    turn.changes(_cache_key(user, device_id))
     turn.batch.put(e2ee.ONE_TIME_KEYS, OneTimeKeyId(user, device_id, algorithm, StreamPos(turn.take_pos())), key)
     turn.batch.add(e2ee.ONE_TIME_KEY_COUNT, DeviceAlgorithm(user, device_id, algorithm), 1)
 
@@ -76,6 +104,7 @@ def stage_uploaded(turn: Turn, user: ShortUserId, device_id: DeviceId, algorithm
 def stage_claimed(turn: Turn, key_id: OneTimeKeyId, key: OneTimeKey) -> None:
     """Hand out a key. The batch is refused (``PreconditionFailed``) if it has gone meanwhile."""
     pos = turn.take_pos()
+    turn.changes(_cache_key(key_id.user, key_id.device_id))
     turn.batch.require(e2ee.ONE_TIME_KEYS, key_id, key)
     turn.batch.delete(e2ee.ONE_TIME_KEYS, key_id)
     turn.batch.add(e2ee.ONE_TIME_KEY_COUNT, DeviceAlgorithm(key_id.user, key_id.device_id, key_id.algorithm), -1)
@@ -106,12 +135,14 @@ def scan_fallbacks(snapshot: Snapshot, user: ShortUserId, device_id: str) -> Ite
 
 
 def stage_fallback(turn: Turn, user: ShortUserId, device_id: DeviceId, algorithm: str, key: FallbackKey) -> None:
+    turn.changes(_cache_key(user, device_id))
     turn.batch.put(e2ee.FALLBACK_KEYS, DeviceAlgorithm(user, device_id, algorithm), key)
 
 
 def stage_fallback_used(turn: Turn, user: ShortUserId, device_id: str, algorithm: str, key: FallbackKey) -> None:
     """Note the first use. The batch is refused (``PreconditionFailed``) if the key is another or used meanwhile."""
     where = DeviceAlgorithm(user, device_id, algorithm)
+    turn.changes(_cache_key(user, device_id))
     turn.batch.require(e2ee.FALLBACK_KEYS, where, key)
     turn.batch.put(e2ee.FALLBACK_KEYS, where, key._replace(is_used=True))
     turn.batch.put(e2ee.LAST_CLAIM, UserDevice(user, device_id), turn.take_pos())
@@ -119,6 +150,7 @@ def stage_fallback_used(turn: Turn, user: ShortUserId, device_id: str, algorithm
 
 def stage_device_removed(snapshot: Snapshot, turn: Turn, user: ShortUserId, device_id: DeviceId) -> None:
     """Everything of a device that goes away."""
+    turn.changes(_cache_key(user, device_id))
     for key_id, _ in e2ee.ONE_TIME_KEYS.scan(snapshot, user, device_id):
         turn.batch.delete(e2ee.ONE_TIME_KEYS, key_id)
     for issued in e2ee.ISSUED_KEYS.scan_keys(snapshot, user, device_id):
@@ -140,6 +172,7 @@ def stage_all_dropped(snapshot: Snapshot, turn: Turn, *, limit: int) -> bool:
         if not todo:
             return True
         todo -= 1
+        turn.changes(_cache_key(key_id.user, key_id.device_id))
         turn.batch.delete(e2ee.ONE_TIME_KEYS, key_id)
         turn.batch.add(e2ee.ONE_TIME_KEY_COUNT, DeviceAlgorithm(key_id.user, key_id.device_id, key_id.algorithm), -1)
     for where, fallback in e2ee.FALLBACK_KEYS.scan(snapshot):
@@ -148,6 +181,7 @@ def stage_all_dropped(snapshot: Snapshot, turn: Turn, *, limit: int) -> bool:
         if not todo:
             return True
         todo -= 1
+        turn.changes(_cache_key(where.user, where.device_id))
         turn.batch.put(e2ee.FALLBACK_KEYS, where, fallback._replace(is_used=True))
     return False
 

@@ -8,10 +8,10 @@ Spec: client-server-api/#tracking-the-device-list-for-a-user
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from conduit_py.data import device_lists, short_ids
+from conduit_py.data import device_lists, members, short_ids
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.sharing import Sharing, get_rooms, scan_local_sharing, scan_sharing
@@ -64,25 +64,29 @@ class DeviceLists:
         with self._store.snapshot() as snapshot:
             if snapshot.is_from_lost_future(since.pos):
                 return read_everybody(snapshot, requester.user)
-            rooms = get_rooms(snapshot, requester.user)
+            moved = members.scan_changes(snapshot, requester.user, after=since.pos, until=snapshot.pos)
+            rooms = get_rooms(snapshot, requester.user).union(change.room for _, change in moved)
             return read_changes(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
 
 
 def read_changes(
     snapshot: Snapshot,
     user: ShortUserId,
-    rooms_with_news: Iterable[ShortRoomId],
+    rooms_with_news: Collection[ShortRoomId],
     *,
     since: int,
     until: int,
 ) -> Changes:
     """Past ``since`` up to ``until``, which must be the snapshot's position.
 
-    Nothing happened in the user's other rooms than those with news.
+    Nothing happened in the user's other rooms than those with news, and the user came to and went from no others.
     """
-    sharing = Sharing(snapshot, user, since=since, until=until)
     changed = set(device_lists.scan_signed(snapshot, user, after=since, until=until))
-    for other in device_lists.scan_changed(snapshot, after=since, until=until):
+    others = list(device_lists.scan_changed(snapshot, after=since, until=until))
+    if not (others or rooms_with_news):
+        return _name(snapshot, changed, set()) if changed else NO_CHANGES
+    sharing = Sharing(snapshot, user, since=since, until=until)
+    for other in others:
         if other == user or sharing.shares_now(other):
             changed.add(other)
     left = set()

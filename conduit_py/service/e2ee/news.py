@@ -7,7 +7,7 @@ Spec: client-server-api/#e2e-extensions-to-sync, client-server-api/#extensions-t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,7 +78,7 @@ NO_NEWS: Final = DeviceNews(
 
 
 def read_device_news(
-    snapshot: Snapshot, requester: Requester, asked: Asked, rooms_with_news: Iterable[ShortRoomId]
+    snapshot: Snapshot, requester: Requester, asked: Asked, rooms_with_news: Collection[ShortRoomId]
 ) -> DeviceNews:
     """Everything for one reply. Nothing happened in the user's other rooms than those with news."""
     if asked.since is not None:
@@ -92,15 +92,14 @@ def read_device_news(
         )
     user = requester.user
     messages, messages_until = _read_messages(snapshot, requester, device_id, asked)
-    fallbacks = one_time_keys.scan_fallbacks(snapshot, user, device_id)
-    last_claim = one_time_keys.get_last_claim(snapshot, user, device_id)
+    supply = one_time_keys.get_supply(snapshot, user, device_id)
     return DeviceNews(
         messages=messages,
         messages_until=messages_until,
         changes=changes,
-        counts={USUAL_ALGORITHM: 0} | one_time_keys.get_counts(snapshot, user, device_id),
-        fallbacks=[algorithm for algorithm, key in fallbacks if not key.is_used],
-        has_lost_keys=asked.since is not None and last_claim > asked.since,
+        counts={USUAL_ALGORITHM: 0} | supply.counts,
+        fallbacks=supply.unused_fallbacks,
+        has_lost_keys=asked.since is not None and supply.last_claim > asked.since,
     )
 
 

@@ -171,8 +171,7 @@ def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> DeviceNews:
         to_device_since=0 if token is None or view.is_gap else token.to_device_pos,
         is_gap=view.is_gap,
     )
-    rooms_with_news = [entry.room for entry in plan.todo if entry.kind == JOIN and entry.has_news]
-    return read_device_news(snapshot, view.requester, asked, rooms_with_news)
+    return read_device_news(snapshot, view.requester, asked, [entry.room for entry in plan.todo if entry.has_news])
 
 
 def _build_global_data(snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:
