@@ -6,7 +6,8 @@
 - ``to_device``: messages that wait for a device.
 - ``key_backup``: room keys that clients put away, encrypted.
 - ``news``: all that /sync tells a device of this.
-- ``removal``: what is kept of a device goes with it.
+- ``removal``: what is kept of a device goes with it, and with ``in_flight`` what is on its way to the disk.
+- ``remote``: asking other servers. Nothing does so yet: ``Fetches`` is where federation comes in.
 
 A change of keys, and of what others are told of it, lands in one batch. Keys are changed under the lock of their
 account, so that they never outlive the device.

@@ -22,7 +22,7 @@ from kvschema.catalog.e2ee import ToDevice
 from kvschema.catalog.rooms import ShortRoomId
 
 MESSAGES_MAX: Final = 100
-"""In one reply. Spec: client-server-api/#server-behaviour-13"""
+"""In one reply, as the specification recommends. Spec: client-server-api/#send-to-device-messaging"""
 MESSAGES_BYTES_MAX: Final = 1024 * 1024
 """In one reply: the message that goes beyond is the last."""
 USUAL_ALGORITHM: Final = "signed_curve25519"
