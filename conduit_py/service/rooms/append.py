@@ -15,14 +15,14 @@ from conduit_py.data import members, rooms, search, state, timeline
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
-from conduit_py.data.short_ids import ShortIds
+from conduit_py.data.short_ids import ShortIds, get_room
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.auth.select import select_auth_types
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.event_builder import build_event, sign_and_hash
 from conduit_py.matrix.event_format import TooLarge as EventTooLarge
-from conduit_py.matrix.ids import EventId, Malformed, ServerName, UserId, server_name_of
+from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.redaction import redact
@@ -71,11 +71,49 @@ class Append:
         """Write to a room that exists. The caller holds its lock."""
         return RoomAppend(self, snapshot, turn, room)
 
-    def begin_new(self, snapshot: Snapshot, turn: Turn, create: Pdu, version: RoomVersion) -> RoomAppend:
-        """Write to a room that begins with this create event."""
+    def begin_new(
+        self,
+        snapshot: Snapshot,
+        turn: Turn,
+        *,
+        version: RoomVersion,
+        room_id: RoomId | None,
+        creator: UserId,
+        content: Mapping[str, Any],
+    ) -> RoomAppend:
+        """Write to a new room, whose ``m.room.create`` is staged here.
+
+        ``room_id`` is None where the id is the hash of this event. Raises ``TooLarge``, ``BadJson`` or ``Forbidden``.
+        """
+        now_ms = self.now_ms()
+        create = self._build_create(version, room_id, creator, content, now_ms)
+        # From version 12 on the id of a room is the hash of this event: without a millisecond between them, two rooms
+        # that are made with the same content would be one.
+        while get_room(snapshot, create.room_id) is not None:
+            now_ms += 1
+            create = self._build_create(version, room_id, creator, content, now_ms)
         rooms.stage_new(turn, create.room_id)
         short = self.short_ids.intern_room(snapshot, turn, create.room_id, version.id)
-        return RoomAppend(self, snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
+        begun = RoomAppend(self, snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
+        begun.append(create)
+        return begun
+
+    def _build_create(
+        self, version: RoomVersion, room_id: RoomId | None, creator: UserId, content: Mapping[str, Any], now_ms: int
+    ) -> Pdu:
+        proto = build_event(
+            room_version=version,
+            room_id=room_id,
+            type="m.room.create",
+            sender=creator,
+            state_key="",
+            content=content,
+            prev_events=[],
+            auth_events=[],
+            depth=1,
+            origin_server_ts=now_ms,
+        )
+        return self.sign(proto, version)
 
 
 class RoomAppend:

@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conduit_py.data import rooms, short_ids
-from conduit_py.matrix.event_builder import build_event
+from conduit_py.data import rooms
 from conduit_py.matrix.ids import Malformed, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
-from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
@@ -119,41 +117,14 @@ class CreateService:
         return append
 
     def _begin(self, snapshot: Snapshot, turn: Turn, requester: Requester, room: NewRoom) -> RoomAppend:
-        append = self._writes.append
-        content = _create_content(requester, room)
-        room_id = self._new_room_id() if room.version.event_format.create_has_room_id else None
-        now_ms = append.now_ms()
-        pdu = self._build_create(requester, room.version, room_id, content, now_ms)
-        # From version 12 on the id of a room is the hash of this event: without a millisecond between them, two rooms
-        # that are made with the same content would be one.
-        while short_ids.get_room(snapshot, pdu.room_id) is not None:
-            now_ms += 1
-            pdu = self._build_create(requester, room.version, room_id, content, now_ms)
-        begun = append.begin_new(snapshot, turn, pdu, room.version)
-        begun.append(pdu)
-        return begun
-
-    def _build_create(
-        self,
-        requester: Requester,
-        version: RoomVersion,
-        room_id: RoomId | None,
-        content: Mapping[str, Any],
-        now_ms: int,
-    ) -> Pdu:
-        proto = build_event(
-            room_version=version,
-            room_id=room_id,
-            type="m.room.create",
-            sender=requester.user_id,
-            state_key="",
-            content=content,
-            prev_events=[],
-            auth_events=[],
-            depth=1,
-            origin_server_ts=now_ms,
+        return self._writes.append.begin_new(
+            snapshot,
+            turn,
+            version=room.version,
+            room_id=self._new_room_id() if room.version.event_format.create_has_room_id else None,
+            creator=requester.user_id,
+            content=_create_content(requester, room),
         )
-        return self._writes.append.sign(proto, version)
 
 
 class _StatePutter:

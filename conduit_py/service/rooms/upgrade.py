@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import account_data, rooms, short_ids
-from conduit_py.matrix.event_builder import build_event
+from conduit_py.data import account_data, rooms
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import creators_of
@@ -117,46 +116,19 @@ class UpgradeService:
         self, snapshot: Snapshot, turn: Turn, requester: Requester, old: RoomAppend, upgrade: Upgrade
     ) -> RoomAppend:
         """The new room with its first event, and the event that leads to it from the old one."""
-        version, append = upgrade.version, self._writes.append
+        version = upgrade.version
         content = _create_content(old, requester, upgrade)
         room_id = None
         if version.event_format.create_has_room_id:
             room_id = self._new_room_id()
             tombstone = _put(old, requester, _TOMBSTONE, _tombstone_content(room_id))
             content["predecessor"]["event_id"] = tombstone.event_id
-        now_ms = append.now_ms()
-        pdu = self._build_create(requester, version, room_id, content, now_ms)
-        # The id of the room is the hash of this event, where the format says so: another millisecond is another room.
-        while short_ids.get_room(snapshot, pdu.room_id) is not None:
-            now_ms += 1
-            pdu = self._build_create(requester, version, room_id, content, now_ms)
-        new = append.begin_new(snapshot, turn, pdu, version)
-        new.append(pdu)
-        if room_id is None:
-            _put(old, requester, _TOMBSTONE, _tombstone_content(pdu.room_id))
-        return new
-
-    def _build_create(
-        self,
-        requester: Requester,
-        version: RoomVersion,
-        room_id: RoomId | None,
-        content: Mapping[str, Any],
-        now_ms: int,
-    ) -> Pdu:
-        proto = build_event(
-            room_version=version,
-            room_id=room_id,
-            type=_CREATE,
-            sender=requester.user_id,
-            state_key="",
-            content=content,
-            prev_events=[],
-            auth_events=[],
-            depth=1,
-            origin_server_ts=now_ms,
+        new = self._writes.append.begin_new(
+            snapshot, turn, version=version, room_id=room_id, creator=requester.user_id, content=content
         )
-        return self._writes.append.sign(proto, version)
+        if room_id is None:
+            _put(old, requester, _TOMBSTONE, _tombstone_content(new.room.room_id))
+        return new
 
 
 def _put(append: RoomAppend, requester: Requester, type: str, content: Mapping[str, Any], state_key: str = "") -> Pdu:
