@@ -313,8 +313,3 @@ def may_read(stored: str, spec: str) -> bool:
     old, new = (text[len("record(") : -1].split(", ") for text in (stored, spec))
     kept = all(after in (before, before + "=") for before, after in zip(old, new, strict=False))
     return kept and len(new) >= len(old) and all(field.endswith("=") for field in new[len(old) :])
-
-
-def key_value(key: Key[K]) -> Value[K]:
-    """The key of another tree as a value."""
-    return Value(f"key({key.spec})", key.encode, key.decode)

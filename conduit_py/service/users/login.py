@@ -76,12 +76,6 @@ class LoginService:
                 raise MatrixError("This kind of login is not offered", errcode="M_UNKNOWN", status=400)
         return await self._sessions.open(user_id, user, asked.device)
 
-    async def check_password(self, user: ShortUserId, password: str) -> bool:
-        """Does the password open this account?"""
-        with self._store.snapshot() as snapshot:
-            account = users.get_account(snapshot, user)
-        return await self._passwords.verify("" if account is None else account.password_hash, password)
-
     async def _check_password_login(self, asked: LoginRequest) -> tuple[UserId, ShortUserId]:
         if asked.password is None:
             raise MissingParam("The password is missing")
