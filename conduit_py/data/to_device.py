@@ -35,9 +35,7 @@ def count_messages(snapshot: Snapshot, user: ShortUserId, device_id: str) -> int
     return sum(1 for _ in e2ee.TO_DEVICE.scan_keys(snapshot, user, device_id))
 
 
-def stage_message(
-    turn: Turn, user: ShortUserId, device_id: DeviceId, device: Device, message: ToDevice
-) -> ToDeviceId:
+def stage_message(turn: Turn, user: ShortUserId, device_id: DeviceId, device: Device, message: ToDevice) -> ToDeviceId:
     """``device`` is the row of the device; the batch is refused (``PreconditionFailed``) if it changed meanwhile."""
     turn.batch.require(users.USERDEVICEID_METADATA, UserDevice(user, device_id), device)
     key = ToDeviceId(user, device_id, StreamPos(turn.take_pos()))

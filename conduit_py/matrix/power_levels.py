@@ -98,9 +98,7 @@ class PowerLevels:
     creators: frozenset[str]
 
     @classmethod
-    def of_room(
-        cls, room_version: RoomVersion, content: Mapping[str, Any] | None, create: Pdu | None
-    ) -> PowerLevels:
+    def of_room(cls, room_version: RoomVersion, content: Mapping[str, Any] | None, create: Pdu | None) -> PowerLevels:
         return cls(room_version.auth, content, creators_of(room_version, create))
 
     def of_user(self, user_id: str) -> Level:

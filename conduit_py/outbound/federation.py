@@ -5,8 +5,8 @@ Spec: server-server-api/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
@@ -32,10 +32,29 @@ NOTARY_BYTES_MAX: Final = 2 * 1024 * 1024
 ERRCODE_CHARS_MAX: Final = 255
 
 
-def build_path(*segments: str, query: Mapping[str, str] | None = None) -> str:
-    """A path of percent-encoded segments: ``build_path("_matrix", "federation", "v1", "event", event_id)``."""
+def build_path(*segments: str, query: Mapping[str, str | Sequence[str]] | None = None) -> str:
+    """A path of percent-encoded segments: ``build_path("_matrix", "federation", "v1", "event", event_id)``.
+
+    A sequence in the query is a parameter that is given several times.
+    """
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path
+
+
+class Fetcher(Protocol):
+    """Who asks other servers: `FederationClient`, or what a test puts in its place."""
+
+    async def fetch(
+        self,
+        method: str,
+        destination: ServerName,
+        path: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        bytes_max: int = ANSWER_BYTES_MAX,
+        is_signed: bool = True,
+    ) -> dict[str, Any]: ...
 
 
 class FederationClient:

@@ -16,9 +16,7 @@ from conduit_py.storage.writer import Writer
 KEY_VERSION_BYTES = 4
 
 
-async def load_signing_key(
-    database: Database, writer: Writer, *, random_bytes: Callable[[int], bytes]
-) -> SigningKey:
+async def load_signing_key(database: Database, writer: Writer, *, random_bytes: Callable[[int], bytes]) -> SigningKey:
     """The key of this server, made and stored at the first start."""
     with database.snapshot() as snapshot:
         stored = server.get_keypair(snapshot)

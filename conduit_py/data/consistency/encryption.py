@@ -37,9 +37,7 @@ def check_one_time_key_counts(snapshot: Snapshot) -> Iterator[str]:
     counted = Counter(
         DeviceAlgorithm(key.user, key.device_id, key.algorithm) for key in e2ee.ONE_TIME_KEYS.scan_keys(snapshot)
     )
-    return compare_tree(
-        snapshot, e2ee.ONE_TIME_KEY_COUNT, sorted(counted.items()), lambda key, _: key in counted
-    )
+    return compare_tree(snapshot, e2ee.ONE_TIME_KEY_COUNT, sorted(counted.items()), lambda key, _: key in counted)
 
 
 def check_claims(snapshot: Snapshot) -> Iterator[str]:

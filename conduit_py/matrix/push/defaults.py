@@ -27,9 +27,7 @@ def _event_match(key: str, pattern: str) -> Condition:
 
 
 def _rule(rule_id: str, conditions: list[Condition], *actions: Action, enabled: bool = True) -> PushRule:
-    return PushRule(
-        rule_id=rule_id, actions=actions, enabled=enabled, is_default=True, conditions=tuple(conditions)
-    )
+    return PushRule(rule_id=rule_id, actions=actions, enabled=enabled, is_default=True, conditions=tuple(conditions))
 
 
 def _override(user_id: UserId) -> tuple[PushRule, ...]:
@@ -71,9 +69,7 @@ def _override(user_id: UserId) -> tuple[PushRule, ...]:
             _HIGHLIGHT,
         ),
         _rule(".m.rule.reaction", [_event_match("type", "m.reaction")]),
-        _rule(
-            ".m.rule.room.server_acl", [_event_match("type", "m.room.server_acl"), _event_match("state_key", "")]
-        ),
+        _rule(".m.rule.room.server_acl", [_event_match("type", "m.room.server_acl"), _event_match("state_key", "")]),
         _rule(
             ".m.rule.suppress_edits",
             [{"kind": "event_property_is", "key": "content.m\\.relates_to.rel_type", "value": "m.replace"}],

@@ -161,9 +161,7 @@ class _Marking:
         return key is not None and self._unconflicted.get(key) == event.event_id
 
 
-def _find_in_auth_chains(
-    graph: AuthGraph, event_ids: Iterable[EventId], wanted: AbstractSet[EventId]
-) -> set[EventId]:
+def _find_in_auth_chains(graph: AuthGraph, event_ids: Iterable[EventId], wanted: AbstractSet[EventId]) -> set[EventId]:
     """Those of ``wanted`` that are in the auth chain of any of ``event_ids``."""
     lowest = min(graph.order(event_id) for event_id in wanted)  # nothing below it refers to any
     found: set[EventId] = set()

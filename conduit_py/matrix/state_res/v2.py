@@ -92,9 +92,7 @@ def _is_power_event(event: Pdu) -> bool:
             return False
 
 
-def _with_auth_events(
-    graph: AuthGraph, events: Iterable[Pdu], full_conflicted_set: Container[EventId]
-) -> set[EventId]:
+def _with_auth_events(graph: AuthGraph, events: Iterable[Pdu], full_conflicted_set: Container[EventId]) -> set[EventId]:
     stack = [event.event_id for event in events]
     found = set(stack)
     while stack:
