@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
+from conduit_py.outbound.addresses import Dns
+from conduit_py.outbound.http import HttpClient
 from conduit_py.service.e2ee.build import E2ee, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.keys import Fetches
 from conduit_py.service.e2ee.remote import fetch_from_nobody
 from conduit_py.service.e2ee.removal import DeviceRemoval
-from conduit_py.service.federation.build import build_federation
+from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
@@ -41,7 +43,7 @@ from conduit_py.service.rooms.build import Around, Rooms, build_rooms
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
-from conduit_py.service.users.build import Surroundings, build_accounts
+from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import claim_directory, open_database, record_start
 from conduit_py.storage.locks import KeyedLocks
@@ -74,6 +76,7 @@ class Server:
     app: App
     metrics: Metrics
     hub: SyncHub
+    federation: Federation
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
     admin_token: str | None
@@ -83,15 +86,25 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimiter | None) -> Server:
+async def build(
+    config: Config,
+    store: Store,
+    *,
+    hash_limiter: trio.CapacityLimiter | None,
+    dns: Dns | None = None,
+    http: HttpClient | None = None,
+) -> Server:
     """Build every service, in dependency order.
 
-    Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need.
+    Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need. Other servers
+    are reached through the system's names and sockets unless ``dns`` and ``http`` are given.
     """
+    server_name = ServerName(config.server_name)
     hub = SyncHub()
     metrics = _watch(store, hub)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
+    federation = build_federation(config, store, signing_key=signing_key, throttle=throttle, dns=dns, http=http)
     rooms = build_rooms(
         config,
         store,
@@ -104,7 +117,54 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
         ),
     )
     removal = DeviceRemoval(DeviceLists(store, hub))
-    accounts = build_accounts(
+    accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
+    fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
+    e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, fetches)
+    operations = Operations(
+        config=config,
+        auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
+        accounts=accounts,
+        e2ee=e2ee,
+        rooms=rooms,
+        syncs=_build_syncs(config, store, hub, rooms, e2ee),
+        media=build_media(
+            config, store, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=hash_limiter is not None
+        ),
+        throttle=throttle,
+        federation=federation,
+        now_ms=store.now_ms,
+    )
+    pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
+    return Server(
+        app=build_app(operations, metrics),
+        metrics=metrics,
+        hub=hub,
+        federation=federation,
+        tasks=(hub.run, pruning.run, *_tasks(operations)),
+        admin_token=await accounts.register.prepare_first_admin(),
+    )
+
+
+def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
+    """What the services behind the operations have to run beside them."""
+    yield built.federation.http.run
+    yield built.rooms.typing.run
+    yield built.accounts.deactivation.run
+    yield built.accounts.last_seen.run
+    yield built.accounts.tokens.run
+    yield from built.media.tasks
+
+
+def _build_accounts(
+    config: Config,
+    store: Store,
+    hub: SyncHub,
+    throttle: RateLimiter,
+    rooms: Rooms,
+    removal: DeviceRemoval,
+    hash_limiter: trio.CapacityLimiter | None,
+) -> Accounts:
+    return build_accounts(
         config,
         store,
         Surroundings(
@@ -116,42 +176,6 @@ async def build(config: Config, store: Store, *, hash_limiter: trio.CapacityLimi
             device_observers=(removal,),
             hash_limiter=hash_limiter,
         ),
-    )
-    fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
-    e2ee = build_e2ee(ServerName(config.server_name), store, hub, removal, accounts.reauth, fetches)
-    syncs = _build_syncs(config, store, hub, rooms, e2ee)
-    federation = build_federation(config, store, signing_key=signing_key, throttle=throttle)
-    media = build_media(
-        config, store, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=hash_limiter is not None
-    )
-    operations = Operations(
-        config=config,
-        auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
-        accounts=accounts,
-        e2ee=e2ee,
-        rooms=rooms,
-        syncs=syncs,
-        media=media,
-        throttle=throttle,
-        federation=federation,
-        now_ms=store.now_ms,
-    )
-    pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
-    return Server(
-        app=build_app(operations, metrics),
-        metrics=metrics,
-        hub=hub,
-        tasks=(
-            hub.run,
-            federation.http.run,
-            rooms.typing.run,
-            accounts.deactivation.run,
-            accounts.last_seen.run,
-            accounts.tokens.run,
-            pruning.run,
-            *media.tasks,
-        ),
-        admin_token=await accounts.register.prepare_first_admin(),
     )
 
 

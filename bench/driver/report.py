@@ -79,9 +79,7 @@ def _median(measures: Sequence[Measure], name: str) -> Any:
     return median(values) if values else None
 
 
-def _line(
-    key: str, title: str, unit: str, values: Sequence[float], note: str, measure: Measure | None = None
-) -> Line:
+def _line(key: str, title: str, unit: str, values: Sequence[float], note: str, measure: Measure | None = None) -> Line:
     if not values:
         return Line(key, title, unit, None, note)
     return Line(key, title, unit, median(values), "", min(values), max(values), measure)

@@ -245,5 +245,3 @@ def read_timelines(data: Path) -> tuple[dict[str, list[tuple[str, str | None]]],
             body = client_fields(row)["content"].get("body")
             timelines.setdefault(record.room_id, []).append((row.event_id, body))
         return timelines, snapshot.pos
-
-

@@ -193,9 +193,7 @@ def test_rooms(parse: Any, value: dict[str, Any], rooms: list[str]) -> None:
     assert [room for room in (ROOM, OTHER) if parsed.matches_room(room)] == rooms
 
 
-@pytest.mark.parametrize(
-    ("contains_url", "wanted"), [(None, [True, False]), (True, [True]), (False, [False])], ids=str
-)
+@pytest.mark.parametrize(("contains_url", "wanted"), [(None, [True, False]), (True, [True]), (False, [False])], ids=str)
 def test_contains_url(contains_url: bool | None, wanted: list[bool]) -> None:
     parsed = RoomEventFilter(contains_url=contains_url)
     assert [has_url for has_url in (True, False) if parsed.matches_event("x", ALICE, has_url=has_url)] == wanted

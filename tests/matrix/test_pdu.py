@@ -127,9 +127,7 @@ KEYS = sorted({*federation_json(V1), "redacts", "state_key", "unsigned", "origin
     changes=st.dictionaries(st.sampled_from(KEYS), wild_json_values | st.just(...), min_size=1, max_size=3),
     event_type=st.sampled_from(["m.room.message", "m.room.redaction", "m.room.create", "m.room.member"]),
 )
-def test_any_broken_event_is_a_pdu_or_malformed(
-    version: RoomVersion, changes: dict[str, Any], event_type: str
-) -> None:
+def test_any_broken_event_is_a_pdu_or_malformed(version: RoomVersion, changes: dict[str, Any], event_type: str) -> None:
     json = federation_json(version, **{"type": event_type, **changes})
     with suppress(Malformed):
         pdu = parse_pdu(json, version)

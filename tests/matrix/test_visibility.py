@@ -31,9 +31,7 @@ SEEN_BY = {
 @pytest.mark.parametrize(
     ("visibility", "membership", "has_joined_since"), list(product(HistoryVisibility, MEMBERSHIPS, (False, True)))
 )
-def test_may_user_see_follows_the_table(
-    visibility: HistoryVisibility, membership: str, has_joined_since: bool
-) -> None:
+def test_may_user_see_follows_the_table(visibility: HistoryVisibility, membership: str, has_joined_since: bool) -> None:
     view = UserView(visibility, membership)
     expected = membership in SEEN_BY[visibility][has_joined_since]
     assert may_user_see(view, view, has_joined_since=has_joined_since) is expected

@@ -108,9 +108,7 @@ async def test_id_of_a_write_that_found_no_room_is_given_to_nobody_else(
     assert stored(database) == (short, [(short, ALICE.user_id)])
 
 
-async def test_turn_that_was_dropped_forgets_its_ids(
-    database: Database, interner: Interner[rooms.ByUserId]
-) -> None:
+async def test_turn_that_was_dropped_forgets_its_ids(database: Database, interner: Interner[rooms.ByUserId]) -> None:
     async def give_up() -> None:
         async with writer.turn() as turn:
             with database.snapshot() as snapshot:

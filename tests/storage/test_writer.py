@@ -92,9 +92,7 @@ async def test_landed_callbacks_run_in_commit_order_before_their_owner(
 
 
 @both
-async def test_refused_batch_fails_its_caller_alone(
-    engine: ScriptedEngine, cache: ObjectCache, threaded: bool
-) -> None:
+async def test_refused_batch_fails_its_caller_alone(engine: ScriptedEngine, cache: ObjectCache, threaded: bool) -> None:
     outcomes: dict[int, str] = {}
 
     async def send(number: int) -> None:
@@ -366,5 +364,3 @@ async def test_cache_keys_are_out_until_their_batch_settled(engine: ScriptedEngi
             engine.release()
         cache.put("changed", "new", 1, 2)
         assert cache.get("changed", 9) == "new"
-
-

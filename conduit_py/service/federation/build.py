@@ -47,12 +47,13 @@ def build_federation(
     throttle: Callable[[tuple[str, Hashable]], None],
     dns: Dns | None = None,
     tcp: httpcore2.AsyncNetworkBackend | None = None,
+    http: HttpClient | None = None,
 ) -> Federation:
     """Raises ``OSError`` where ``ca_certificates`` cannot be read. Names and connections are real unless given."""
     dns = dns or SystemDns()
     server_name = ServerName(config.server_name)
     is_forbidden = forbidden_names(config.forbidden_remote_server_names)
-    http = HttpClient(
+    http = http or HttpClient(
         dns=dns,
         denylist=config.ip_range_denylist,
         proxy=config.proxy,

@@ -42,11 +42,17 @@ async def test_invite_user_invites_with_profile_and_reason(rooms: RoomServer, ve
 
 async def test_invite_user_shows_what_the_room_is(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
-    room_id = await create(alice, name="Lounge", topic="Chairs", room_alias_name="lounge", initial_state=[
-        {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}},
-        {"type": "m.room.avatar", "content": {"url": "mxc://one.test/a"}},
-        {"type": "org.example.secret", "content": {"secret": True}},
-    ])
+    room_id = await create(
+        alice,
+        name="Lounge",
+        topic="Chairs",
+        room_alias_name="lounge",
+        initial_state=[
+            {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}},
+            {"type": "m.room.avatar", "content": {"url": "mxc://one.test/a"}},
+            {"type": "org.example.secret", "content": {"secret": True}},
+        ],
+    )
     await invite(alice, room_id, bob)
     shown = stripped_state(rooms, bob, room_id)
     assert all(set(event) == {"type", "state_key", "sender", "content"} for event in shown)
