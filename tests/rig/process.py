@@ -40,7 +40,7 @@ memory = 8192
 [rate_limits]
 enabled = false
 """
-_LISTENING = re.compile(r"^listening on http://([0-9.]+):([0-9]+)$", re.MULTILINE)
+_LISTENING = re.compile(r"^listening on https?://([0-9.]+):([0-9]+)$", re.MULTILINE)
 _BAD_LINE = re.compile(r"^Traceback|^\S+ (?:ERROR|CRITICAL) |Error:|^Exception ignored", re.MULTILINE)
 
 
