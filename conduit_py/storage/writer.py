@@ -54,6 +54,10 @@ class Turn:
         self.pos = self._positions.take()
         return self.pos
 
+    def skip_pos(self, count: int) -> None:
+        """Leave out ``count`` positions, for what is put between others later. ``take_pos`` must follow."""
+        self._positions.last += count
+
     def on_landed(self, callback: Callable[[], None]) -> None:
         """Call when the batch is on disk, in commit order, before the turn's owner resumes. Must not raise or block."""
         self._landed.append(callback)

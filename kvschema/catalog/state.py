@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvschema.catalog.rooms import ByRoom, ShortRoomId, ShortStateKey, StateId
-from kvschema.codec import COUNT, RAW, U64, Key
+from kvschema.catalog.timeline import PduId
+from kvschema.codec import COUNT, I64, RAW, U64, Key
 from kvschema.tree import Tree
 
 
@@ -44,5 +45,13 @@ STATEID_STATEDIFF: Tree[ByState, bytes] = Tree(
     bound="one row per change of state, about log2(changes) entries of 16 bytes each; goes with its room",
     append=True,
 )
+ROOMPOS_STATEID: Tree[PduId, int] = Tree(
+    "roompos_stateid",
+    Key(PduId, (U64(), I64())),
+    COUNT,
+    since=1,
+    doc="A room's state from a place on, where it is not the state after the event that stands there.",
+    bound="at most one row per event that left the room with more than one end; goes with its room",
+)
 
-TREES = (ROOMID_STATEID, ROOMSTATE_SHORTEVENTID, STATEID_STATEDIFF)
+TREES = (ROOMID_STATEID, ROOMSTATE_SHORTEVENTID, STATEID_STATEDIFF, ROOMPOS_STATEID)

@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StateId
-from kvschema.codec import COUNT, I64, U64, Key, Text, Value
+from kvschema.codec import COUNT, I64, U64, Key, Text, Value, record
 from kvschema.errors import CorruptValue
 from kvschema.tree import Tree
 
@@ -81,6 +81,23 @@ def _decode_event(raw: bytes) -> EventRow:
 EVENT: Value[EventRow] = Value("event row 1", _encode_event, _decode_event)
 
 
+_SHORT_BYTES = 8
+
+
+def _encode_shorts(events: tuple[ShortEventId, ...]) -> bytes:
+    return struct.pack(f">{len(events)}Q", *events)
+
+
+def _decode_shorts(raw: bytes) -> tuple[ShortEventId, ...]:
+    count, rest = divmod(len(raw), _SHORT_BYTES)
+    if rest:
+        raise CorruptValue(f"{len(raw)} bytes that are no short ids")
+    return struct.unpack(f">{count}Q", raw)
+
+
+SHORT_EVENTS: Value[tuple[ShortEventId, ...]] = Value("short ids 1", _encode_shorts, _decode_shorts)
+
+
 class ByShortEvent(NamedTuple):
     event: ShortEventId
 
@@ -94,6 +111,17 @@ class PduId(NamedTuple):
 
     room: ShortRoomId
     pos: int
+
+
+class Gap(NamedTuple):
+    """What is missing right before an event of a timeline, and the places that are kept for it."""
+
+    next_pos: int
+    """The place of the next event that is fetched: they are put in from the newest to the oldest."""
+    last_pos: int
+    """The last place that may be used."""
+    missing: list[str]
+    """Events that those after the gap refer to, and that are not held; at most MISSING_MAX."""
 
 
 class RoomTime(NamedTuple):
@@ -140,5 +168,30 @@ ROOMTIME_SHORTEVENTID: Tree[RoomTime, int] = Tree(
     bound="one row of 32 bytes per event in a timeline; goes with its room",
     derived="shorteventid_pdu",
 )
+SHORTEVENTID_AUTHEVENTS: Tree[ByShortEvent, tuple[ShortEventId, ...]] = Tree(
+    "shorteventid_authevents",
+    Key(ByShortEvent, (U64(),)),
+    SHORT_EVENTS,
+    since=1,
+    doc="The auth events of each state event, so that auth chains are walked without decoding events.",
+    bound="one row per stored state event, of at most ten short ids; goes with its room",
+    derived="shorteventid_pdu",
+    append=True,
+)
+ROOMID_GAP: Tree[PduId, Gap] = Tree(
+    "roomid_gap",
+    Key(PduId, (U64(), I64())),
+    record(Gap),
+    since=1,
+    doc="Where history is missing: right before the event at this place of the timeline.",
+    bound="one row per hole that a time without connection left, and one before a room; goes with its room",
+)
 
-TREES = (EVENTID_SHORTEVENTID, SHORTEVENTID_PDU, PDUID_SHORTEVENTID, ROOMTIME_SHORTEVENTID)
+TREES = (
+    EVENTID_SHORTEVENTID,
+    SHORTEVENTID_PDU,
+    PDUID_SHORTEVENTID,
+    ROOMTIME_SHORTEVENTID,
+    SHORTEVENTID_AUTHEVENTS,
+    ROOMID_GAP,
+)

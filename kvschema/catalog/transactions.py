@@ -65,5 +65,29 @@ SHORTEVENTID_TRANSACTION: Tree[ByShortEvent, EventTransaction] = Tree(
     bound="swept with its userdevicetxnid_response",
     append=True,
 )
+RECEIVED_PER_SERVER_MAX = 100
 
-TREES = (USERDEVICETXNID_RESPONSE, TXNAGE, SHORTEVENTID_TRANSACTION)
+
+class ServerTransaction(NamedTuple):
+    """Both are the other server's choice: BLAKE2b-16 of each."""
+
+    server: bytes
+    txn_id: bytes
+
+
+class Received(NamedTuple):
+    done_ms: int
+    results: bytes
+    """What was answered, as JSON."""
+
+
+SERVERTXNID_RESPONSE: Tree[ServerTransaction, Received] = Tree(
+    "servertxnid_response",
+    Key(ServerTransaction, (Fixed(16), Fixed(16))),
+    record(Received),
+    since=1,
+    doc="What was answered to a transaction of another server.",
+    bound="RECEIVED_PER_SERVER_MAX per server, swept after a day",
+)
+
+TREES = (USERDEVICETXNID_RESPONSE, TXNAGE, SHORTEVENTID_TRANSACTION, SERVERTXNID_RESPONSE)

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from conduit_py.data import filters, receipts, short_ids
+from conduit_py.data import filters, gaps, receipts, short_ids, state, state_at, timeline
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient
 from conduit_py.matrix.ids import RoomId, UserId
@@ -206,3 +206,7 @@ class _Story:
                     receipt = Receipt(user.user_id, receipt_type, "", event_id, START_MS, snapshot.pos)
                     receipts.stage_receipt(snapshot, turn, room, who, receipt)
                 filters.stage_filter(turn, who, "{}")
+                first = next(pos for pos, _ in timeline.scan_timeline(snapshot, room))
+                gaps.stage_gap(turn, room, first, gaps.build_gap(gaps.FIRST_PLACE, gaps.LAST_PLACE, ["$lost"]))
+                last = timeline.get_last_pos(snapshot, room)
+                state_at.stage_state_at(turn, room, last, state.get_current_state_id(snapshot, room))

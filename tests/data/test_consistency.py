@@ -16,7 +16,14 @@ from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
-from tests.data import plants_in_encryption, plants_in_indexes, plants_in_media, plants_in_rooms, plants_in_use
+from tests.data import (
+    plants_in_encryption,
+    plants_in_graphs,
+    plants_in_indexes,
+    plants_in_media,
+    plants_in_rooms,
+    plants_in_use,
+)
 from tests.data.full_store import Rows, fill, make_rows
 from tests.data.planting import Planter
 
@@ -24,6 +31,7 @@ PLANTS = {
     **plants_in_encryption.PLANTS,
     **plants_in_rooms.PLANTS,
     **plants_in_use.PLANTS,
+    **plants_in_graphs.PLANTS,
     **plants_in_indexes.PLANTS,
     **plants_in_media.PLANTS,
 }

@@ -20,8 +20,10 @@ from typing import Any
 
 from conduit_py.data.consistency import (
     accounts,
+    chains,
     encryption,
     events,
+    holes,
     media,
     memberships,
     order,
@@ -74,6 +76,8 @@ CHECKS = _checks(
         "shorteventid_pdu": (events.check_events, order.check_states_after),
         "pduid_shorteventid": (events.check_timelines,),
         "roomtime_shorteventid": (times.check_times,),
+        "shorteventid_authevents": (chains.check_auth_events,),
+        "roomid_gap": (holes.check_gaps,),
         "tokenids": (words.check_words,),
         "roomid_pduleaves": (order.check_extremities,),
         "tofrom_relation": (relating.check_relations,),
@@ -82,8 +86,9 @@ CHECKS = _checks(
         "threaduser_count": (relating.check_thread_counts,),
         "threadactivity_root": (relating.check_threads,),
         "shortstatehash_statediff": (states.check_differences,),
-        "roomid_shortstatehash": (states.check_current_ids,),
+        "roomid_shortstatehash": (states.check_current_ids, holes.check_current_places),
         "roomstate_shorteventid": (states.check_current_entries,),
+        "roompos_stateid": (holes.check_states_at,),
         "roomuserid_member": (memberships.check_members,),
         "roomid_membercount": (memberships.check_member_counts,),
         "roomserverids": (memberships.check_servers_of_rooms,),
@@ -141,6 +146,7 @@ UNCHECKED: Mapping[str, str] = {
     "userid_keychangeid": "each row stands alone: users of other servers have one as well",
     "deletedbackupids": "each row stands alone, and goes when the backup's keys are removed",
     "servername_destination": "each row stands alone, and was said by somebody else",
+    "servertxnid_response": "each row stands alone, and is kept for a day",
     "server_signingkeys": "each row stands alone, and was said by somebody else",
     "server_keyresponse": "each row stands alone, and was said by somebody else",
 }

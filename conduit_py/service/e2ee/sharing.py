@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conduit_py.data import members, short_ids, timeline
-from conduit_py.data.state import EMPTY, StateChain, get_current_state_id
+from conduit_py.data.state import StateChain, get_current_state_id
+from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import UserId
-from conduit_py.service.rooms.visibility import HIDDEN
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import JOIN, ROOMUSERID_MEMBER, RoomMember
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
@@ -116,13 +116,5 @@ class Sharing:
     def _state_then(self, room: ShortRoomId) -> StateId:
         known = self._states_then.get(room)
         if known is None:
-            known = self._states_then[room] = _get_state_id_at(self._snapshot, room, self._since)
+            known = self._states_then[room] = get_state_id_at(self._snapshot, room, self._since)
         return known
-
-
-def _get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
-    for _, event in timeline.scan_timeline(snapshot, room, after=place + 1, reverse=True):
-        row = timeline.require_row(snapshot, event)
-        if not row.flags & HIDDEN:
-            return row.state_after
-    return EMPTY

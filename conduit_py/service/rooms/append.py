@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import members, rooms, search, state, timeline
+from conduit_py.data.auth_chain import stage_auth_events
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
 from conduit_py.data.short_ids import ShortIds, get_room
 from conduit_py.data.state import StateChain
+from conduit_py.data.state_at import HIDDEN
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.auth.select import select_auth_types
 from conduit_py.matrix.canonical_json import encode_canonical_json
@@ -33,7 +35,6 @@ from conduit_py.matrix.stripped_state import build_stripped_state, stripped_stat
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read, stage_unnoticed
-from conduit_py.service.rooms.visibility import HIDDEN
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN
@@ -236,6 +237,7 @@ class RoomAppend:
         if pdu.state_key is not None:
             replaces = self._get_state_event(pdu.type, pdu.state_key)
             self._stage_state(pdu.type, pdu.state_key, event)
+            stage_auth_events(self._turn, event, map(self._require_event, pdu.auth_events))
         client, federation = timeline.split_pdu(pdu.json)
         row = EventRow(
             timeline.row_flags(pdu, self.room.version),
@@ -260,6 +262,11 @@ class RoomAppend:
         elif pdu.type == "m.room.redaction":
             self._stage_redaction(pdu, event)
         self._append.unread.stage(self._snapshot, self._turn, self._noticed(pdu, pos), self.scan_local_joined())
+        return event
+
+    def _require_event(self, event_id: EventId) -> ShortEventId:
+        event = self._shorts.get(event_id) or timeline.get_event(self._snapshot, event_id)
+        assert event is not None, f"{event_id} is an auth event, and not stored"
         return event
 
     def _stage_state(self, type: str, state_key: str, event: ShortEventId) -> None:

@@ -15,7 +15,8 @@ import orjson
 import trio
 
 from conduit_py.data import members, row_fields, short_ids, timeline
-from conduit_py.data.state import EMPTY, StateChain
+from conduit_py.data.state import StateChain
+from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.sync_token import parse_place
 from conduit_py.service.errors import NotFound
@@ -23,11 +24,11 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import require_access
 from conduit_py.service.rooms.client_events import ClientEvents
 from conduit_py.service.rooms.erased import Erasure
-from conduit_py.service.rooms.visibility import HIDDEN, Visibility
+from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.rooms.write import require_joined
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import JOIN
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StateId
+from kvschema.catalog.rooms import ShortEventId, ShortUserId, StateId
 from kvschema.catalog.timeline import EventRow
 
 EVENTS_PER_SLICE = 200
@@ -134,15 +135,6 @@ class StateReads:
                 RoomId(short_ids.get_room_record(snapshot, room).room_id)
                 for room, _ in members.scan_rooms(snapshot, requester.user, JOIN)
             ]
-
-
-def get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
-    """The state after everything up to ``place``; the empty one before the first event that we have."""
-    for _, event in timeline.scan_timeline(snapshot, room, after=place + 1, reverse=True):
-        row = timeline.require_row(snapshot, event)
-        if not row.flags & HIDDEN:
-            return row.state_after
-    return EMPTY
 
 
 def get_state_events(snapshot: Snapshot, state_id: StateId) -> list[ShortEventId]:

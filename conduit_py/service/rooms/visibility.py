@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import members, short_ids, state, timeline
+from conduit_py.data.state_at import HIDDEN
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.visibility import HistoryVisibility, UserView, may_user_see, parse_history_visibility
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import JOIN
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StateId
-from kvschema.catalog.timeline import OUTLIER, REJECTED, SOFT_FAILED, STATE, EventRow
-
-HIDDEN = REJECTED | SOFT_FAILED | OUTLIER
-"""Events that no client is ever shown."""
+from kvschema.catalog.timeline import STATE, EventRow
 
 _VISIBILITY_TYPE = "m.room.history_visibility"
 _MEMBER_TYPE = "m.room.member"

@@ -9,23 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_py.data import short_ids, timeline
-from conduit_py.data.state import EMPTY, StateChain
-from conduit_py.service.rooms.visibility import HIDDEN
+from conduit_py.data.state import StateChain
 from conduit_py.service.sync.window import Event
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, StateId
+from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId
 from kvschema.catalog.timeline import STATE
 
 _GONE = ShortEventId(0)
-
-
-def get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
-    """The state after everything up to ``place``."""
-    for _, event in timeline.scan_timeline(snapshot, room, after=place + 1, reverse=True):
-        row = timeline.require_row(snapshot, event)
-        if not row.flags & HIDDEN:
-            return row.state_after
-    return EMPTY
 
 
 @dataclass(frozen=True, slots=True)

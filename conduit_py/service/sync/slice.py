@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from conduit_py.data import short_ids, timeline
 from conduit_py.data.state import StateChain
+from conduit_py.data.state_at import get_state_id_at
 from conduit_py.service.rooms.aggregations import bundle_relations
 from conduit_py.service.rooms.client_events import ClientEvents
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.sync.plan import RoomEntry
-from conduit_py.service.sync.room_state import PlaceState, get_state_id_at
+from conduit_py.service.sync.room_state import PlaceState
 from conduit_py.service.sync.since import View
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import BAN, LEAVE

@@ -19,8 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conduit_py.data import row_fields, short_ids, timeline
+from conduit_py.data.state_at import get_state_id_at
 from conduit_py.service.sync.lazy import SentMembers
-from conduit_py.service.sync.room_state import PlaceState, get_state_id_at, state_before
+from conduit_py.service.sync.room_state import PlaceState, state_before
 from conduit_py.service.sync.slice import Scope, Slice
 from conduit_py.service.sync.summary import SUMMARY_TYPES, Summary
 from conduit_py.service.sync.window import Window

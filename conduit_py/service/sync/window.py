@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conduit_py.data import timeline
-from conduit_py.service.rooms.visibility import HIDDEN, Visibility
+from conduit_py.data.state_at import HIDDEN
+from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 from kvschema.catalog.timeline import STATE, EventRow
