@@ -110,6 +110,7 @@ async def build(
         store,
         Around(
             signing_key=signing_key,
+            fetcher=federation.client,
             hub=hub,
             throttle=throttle,
             random_id=secrets.token_urlsafe,

@@ -93,6 +93,17 @@ def scan_servers(snapshot: Snapshot, room: ShortRoomId) -> Iterator[ServerName]:
         yield ServerName(key.server_name)
 
 
+def scan_servers_with_counts(snapshot: Snapshot, room: ShortRoomId) -> Iterator[tuple[ServerName, int]]:
+    """Servers with joined members, and how many of those."""
+    for key, count in members.ROOMSERVERIDS.scan(snapshot, room):
+        yield ServerName(key.server_name), count
+
+
+def is_server_joined(snapshot: Snapshot, room: ShortRoomId, server_name: ServerName) -> bool:
+    """Has the server a joined member in the room?"""
+    return members.ROOMSERVERIDS.has(snapshot, members.RoomServer(room, server_name))
+
+
 def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Standing | None:
     """Keep every index in step with one change of membership (or a new membership event of the same kind).
 

@@ -37,6 +37,7 @@ from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.membership import MembershipService
@@ -51,6 +52,7 @@ from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from tests.rig.client import Client, Response, path
+from tests.rig.remote import Remotes
 from tests.rig.server import SERVER_NAME, Server, load_test_config
 
 Json = dict[str, Any]
@@ -61,11 +63,17 @@ class RoomServer(Server):
     """Made by ``with_rooms``."""
 
     def __init__(
-        self, server: Server, app: App, next_event_ids: list[str], hub: SyncHub, membership: MembershipService
+        self,
+        server: Server,
+        app: App,
+        next_event_ids: list[str],
+        hub: SyncHub,
+        membership: MembershipService,
+        remotes: Remotes,
     ) -> None:
         super().__init__(server.services, server.woken)
         self._app = AppClient(app)
-        self.hub, self.membership = hub, membership
+        self.hub, self.membership, self.remotes = hub, membership, remotes
         self.is_planted = False
         """The test writes into the store what no operation would, so it need not agree with itself in the end."""
         self.next_event_ids = next_event_ids
@@ -91,23 +99,31 @@ async def with_rooms(server: Server) -> RoomServer:
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
+    remotes = Remotes()
     membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
     app = App(
-        _build_routes(server, writes, membership, throttle),
+        _build_routes(server, writes, membership, throttle, remotes),
         request_bytes_max=load_test_config().max_request_size,
         refusals=(MatrixError,),
         translate=translate,
     )
-    return RoomServer(server, app, next_event_ids, append.hub, membership)
+    return RoomServer(server, app, next_event_ids, append.hub, membership, remotes)
 
 
 def _build_routes(
-    server: Server, writes: RoomWrites, membership: MembershipService, throttle: RateLimiter
+    server: Server, writes: RoomWrites, membership: MembershipService, throttle: RateLimiter, remotes: Remotes
 ) -> list[Routes]:
     config, store, accounts = load_test_config(), server.store, server.services.accounts
     server_name = writes.append.server_name
     auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
-    send = SendService(writes, now_ms=store.now_ms, allow_encryption=True, throttle=throttle)
+    aliases = AliasService(store.database, writes, remotes, server_name=server_name)
+    send = SendService(
+        writes,
+        CanonicalAliases(store.database, aliases),
+        now_ms=store.now_ms,
+        allow_encryption=True,
+        throttle=throttle,
+    )
     timeline = TimelineService(store.database, now_ms=store.now_ms)
     state = StateReads(store.database, now_ms=store.now_ms)
     create = CreateService(
@@ -121,10 +137,10 @@ def _build_routes(
         *account_routes(config, auth, accounts, {}),
         banning.routes(auth, membership),
         create_room.routes(auth, create, default_room_version=ROOM_VERSION),
-        directory.routes(auth, AliasService(store.database, writes, server_name=server_name)),
+        directory.routes(auth, aliases),
         event_context.routes(auth, timeline),
         inviting.routes(auth, membership),
-        joining.routes(auth, membership),
+        joining.routes(auth, aliases, membership),
         kicking.routes(auth, membership),
         leaving.routes(auth, membership),
         list_joined_rooms.routes(auth, state),

@@ -28,7 +28,7 @@ def routes(auth: Authenticator, aliases: AliasService) -> Routes:
 
     @routes.get("/_matrix/client/v3/directory/room/<room_alias>")
     async def get_room_id_by_alias(request: Request, room_alias: str) -> Json:
-        room_id, servers = aliases.resolve(parse_room_alias(room_alias))
+        room_id, servers = await aliases.resolve(parse_room_alias(room_alias))
         return {"room_id": room_id, "servers": servers}
 
     @routes.delete("/_matrix/client/v3/directory/room/<room_alias>")

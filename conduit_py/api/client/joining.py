@@ -13,10 +13,11 @@ from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_room_id
 from conduit_py.service.errors import MatrixError
+from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.membership import MembershipService
 
 
-def routes(auth: Authenticator, membership: MembershipService) -> Routes:
+def routes(auth: Authenticator, aliases: AliasService, membership: MembershipService) -> Routes:
     """The operations of this module."""
     routes = Routes("joining")
 
@@ -25,7 +26,7 @@ def routes(auth: Authenticator, membership: MembershipService) -> Routes:
         body = await request.json_object(may_be_empty=True)
         if "third_party_signed" in body:
             raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)
-        room_id = membership.resolve(parse_room_id_or_alias(room_id_or_alias))
+        room_id, _ = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
         return {"room_id": await membership.join(requester, room_id, reason=get_field(body, "reason", str))}
 
     @routes.post("/_matrix/client/v3/rooms/<room_id>/join")

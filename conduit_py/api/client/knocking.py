@@ -11,11 +11,11 @@ from conduit_py.api.params import parse_room_id_or_alias
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
+from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.knocking import KnockService
-from conduit_py.service.rooms.membership import MembershipService
 
 
-def routes(auth: Authenticator, membership: MembershipService, knocks: KnockService) -> Routes:
+def routes(auth: Authenticator, aliases: AliasService, knocks: KnockService) -> Routes:
     """The operations of this module."""
     routes = Routes("knocking")
 
@@ -23,7 +23,7 @@ def routes(auth: Authenticator, membership: MembershipService, knocks: KnockServ
     async def knock_room(request: Request, room_id_or_alias: str) -> Json:
         requester = auth.require_user(request)
         body = await request.json_object(may_be_empty=True)
-        room_id = membership.resolve(parse_room_id_or_alias(room_id_or_alias))
+        room_id, _ = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
         return {"room_id": await knocks.knock(requester, room_id, reason=get_field(body, "reason", str))}
 
     return routes

@@ -1,7 +1,7 @@
-"""Aliases: names of this server for rooms.
+"""Aliases: names for rooms. Each is known to the server it ends in, so those of others are asked for.
 
-Who is in a room may give it an alias. The alias goes when its maker wants it to, an administrator of the server, or
-whoever may set the room's canonical alias.
+Who is in a room may give it an alias of this server. The alias goes when its maker wants it to, an administrator of the
+server, or whoever may set the room's canonical alias.
 
 Spec: client-server-api/#room-aliases
 """
@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conduit_py.data import rooms, short_ids
-from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, server_name_of
+from conduit_py.data import members, rooms, short_ids
+from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, server_name_of
+from conduit_py.outbound.errors import Refused, Unreachable
+from conduit_py.outbound.federation import Fetcher
+from conduit_py.outbound.federation_queries import fetch_directory
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
@@ -26,33 +29,66 @@ from kvschema.errors import PreconditionFailed
 ALIASES_PER_ROOM_MAX = 100
 """Nobody needs more, and a list of them is one answer."""
 
+SERVERS_MAX = 50
+"""Servers that are named to join a room through. Whoever joins asks a few of them."""
+
 CANONICAL_ALIAS = "m.room.canonical_alias"
 
 
 class AliasService:
     """One per server."""
 
-    def __init__(self, database: Database, writes: RoomWrites, *, server_name: ServerName) -> None:
+    def __init__(self, database: Database, writes: RoomWrites, fetcher: Fetcher, *, server_name: ServerName) -> None:
         self._database = database
         self._writes = writes
-        self._server_name = server_name
+        self._fetcher = fetcher
+        self.server_name = server_name
 
-    def resolve(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
-        """The room that an alias names, and servers that can help to join it. Raises ``NotFound``.
+    async def resolve(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """The room that an alias names, and servers that can help to join it, the best first.
+
+        Raises ``NotFound``, and 502 where the alias is of a server that does not answer.
 
         Spec: client-server-api/#get_matrixclientv3directoryroomroomalias
         """
+        if server_name_of(alias) == self.server_name:
+            return self.resolve_local(alias)
+        try:
+            found = await fetch_directory(self._fetcher, server_name_of(alias), alias)
+        except Refused:
+            raise _unknown(alias) from None
+        except Unreachable:
+            raise MatrixError(f"{server_name_of(alias)} does not answer", errcode="M_UNKNOWN", status=502) from None
+        return found.room_id, found.servers or [server_name_of(alias)]
+
+    async def find_room(self, room_id_or_alias: RoomId | RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """The same for what may be a room's id already, with which no servers come."""
+        if room_id_or_alias.startswith("!"):
+            return RoomId(room_id_or_alias), []
+        return await self.resolve(parse_room_alias(room_id_or_alias))
+
+    def resolve_local(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """What this server knows. Raises ``NotFound``.
+
+        Spec: server-server-api/#get_matrixfederationv1querydirectory
+        """
         with self._database.snapshot() as snapshot:
-            record = self._require(snapshot, alias)
-        return RoomId(record.room_id), [self._server_name]
+            room_id = RoomId(self._require(snapshot, alias).room_id)
+            room = short_ids.get_room(snapshot, room_id)
+            crowds = [] if room is None else list(members.scan_servers_with_counts(snapshot, room))
+        # The more users a server has in the room, the longer it will be in it.
+        names = [name for name, _ in sorted(crowds, key=lambda crowd: (-crowd[1], crowd[0]))]
+        is_here = self.server_name in names or not names
+        others = [name for name in names if name != self.server_name]
+        return room_id, [*([self.server_name] if is_here else []), *others][:SERVERS_MAX]
 
     async def set_alias(self, requester: Requester, alias: RoomAlias, room_id: RoomId) -> None:
         """Give a room that the requester is in an alias. Raises ``Forbidden``, ``InvalidParam`` and 409 ``M_UNKNOWN``.
 
         Spec: client-server-api/#put_matrixclientv3directoryroomroomalias
         """
-        if server_name_of(alias) != self._server_name:
-            raise InvalidParam(f"aliases that are made here end in :{self._server_name}")
+        if server_name_of(alias) != self.server_name:
+            raise InvalidParam(f"aliases that are made here end in :{self.server_name}")
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             require_joined(snapshot, requester, room_id)

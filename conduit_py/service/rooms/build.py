@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from conduit_py.config import Config
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.matrix.signing import SigningKey
+from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.event_stream import EventStream
@@ -73,6 +75,7 @@ class Around:
     """What the room services are given by the rest of the server."""
 
     signing_key: SigningKey
+    fetcher: Fetcher
     hub: SyncHub
     throttle: RateLimiter
     random_id: Callable[[int], str]
@@ -97,8 +100,9 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
     writes = RoomWrites(store.database, store.writer, store.locks, append)
+    aliases = AliasService(store.database, writes, around.fetcher, server_name=server_name)
     return Rooms(
-        aliases=AliasService(store.database, writes, server_name=server_name),
+        aliases=aliases,
         create=CreateService(
             writes,
             new_room_id=new_room_id,
@@ -117,7 +121,13 @@ def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),
         search=SearchService(store.database, now_ms=store.now_ms),
-        send=SendService(writes, now_ms=store.now_ms, allow_encryption=config.allow_encryption, throttle=throttle),
+        send=SendService(
+            writes,
+            CanonicalAliases(store.database, aliases),
+            now_ms=store.now_ms,
+            allow_encryption=config.allow_encryption,
+            throttle=throttle,
+        ),
         snapshots=RoomSnapshots(store.database, now_ms=store.now_ms),
         spaces=SpaceService(store.database),
         state=StateReads(store.database, now_ms=store.now_ms),

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from conduit_py.data import members, rooms, short_ids
-from conduit_py.matrix.ids import RoomAlias, RoomId, UserId
+from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
@@ -54,16 +54,6 @@ class MembershipService:
         self._writer = writer
         self._locks = locks
         self._writes = writes
-
-    def resolve(self, room_id_or_alias: str) -> RoomId:
-        """The room that an id or a local alias names. Raises ``NotFound``."""
-        if room_id_or_alias.startswith("!"):
-            return RoomId(room_id_or_alias)
-        with self._database.snapshot() as snapshot:
-            alias = rooms.get_alias(snapshot, RoomAlias(room_id_or_alias))
-        if alias is None:
-            raise NotFound(f"no room has the alias {room_id_or_alias}")
-        return RoomId(alias.room_id)
 
     async def join(self, requester: Requester, room_id: RoomId, *, reason: str | None = None) -> RoomId:
         """Join a room that this server is in."""

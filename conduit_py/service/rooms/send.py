@@ -8,22 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from conduit_py.data import rooms, timeline, transactions
-from conduit_py.matrix.ids import (
-    EventId,
-    Malformed,
-    RoomId,
-    UserId,
-    parse_event_id,
-    parse_room_alias,
-    parse_user_id,
-    server_name_of,
-)
+from conduit_py.data import timeline, transactions
+from conduit_py.matrix.ids import EventId, RoomId, UserId, parse_event_id, parse_user_id, server_name_of
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError, NotFound
+from conduit_py.service.errors import BadJson, Forbidden, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.aliases import CANONICAL_ALIAS
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.canonical_alias import CanonicalAliases, check_aliases
 from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
 from conduit_py.service.rooms.member_events import MEMBER, stage_membership
 from conduit_py.service.rooms.relations import check_relation
@@ -39,9 +32,16 @@ class SendService:
     """One per server."""
 
     def __init__(
-        self, writes: RoomWrites, *, now_ms: Callable[[], int], allow_encryption: bool, throttle: RateLimiter
+        self,
+        writes: RoomWrites,
+        canonical_aliases: CanonicalAliases,
+        *,
+        now_ms: Callable[[], int],
+        allow_encryption: bool,
+        throttle: RateLimiter,
     ) -> None:
         self._writes = writes
+        self._canonical_aliases = canonical_aliases
         self._throttle = throttle
         self._now_ms = now_ms
         self._allow_encryption = allow_encryption
@@ -108,10 +108,12 @@ class SendService:
         if event_type == MEMBER:
             return await self._set_member(requester, room_id, parse_user_id(state_key), content)
         requester.require_not_suspended()
+        is_canonical_alias = (event_type, state_key) == (CANONICAL_ALIAS, "")
+        remote = await self._canonical_aliases.fetch_remote(requester, room_id, content) if is_canonical_alias else {}
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
-            if event_type == "m.room.canonical_alias" and state_key == "":
-                _check_aliases(snapshot, append, content)
+            if is_canonical_alias:
+                check_aliases(snapshot, append, content, remote)
             same = append.find_same(sender=requester.user_id, type=event_type, state_key=state_key, content=content)
             if same is not None:
                 return same
@@ -187,38 +189,3 @@ def _require_may_redact(append: RoomAppend, requester: Requester, target: Pdu) -
     levels = append.power_levels()
     if levels.of_user(requester.user_id) < levels.to_redact():
         raise Forbidden(f"redacting the events of others needs power level {levels.to_redact()}")
-
-
-def _check_aliases(snapshot: Snapshot, append: RoomAppend, content: Mapping[str, Any]) -> None:
-    """Aliases that are new to the event must name this room.
-
-    Spec: client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
-    """
-    current = append.get_state("m.room.canonical_alias", "")
-    known = set() if current is None else _known_aliases(current.content)
-    for alias in _aliases_of(content):
-        if alias in known:
-            continue
-        try:
-            parsed = parse_room_alias(alias)
-        except Malformed as error:
-            raise InvalidParam(str(error)) from None
-        row = rooms.get_alias(snapshot, parsed)
-        if server_name_of(alias) != append.server_name or row is None or row.room_id != append.room.room_id:
-            raise MatrixError(f"{alias} does not name this room", errcode="M_BAD_ALIAS", status=400)
-
-
-def _aliases_of(content: Mapping[str, Any]) -> list[str]:
-    alias, alternatives = content.get("alias"), content.get("alt_aliases", [])
-    if not isinstance(alternatives, list) or not all(isinstance(entry, str) for entry in alternatives):
-        raise BadJson("alt_aliases must be a list of aliases")
-    if alias is not None and not isinstance(alias, str):
-        raise BadJson("alias must be an alias")
-    return [*([alias] if alias else []), *alternatives]
-
-
-def _known_aliases(content: Mapping[str, Any]) -> set[str]:
-    """What the current event lists. It may be of any form, and must be replaceable all the same."""
-    alternatives = content.get("alt_aliases")
-    listed = [content.get("alias"), *(alternatives if isinstance(alternatives, list) else ())]
-    return {alias for alias in listed if isinstance(alias, str)}

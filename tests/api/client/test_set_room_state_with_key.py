@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from conduit_py.service.rooms.canonical_alias import REMOTE_ALIASES_MAX
 from tests.rig.asking import VERSIONS, ask_state, crowd, get_content, membership_of, set_levels, timeline_of
 from tests.rig.client import path
+from tests.rig.remote import Question
 from tests.rig.rooms import RoomServer, create, in_room, invite, join, leave, set_state
 
 MEMBER = "m.room.member"
@@ -255,6 +257,42 @@ async def test_set_room_state_with_key_bad_alias(rooms: RoomServer, alias: str) 
         assert (await ask_state(alice, room_id, CANONICAL, {"alias": alias})).outcome == (400, "M_BAD_ALIAS")
         content = {"alias": "#lounge:one.test", "alt_aliases": [alias]}
         assert (await ask_state(alice, room_id, CANONICAL, content)).outcome == (400, "M_BAD_ALIAS")
+
+
+async def test_set_room_state_with_key_asks_other_servers_for_their_aliases(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    named = {"#ours:two.test": room_id, "#other:two.test": "!other:two.test"}
+
+    def answer(question: Question) -> dict[str, object]:
+        return {"room_id": named[question.query["room_alias"][0]], "servers": []}
+
+    rooms.remotes.servers["two.test"] = answer
+    content = {"alias": "#ours:two.test"}
+    assert (await ask_state(alice, room_id, CANONICAL, content)).status == 200
+    with rooms.leaves_no_trace():
+        for alias in ("#other:two.test", "#lounge:three.test"):
+            listed = {**content, "alt_aliases": [alias]}
+            assert (await ask_state(alice, room_id, CANONICAL, listed)).outcome == (400, "M_BAD_ALIAS")
+    # What is listed already is not asked for again.
+    assert [question.query["room_alias"] for question in rooms.remotes.asked if question.destination == "two.test"] == [
+        ["#ours:two.test"],
+        ["#other:two.test"],
+    ]
+
+
+async def test_set_room_state_with_key_asks_other_servers_for_few_aliases_and_for_members_only(
+    rooms: RoomServer,
+) -> None:
+    alice, bob = await rooms.register("alice"), await rooms.register("bob")
+    room_id = await create(alice)
+    rooms.remotes.servers["two.test"] = lambda question: {}
+    many = {"alt_aliases": [f"#{number}:two.test" for number in range(REMOTE_ALIASES_MAX + 1)]}
+    with rooms.leaves_no_trace():
+        assert (await ask_state(alice, room_id, CANONICAL, many)).outcome == (400, "M_INVALID_PARAM")
+        one = {"alias": "#one:two.test"}
+        assert (await ask_state(bob, room_id, CANONICAL, one)).outcome == (403, "M_FORBIDDEN")
+    assert rooms.remotes.asked == []
 
 
 async def test_set_room_state_with_key_invalid_param_for_what_is_no_alias(rooms: RoomServer) -> None:

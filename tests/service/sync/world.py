@@ -22,7 +22,9 @@ from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService, NewRoom
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
@@ -45,6 +47,7 @@ from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
+from tests.rig.remote import Remotes
 
 SERVER_NAME = ServerName("one.test")
 START_MS = 1_700_000_000_000
@@ -67,7 +70,14 @@ class World:
             throttle=throttle,
         )
         self.membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
-        self.messages = SendService(writes, now_ms=store.now_ms, allow_encryption=True, throttle=throttle)
+        aliases = AliasService(store.database, writes, Remotes(), server_name=SERVER_NAME)
+        self.messages = SendService(
+            writes,
+            CanonicalAliases(store.database, aliases),
+            now_ms=store.now_ms,
+            allow_encryption=True,
+            throttle=throttle,
+        )
         self.receipts = ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms)
         self.typing = TypingService(store.database, hub, TypingLimits(min_s=15, max_s=45), boot="boot1")
         self.account_data = AccountDataService(store, wake=hub.publish)

@@ -1,0 +1,60 @@
+"""Other servers as a test wants them, in place of the client that asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import trio
+
+from conduit_py.matrix.ids import ServerName
+from conduit_py.outbound.errors import Refused, Unreachable
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request to another server."""
+
+    method: str
+    destination: str
+    segments: tuple[str, ...]
+    """Of the path, decoded, below ``/_matrix``."""
+    query: Mapping[str, list[str]]
+    content: Mapping[str, Any] | None
+
+
+@dataclass
+class Remotes:
+    """Servers by name, each a function that answers, or raises ``Refused``. Others cannot be reached.
+
+    Without any it stands for the client of a server that does not federate.
+    """
+
+    servers: dict[str, Callable[[Question], Json]] = field(default_factory=dict)
+    asked: list[Question] = field(default_factory=list)
+
+    async def fetch(
+        self,
+        method: str,
+        destination: ServerName,
+        path: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        timeout_s: float = 0,
+        bytes_max: int = 0,
+        is_signed: bool = True,
+    ) -> Json:
+        await trio.lowlevel.checkpoint()
+        if not self.servers:
+            raise Refused(403, "M_FORBIDDEN", "this server does not talk with other servers")
+        way, _, query = path.partition("?")
+        segments = tuple(unquote(segment) for segment in way.split("/")[2:])
+        question = Question(method, destination, segments, parse_qs(query), content)
+        self.asked.append(question)
+        if destination not in self.servers:
+            raise Unreachable(f"{destination} cannot be asked")
+        return self.servers[destination](question)
