@@ -75,18 +75,34 @@ class WireClient:
 
     def receive(self) -> tuple[int, bytes]:
         """The second half. Raises ``Disconnected``."""
-        while b"\r\n\r\n" not in self._received:
-            self._receive_more()
-        head, _, rest = self._received.partition(b"\r\n\r\n")
+        head = self._take_until(b"\r\n\r\n")
         lines = head.decode("latin-1").lower().split("\r\n")
-        length = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
-        self._received = rest
-        while len(self._received) < length:
-            self._receive_more()
-        body, self._received = self._received[:length], self._received[length:]
+        length = next((int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")), None)
+        body = self._take_chunks() if length is None else self._take(length)
         if "connection: close" in lines:
             self.close()
         return int(lines[0].split()[1]), body
+
+    def _take_chunks(self) -> bytes:
+        """A body of the chunked coding, which other servers use. See RFC 9112, section 7.1"""
+        chunks = []
+        while size := int(self._take_until(b"\r\n"), 16):
+            chunks.append(self._take(size))
+            self._take_until(b"\r\n")
+        self._take_until(b"\r\n")
+        return b"".join(chunks)
+
+    def _take(self, count: int) -> bytes:
+        while len(self._received) < count:
+            self._receive_more()
+        taken, self._received = self._received[:count], self._received[count:]
+        return taken
+
+    def _take_until(self, end: bytes) -> bytes:
+        while end not in self._received:
+            self._receive_more()
+        taken, _, self._received = self._received.partition(end)
+        return taken
 
     def _receive_more(self) -> None:
         assert self._socket is not None
