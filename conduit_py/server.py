@@ -35,11 +35,12 @@ from conduit_py.service.e2ee.keys import Fetches
 from conduit_py.service.e2ee.remote import fetch_from_nobody
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
+from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.rooms.build import Around, Rooms, build_rooms
+from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
@@ -105,18 +106,16 @@ async def build(
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(config, store, signing_key=signing_key, throttle=throttle, dns=dns, http=http)
-    rooms = build_rooms(
-        config,
-        store,
-        Around(
-            signing_key=signing_key,
-            fetcher=federation.client,
-            hub=hub,
-            throttle=throttle,
-            random_id=secrets.token_urlsafe,
-            random_hex=secrets.token_hex,
-        ),
+    around = Around(
+        signing_key=signing_key,
+        fetcher=federation.client,
+        hub=hub,
+        throttle=throttle,
+        random_id=secrets.token_urlsafe,
+        random_hex=secrets.token_hex,
     )
+    writes = build_writes(config, store, around)
+    rooms = build_rooms(config, store, around, writes)
     removal = DeviceRemoval(DeviceLists(store, hub))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
     fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
@@ -133,6 +132,7 @@ async def build(
         ),
         throttle=throttle,
         federation=federation,
+        handshakes=build_handshakes(store, writes, federation),
         now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)

@@ -34,6 +34,8 @@ class MemberChange:
     pos: StreamPos
     sender: str
     stripped_state: list[Any] | None = None
+    event_id: str = ""
+    """Of a membership event that is not stored."""
 
 
 Standing = tuple[int, Membership]
@@ -120,7 +122,7 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
         if change.before != change.after:
             turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
     _stage_servers(turn, change)
-    return _stage_local(turn, change, old) if change.is_local else None
+    return stage_own(turn, change, old) if change.is_local else None
 
 
 def _stage_servers(turn: Turn, change: MemberChange) -> None:
@@ -130,7 +132,8 @@ def _stage_servers(turn: Turn, change: MemberChange) -> None:
         turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 
 
-def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+    """The membership of a local user alone: all there is of a room that we do not take part in."""
     since, is_forgotten = change.pos, False
     if old is not None:
         kind, row = old
@@ -142,7 +145,14 @@ def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))
-    row = Membership(since, change.event, change.stripped_state, forgotten=is_forgotten, sender=change.sender)
+    row = Membership(
+        since,
+        change.event,
+        change.stripped_state,
+        forgotten=is_forgotten,
+        sender=change.sender,
+        event_id=change.event_id,
+    )
     turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
     turn.batch.put(
         members.USERPOS_MEMBERSHIPCHANGE,
