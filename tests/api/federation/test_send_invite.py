@@ -170,7 +170,7 @@ async def test_send_invite_invalid_param(scene: Scene, version: str) -> None:
             assert (await put(two, version, pdu, first)).outcome == (400, "M_INVALID_PARAM")
         forged = {**good.json, "signatures": wrong[0].signatures}
         tampered = {**good.json, "content": {"membership": "invite", "reason": "gold"}}
-        for raw in (forged, tampered, good.json | {"depth": "deep"}, good.json | {"room_id": "!other:two.test"}):
+        for raw in (forged, tampered, {**good.json, "depth": "deep"}, {**good.json, "room_id": "!other:two.test"}):
             assert (await put(two, version, good, first, event=raw)).outcome == (400, "M_INVALID_PARAM")
 
 
@@ -214,7 +214,7 @@ async def test_send_invite_forbidden_for_who_is_not_here(scene: Scene) -> None:
 
 
 async def test_send_invite_forbidden_by_who_is_ignored(scene: Scene) -> None:
-    ignored = {"ignored_users": {scene.two.user("bob"): {}}}
+    ignored: dict[str, Any] = {"ignored_users": {scene.two.user("bob"): {}}}
     await scene.alice.put(scene.alice.user_path("account_data", "m.ignored_user_list"), ignored)
     first = begin(scene.two, "11")
     with scene.leaves_no_trace():
