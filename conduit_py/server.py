@@ -29,18 +29,16 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
-from conduit_py.service.e2ee.build import E2ee, build_e2ee
+from conduit_py.outbound.user_keys import UserKeysClient
+from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
-from conduit_py.service.e2ee.keys import Fetches
-from conduit_py.service.e2ee.remote import fetch_from_nobody
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
-from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
+from conduit_py.service.rooms.build import Around, Rooms, build_rooms
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
@@ -78,6 +76,7 @@ class Server:
     metrics: Metrics
     hub: SyncHub
     federation: Federation
+    e2ee: E2ee
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
     admin_token: str | None
@@ -106,20 +105,22 @@ async def build(
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(config, store, signing_key=signing_key, throttle=throttle, dns=dns, http=http)
-    around = Around(
-        signing_key=signing_key,
-        fetcher=federation.client,
-        hub=hub,
-        throttle=throttle,
-        random_id=secrets.token_urlsafe,
-        random_hex=secrets.token_hex,
+    rooms = build_rooms(
+        config,
+        store,
+        Around(
+            signing_key=signing_key,
+            fetcher=federation.client,
+            hub=hub,
+            throttle=throttle,
+            random_id=secrets.token_urlsafe,
+            random_hex=secrets.token_hex,
+        ),
     )
-    writes = build_writes(config, store, around)
-    rooms = build_rooms(config, store, around, writes)
-    removal = DeviceRemoval(DeviceLists(store, hub))
+    others = OtherServers(source=UserKeysClient(federation.client), outbox=None)
+    removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
-    fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
-    e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, fetches)
+    e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
@@ -132,7 +133,6 @@ async def build(
         ),
         throttle=throttle,
         federation=federation,
-        handshakes=build_handshakes(store, writes, federation),
         now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
@@ -141,6 +141,7 @@ async def build(
         metrics=metrics,
         hub=hub,
         federation=federation,
+        e2ee=e2ee,
         tasks=(hub.run, pruning.run, *_tasks(operations)),
         admin_token=await accounts.register.prepare_first_admin(),
     )
@@ -153,6 +154,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run
     yield built.accounts.tokens.run
+    yield from built.e2ee.tasks
     yield from built.media.tasks
 
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import sync
-from conduit_py.api.e2ee import e2ee_routes
+from conduit_py.api.e2ee import e2ee_routes, e2ee_server_routes
+from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.api.media import media_routes
 from conduit_py.api.rooms import room_routes
 from conduit_py.api.servers import server_routes
@@ -22,7 +23,6 @@ from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation
-from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -47,7 +47,6 @@ class Operations:
     media: MediaServices
     throttle: Throttle
     federation: Federation
-    handshakes: Handshakes
     now_ms: Callable[[], int]
 
 
@@ -59,7 +58,8 @@ def build_routes(to: Operations) -> list[Routes]:
         *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
-        *server_routes(to.config, to.federation, to.handshakes, now_ms=to.now_ms),
+        *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
+        *server_routes(to.config, to.federation, now_ms=to.now_ms),
     ]
 
 

@@ -34,8 +34,6 @@ class MemberChange:
     pos: StreamPos
     sender: str
     stripped_state: list[Any] | None = None
-    event_id: str = ""
-    """Of a membership event that is not stored."""
 
 
 Standing = tuple[int, Membership]
@@ -106,6 +104,12 @@ def is_server_joined(snapshot: Snapshot, room: ShortRoomId, server_name: ServerN
     return members.ROOMSERVERIDS.has(snapshot, members.RoomServer(room, server_name))
 
 
+def scan_remote_rooms(snapshot: Snapshot, user: ShortUserId) -> Iterator[tuple[ShortRoomId, StreamPos]]:
+    """Rooms that a user of another server is joined to, and since when."""
+    for key, began in members.REMOTE_ROOMS.scan(snapshot, user):
+        yield key.room, StreamPos(began)
+
+
 def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Standing | None:
     """Keep every index in step with one change of membership (or a new membership event of the same kind).
 
@@ -122,7 +126,10 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
         if change.before != change.after:
             turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
     _stage_servers(turn, change)
-    return stage_own(turn, change, old) if change.is_local else None
+    if change.is_local:
+        return _stage_local(turn, change, old)
+    _stage_remote(turn, change)
+    return None
 
 
 def _stage_servers(turn: Turn, change: MemberChange) -> None:
@@ -132,8 +139,15 @@ def _stage_servers(turn: Turn, change: MemberChange) -> None:
         turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 
 
-def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
-    """The membership of a local user alone: all there is of a room that we do not take part in."""
+def _stage_remote(turn: Turn, change: MemberChange) -> None:
+    key = members.RemoteRoom(change.user, change.room)
+    if change.after == JOIN != change.before:
+        turn.batch.put(members.REMOTE_ROOMS, key, change.pos)
+    elif change.before == JOIN != change.after:
+        turn.batch.delete(members.REMOTE_ROOMS, key)
+
+
+def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
     since, is_forgotten = change.pos, False
     if old is not None:
         kind, row = old
@@ -145,14 +159,7 @@ def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standin
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))
-    row = Membership(
-        since,
-        change.event,
-        change.stripped_state,
-        forgotten=is_forgotten,
-        sender=change.sender,
-        event_id=change.event_id,
-    )
+    row = Membership(since, change.event, change.stripped_state, forgotten=is_forgotten, sender=change.sender)
     turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
     turn.batch.put(
         members.USERPOS_MEMBERSHIPCHANGE,

@@ -18,6 +18,15 @@ def get_keypair(snapshot: Snapshot) -> tuple[str, bytes] | None:
     return key_id.decode(), seed
 
 
+def get_last_gap(snapshot: Snapshot, *, longer_than: int) -> int:
+    """The end of the last start before which no position was handed out for so many microseconds; 0 if there is none.
+
+    The server was away for that time, or nothing happened.
+    """
+    newest_first = server.STARTGAP.scan(snapshot, after=server.ByPos((1 << 64) - 1), reverse=True)
+    return next((end for key, end in newest_first if end - key.pos > longer_than), 0)
+
+
 def stage_keypair(turn: Turn, key_id: str, seed: bytes) -> None:
     """Store the signing key, once: losing it would lose the server its name."""
     turn.batch.require_absent(server.GLOBAL, _KEYPAIR)

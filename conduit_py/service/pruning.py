@@ -14,8 +14,20 @@ from typing import Any
 
 import trio
 
-from conduit_py.data import key_backup, notified, openid_tokens, receipts, tokens, transactions
+from conduit_py.data import (
+    key_backup,
+    notified,
+    openid_tokens,
+    receipts,
+    received_messages,
+    remote_lists,
+    short_ids,
+    tokens,
+    transactions,
+)
 from conduit_py.log import get_logger
+from conduit_py.matrix.ids import server_name_of
+from conduit_py.service.e2ee.sharing import shares_with_us
 from conduit_py.service.users import uia
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Turn, Writer
@@ -30,6 +42,8 @@ REMOVED_MAX = 200
 """Rows that one batch removes."""
 SCANNED_MAX = 2000
 """Rows that are looked at for one batch, about 10 ms."""
+LISTS_SCANNED_MAX = 200
+"""Lists of devices that are looked at for one batch: each costs a look into the user's rooms."""
 UNREAD_PER_ROOM_MAX = 2000
 """What stays unread for a user in a room. Clients show a number of this size as "99+"."""
 NOTIFIED_PER_USER_MAX = 1000
@@ -169,6 +183,24 @@ def sweep_deleted_backups(snapshot: Snapshot, turn: Turn, place: Place, now_ms: 
     return ()
 
 
+def sweep_received_messages(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Ids of messages from other servers that nobody will repeat any more."""
+    batch = list(islice(received_messages.scan_expired(snapshot, now_ms=now_ms), REMOVED_MAX))
+    for age in batch:
+        received_messages.stage_expired(turn, age)
+    return () if len(batch) == REMOVED_MAX else None
+
+
+def sweep_remote_lists(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Devices and keys of other servers' users who share no room with us any more."""
+    rows = list(islice(remote_lists.scan_lists(snapshot, after=place[0] if place else None), LISTS_SCANNED_MAX))
+    for user, _ in rows:
+        if not shares_with_us(snapshot, user):
+            server_name = server_name_of(short_ids.get_user_id(snapshot, user))
+            remote_lists.stage_forgotten(snapshot, turn, server_name, user)
+    return (rows[-1][0],) if len(rows) == LISTS_SCANNED_MAX else None
+
+
 SWEEPS: tuple[Sweep, ...] = (
     sweep_transactions,
     sweep_tokens,
@@ -178,4 +210,6 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_unread,
     sweep_notified,
     sweep_deleted_backups,
+    sweep_received_messages,
+    sweep_remote_lists,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kvschema.catalog.federation import SERVER_NAME_BYTES_MAX
 from kvschema.catalog.members import UserPos
 from kvschema.catalog.rooms import ShortUserId, StreamPos
 from kvschema.catalog.users import DEVICE_ID_BYTES_MAX, ByUser, UserDevice
@@ -22,6 +23,10 @@ BACKUPS_PER_USER_MAX = 100
 BACKUP_KEYS_MAX = 1_000_000
 """Keys in one backup."""
 SESSION_ID_BYTES_MAX = 200
+REMOTE_DEVICES_PER_USER_MAX = 1_000
+"""Devices of a user of another server that are kept; what is beyond is left out."""
+RECEIVED_MESSAGES_MAX = 500_000
+"""Ids of messages from other servers that are remembered."""
 
 MASTER, SELF_SIGNING, USER_SIGNING = 1, 2, 3
 """Usages of cross-signing keys."""
@@ -137,6 +142,38 @@ class BackedUpKey(NamedTuple):
     """JSON text."""
 
 
+class RemoteList(NamedTuple):
+    """How much is known of the devices and keys of a user of another server."""
+
+    stream_id: int
+    """Which version the server called it; 0 where it did not say."""
+    pos: StreamPos
+    """The position of the store when it was asked for, or last changed: it counts while a room is shared since then."""
+
+
+class OutdatedList(NamedTuple):
+    server_name: str
+    user: ShortUserId
+
+
+class Announcement(NamedTuple):
+    """Something of a local user's keys that other servers are to be told."""
+
+    user: ShortUserId
+    device_id: str
+    """Empty for the cross-signing keys."""
+
+
+class ReceivedMessage(NamedTuple):
+    digest: bytes
+    """BLAKE2b-16 of sender and message id."""
+
+
+class ReceivedAge(NamedTuple):
+    received_ms: int
+    digest: bytes
+
+
 _USER_DEVICE = Key(UserDevice, (U64(), Text(DEVICE_ID_BYTES_MAX)))
 _DEVICE_ALGORITHM = Key(DeviceAlgorithm, (U64(), Text(DEVICE_ID_BYTES_MAX), Text(ALGORITHM_BYTES_MAX)))
 
@@ -145,8 +182,8 @@ DEVICE_KEYS: Tree[UserDevice, Any] = Tree(
     _USER_DEVICE,
     JSON,
     since=1,
-    doc="Identity keys of devices, as they were uploaded.",
-    bound="one row per device, which goes with it",
+    doc="Identity keys of devices, as they were uploaded; those of other servers' users as these servers tell them.",
+    bound="one row per device, which goes with it; REMOTE_DEVICES_PER_USER_MAX rows per row of userid_remotelist",
 )
 ONE_TIME_KEYS: Tree[OneTimeKeyId, OneTimeKey] = Tree(
     "onetimekeyid_onetimekeys",
@@ -194,8 +231,8 @@ CROSS_SIGNING_KEYS: Tree[UserUsage, Any] = Tree(
     Key(UserUsage, (U64(), U8())),
     JSON,
     since=1,
-    doc="Master, self-signing and user-signing keys, as they were uploaded.",
-    bound="three rows per user",
+    doc="Master, self-signing and user-signing keys, as they were uploaded or as another server tells them.",
+    bound="three rows per local user and two per row of userid_remotelist",
 )
 SIGNATURES: Tree[SignatureId, Signature] = Tree(
     "signerkeyid_signature",
@@ -262,6 +299,57 @@ DELETED_BACKUPS: Tree[BackupId, None] = Tree(
     doc="Deleted backups whose keys are not all removed yet.",
     bound="one row per backup being deleted; removed with the last key",
 )
+REMOTE_LISTS: Tree[ByUser, RemoteList] = Tree(
+    "userid_remotelist",
+    Key(ByUser, (U64(),)),
+    record(RemoteList),
+    since=1,
+    doc="Users of other servers whose devices and keys are held.",
+    bound="one row per user who shares a room with us and was asked about; swept when no room is shared any more",
+)
+OUTDATED_LISTS: Tree[OutdatedList, int] = Tree(
+    "serveruserid_outdatedlist",
+    Key(OutdatedList, (Text(SERVER_NAME_BYTES_MAX), U64())),
+    COUNT,
+    since=1,
+    doc="Those of userid_remotelist that have to be asked for again, and since when.",
+    bound="at most as many as userid_remotelist",
+)
+ANNOUNCEMENTS: Tree[ByPosition, Announcement] = Tree(
+    "announcementid_userdevice",
+    Key(ByPosition, (U64(),)),
+    record(Announcement),
+    since=1,
+    doc="Changes of local users' keys until they are put into the queues of other servers.",
+    bound="what changes in the moment until the announcing task comes to it; it waits for no other server",
+    append=True,
+)
+LIST_STREAM: Tree[ByUser, int] = Tree(
+    "userid_devicestreamid",
+    Key(ByUser, (U64(),)),
+    COUNT,
+    since=1,
+    doc="The stream_id of the last m.device_list_update about a local user.",
+    bound="one row per local user",
+)
+RECEIVED_MESSAGES: Tree[ReceivedMessage, int] = Tree(
+    "receivedmessage_ms",
+    Key(ReceivedMessage, (Fixed(16),)),
+    COUNT,
+    since=1,
+    doc="Messages to devices that came from other servers, and when: none is delivered twice.",
+    bound="swept after a week, and the oldest beyond RECEIVED_MESSAGES_MAX",
+)
+RECEIVED_AGES: Tree[ReceivedAge, None] = Tree(
+    "receivedage_message",
+    Key(ReceivedAge, (U64(), Fixed(16))),
+    NOTHING,
+    since=1,
+    doc="The same by age, for the sweep.",
+    bound="as receivedmessage_ms",
+    derived="receivedmessage_ms",
+    append=True,
+)
 
 TREES = (
     DEVICE_KEYS,
@@ -279,4 +367,10 @@ TREES = (
     BACKUPS,
     BACKUP_KEYS,
     DELETED_BACKUPS,
+    REMOTE_LISTS,
+    OUTDATED_LISTS,
+    ANNOUNCEMENTS,
+    LIST_STREAM,
+    RECEIVED_MESSAGES,
+    RECEIVED_AGES,
 )

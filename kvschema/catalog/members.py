@@ -30,8 +30,6 @@ class Membership(NamedTuple):
     forgotten: bool = False
     """The user asked to forget the room after leaving: it is in no list, and its history is closed to the user."""
     sender: str = ""
-    event_id: str = ""
-    """Of a membership event that we do not hold, so that ``event`` is 0; empty where we know of none."""
 
 
 class RoomMember(NamedTuple):
@@ -60,6 +58,11 @@ class RoomServer(NamedTuple):
 
 class ServerRoom(NamedTuple):
     server_name: str
+    room: ShortRoomId
+
+
+class RemoteRoom(NamedTuple):
+    user: ShortUserId
     room: ShortRoomId
 
 
@@ -121,6 +124,14 @@ SERVERROOMIDS: Tree[ServerRoom, int] = Tree(
     bound="as roomserverids",
     derived="roomuserid_member",
 )
+REMOTE_ROOMS: Tree[RemoteRoom, int] = Tree(
+    "userroomid_remotejoined",
+    Key(RemoteRoom, (U64(), U64())),
+    COUNT,
+    since=1,
+    doc="Rooms that a user of another server is joined to, and the position at which that began.",
+    bound="one row per joined member of another server",
+)
 
 TREES = (
     USERROOMID_MEMBERSHIP,
@@ -129,4 +140,5 @@ TREES = (
     USERPOS_MEMBERSHIPCHANGE,
     ROOMSERVERIDS,
     SERVERROOMIDS,
+    REMOTE_ROOMS,
 )

@@ -9,10 +9,22 @@ from typing import Any
 import trio
 import trio.testing
 
-from conduit_py.data import filters, gaps, receipts, short_ids, state, state_at, timeline
+from conduit_py.data import (
+    announcements,
+    device_keys,
+    filters,
+    gaps,
+    receipts,
+    received_messages,
+    remote_lists,
+    short_ids,
+    state,
+    state_at,
+    timeline,
+)
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient
-from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.ids import DeviceId, RoomId, ServerName, UserId
 from conduit_py.server import build
 from conduit_py.service.users.store import Store
 from conduit_py.storage.cache import ObjectCache
@@ -22,6 +34,7 @@ from conduit_py.storage.writer import open_writer
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
 from kvschema.catalog.receipts import Receipt
+from kvschema.catalog.rooms import StreamPos
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
@@ -30,6 +43,7 @@ from tests.rig.crypto import CrossSigning, Keys, claim, without_signatures
 from tests.rig.images import plain
 from tests.rig.media import create as create_media
 from tests.rig.media import thumbnail, upload
+from tests.rig.remote_members import RemoteMembers, open_remote_members
 from tests.rig.server import PASSWORD, SERVER_NAME, START_MS, load_test_config
 
 Rows = Mapping[str, list[tuple[bytes, bytes]]]
@@ -72,13 +86,15 @@ async def _run(engine: Engine, start: int, media_path: str) -> None:
             database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=lambda: START_MS + start
         )
         server = await build(config, store, hash_limiter=None)
-        story = _Story(AppClient(server.app), store, start)
+        members = await open_remote_members(store, server.hub, SERVER_NAME)
+        story = _Story(AppClient(server.app), store, start, members)
         await story.run()
 
 
 class _Story:
-    def __init__(self, app: AppClient, store: Store, start: int) -> None:
+    def __init__(self, app: AppClient, store: Store, start: int, members: RemoteMembers) -> None:
         self._app = app
+        self._members = members
         self._store = store
         self._start = start
         self._sent = 0
@@ -90,6 +106,7 @@ class _Story:
         version = ("12", "11", "6")[self._start]
         room_id = await self._create(alice, version, invited)
         await self._join(room_id, bob, dave, erin)
+        await self._hear_of_others(room_id, alice)
         await self._talk(room_id, alice, bob)
         await self._ok(erin.post(path("rooms", room_id, "leave"), {}))
         await self._ok(erin.post(path("rooms", room_id, "forget"), {}))
@@ -189,6 +206,25 @@ class _Story:
         key = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {}}
         in_room = path("room_keys", "keys", "!room:one.test", "session")
         await self._ok(alice.put(in_room, key, version=version))
+
+    async def _hear_of_others(self, room_id: str, user: Client) -> None:
+        """Users of another server: one whose devices are held, and one whose list is outdated."""
+        names = UserId("@frank:two.test"), UserId("@grace:two.test")
+        two = ServerName("two.test")
+        for name in names:
+            await self._members.join(name, room_id)
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                for name in names:
+                    who = self._store.ids.intern_user(snapshot, turn, name)
+                    keys = {"user_id": name, "device_id": "TABLET"}
+                    remote_lists.stage_list(turn, two, who, remote_lists.RemoteList(self._start, StreamPos(1)))
+                    device_keys.stage_keys(turn, who, DeviceId("TABLET"), keys)
+                remote_lists.stage_outdated(turn, two, self._store.ids.intern_user(snapshot, turn, names[1]))
+                local = self._store.ids.intern_user(snapshot, turn, UserId(user.user_id))
+                announcements.stage_announcement(turn, local, user.device_id)
+                announcements.stage_stream_id(turn, local, turn.take_pos())
+                received_messages.stage_received(turn, names[0], f"message {self._start}", now_ms=START_MS)
 
     async def _upload(self, user: Client) -> None:
         """An image that is uploaded twice, its thumbnail, and an id that waits."""

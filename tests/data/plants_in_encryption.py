@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from conduit_py.data.digest import digest
-from kvschema.catalog import e2ee
+from kvschema.catalog import e2ee, members
 from kvschema.catalog.rooms import ShortUserId, StreamPos
+from kvschema.catalog.users import ByUser
 from tests.data.planting import NOBODY, Planter, Plants
 
 PLANTS = Plants()
@@ -91,3 +92,47 @@ def a_backup_that_counts_one_key_more(planter: Planter) -> None:
 def a_key_in_no_backup(planter: Planter) -> None:
     where, key = planter.first(e2ee.BACKUP_KEYS)
     planter.put(e2ee.BACKUP_KEYS, where._replace(user=ShortUserId(NOBODY)), key)
+
+
+@PLANTS.add("userid_remotelist: user * is not of another server")
+def a_list_of_a_local_user(planter: Planter) -> None:
+    key, _ = planter.first(e2ee.USER_KEY_CHANGE)
+    planter.put(e2ee.REMOTE_LISTS, key, e2ee.RemoteList(1, StreamPos(1)))
+
+
+@PLANTS.add("serveruserid_outdatedlist: no list of user 77 is held")
+def an_outdated_list_that_is_not_held(planter: Planter) -> None:
+    planter.put(e2ee.OUTDATED_LISTS, e2ee.OutdatedList("two.test", ShortUserId(NOBODY)), 1)
+
+
+@PLANTS.add("announcementid_userdevice: ByPosition(* is about user 77, who has no account")
+def an_announcement_about_nobody(planter: Planter) -> None:
+    announcement = e2ee.Announcement(ShortUserId(NOBODY), "PHONE")
+    planter.put(e2ee.ANNOUNCEMENTS, e2ee.ByPosition(StreamPos(1)), announcement)
+
+
+@PLANTS.add("userid_devicestreamid: there are rows of user 77")
+def a_stream_of_nobody(planter: Planter) -> None:
+    planter.put(e2ee.LIST_STREAM, ByUser(ShortUserId(NOBODY)), 1)
+
+
+@PLANTS.add("receivedage_message: ReceivedAge(")
+def a_received_message_without_an_age(planter: Planter) -> None:
+    planter.put(e2ee.RECEIVED_MESSAGES, e2ee.ReceivedMessage(bytes(16)), 5)
+
+
+@PLANTS.add("receivedage_message: ReceivedAge(")
+def an_age_of_no_message(planter: Planter) -> None:
+    planter.put(e2ee.RECEIVED_AGES, e2ee.ReceivedAge(5, bytes(16)), None)
+
+
+@PLANTS.add("userroomid_remotejoined: RemoteRoom(user=77* is said, and is not so")
+def a_room_of_somebody_who_is_not_in_it(planter: Planter) -> None:
+    key, _ = planter.first(members.ROOMUSERID_MEMBER)
+    planter.put(members.REMOTE_ROOMS, members.RemoteRoom(ShortUserId(NOBODY), key.room), 1)
+
+
+@PLANTS.add("userroomid_remotejoined: user 77 is joined to room * and it is not said")
+def a_member_of_another_server_without_the_room(planter: Planter) -> None:
+    key, event = planter.first(members.ROOMUSERID_MEMBER, lambda key, _: key.kind == members.JOIN)
+    planter.put(members.ROOMUSERID_MEMBER, key._replace(remote=1, user=ShortUserId(NOBODY)), event)

@@ -5,11 +5,9 @@ Spec: client-server-api/#end-to-end-encryption
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from conduit_py.api.auth import Authenticator
-from conduit_py.api.fields import Body, get_field, require_field
+from conduit_py.api.fields import Body, get_field
+from conduit_py.api.key_fields import require_algorithms, require_device_ids
 from conduit_py.api.params import require_argument
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
@@ -17,7 +15,7 @@ from conduit_py.http.routes import Routes
 from conduit_py.matrix.sync_token import parse_sync_token
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.keys import KeyService, Upload
-from conduit_py.service.errors import BadJson, InvalidParam
+from conduit_py.service.errors import InvalidParam
 
 
 def routes(auth: Authenticator, keys: KeyService, lists: DeviceLists) -> Routes:
@@ -39,17 +37,13 @@ def routes(auth: Authenticator, keys: KeyService, lists: DeviceLists) -> Routes:
     async def query_keys(request: Request) -> Json:
         requester = auth.require_user(request, may_be_guest=True)
         body = await request.json_object()
-        wanted = require_field(body, "device_keys", dict)
-        for device_ids in wanted.values():
-            if not isinstance(device_ids, list) or not all(isinstance(it, str) for it in device_ids):
-                raise BadJson("device_keys must be an object of lists of strings")
-        return await keys.query(requester, wanted, timeout_ms=_get_timeout(body))
+        return await keys.query(requester, require_device_ids(body), timeout_ms=_get_timeout(body))
 
     @routes.post("/_matrix/client/v3/keys/claim")
     async def claim_keys(request: Request) -> Json:
         auth.require_user(request, may_be_guest=True)
         body = await request.json_object()
-        return await keys.claim(_get_claims(body), timeout_ms=_get_timeout(body))
+        return await keys.claim(require_algorithms(body), timeout_ms=_get_timeout(body))
 
     @routes.get("/_matrix/client/v3/keys/changes")
     async def get_keys_changes(request: Request) -> Json:
@@ -67,11 +61,3 @@ def _get_timeout(body: Body) -> int | None:
     if timeout_ms is not None and timeout_ms < 0:
         raise InvalidParam("timeout must not be negative")
     return timeout_ms
-
-
-def _get_claims(body: Body) -> Mapping[str, Any]:
-    wanted = require_field(body, "one_time_keys", dict)
-    for by_device in wanted.values():
-        if not isinstance(by_device, dict) or not all(isinstance(it, str) for it in by_device.values()):
-            raise BadJson("one_time_keys must be an object of objects of strings")
-    return wanted

@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from conduit_py.data.consistency.derived import compare_tree, scan_owners
+from conduit_py.data.consistency.server import get_server_name
 from conduit_py.data.digest import digest
+from conduit_py.matrix.ids import ServerName, server_name_of
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog import e2ee, users
-from kvschema.catalog.e2ee import MASTER, BackupId, ByPosition, DeviceAlgorithm, UserUsage
+from kvschema.catalog import e2ee, rooms, users
+from kvschema.catalog.e2ee import (
+    MASTER,
+    BackupId,
+    ByPosition,
+    DeviceAlgorithm,
+    ReceivedAge,
+    ReceivedMessage,
+    UserUsage,
+)
 from kvschema.catalog.rooms import ShortUserId, StreamPos
 from kvschema.catalog.users import ByUser, UserDevice
 from kvschema.tree import Tree
@@ -21,7 +31,7 @@ def check_device_keys(snapshot: Snapshot) -> Iterator[str]:
     for key, keys in e2ee.DEVICE_KEYS.scan(snapshot):
         if keys.get("device_id") != key.device_id:
             yield f"keyid_key: {key} holds the keys of {keys.get('device_id')}"
-    yield from _without_device(snapshot, e2ee.DEVICE_KEYS)
+    yield from _without_device(snapshot, e2ee.DEVICE_KEYS, or_held=True)
 
 
 def check_one_time_keys(snapshot: Snapshot) -> Iterator[str]:
@@ -57,7 +67,7 @@ def check_cross_signing_keys(snapshot: Snapshot) -> Iterator[str]:
     for key in e2ee.CROSS_SIGNING_KEYS.scan_keys(snapshot):
         if not e2ee.CROSS_SIGNING_KEYS.has(snapshot, UserUsage(key.user, MASTER)):
             yield f"userid_crosssigningkey: user {key.user} has a key and no master key"
-    yield from _without_account(snapshot, e2ee.CROSS_SIGNING_KEYS)
+    yield from _without_account(snapshot, e2ee.CROSS_SIGNING_KEYS, or_held=True)
 
 
 def check_signatures(snapshot: Snapshot) -> Iterator[str]:
@@ -113,16 +123,60 @@ def check_backup_keys(snapshot: Snapshot) -> Iterator[str]:
         last = where
 
 
-def _without_device(snapshot: Snapshot, tree: Tree[Any, Any]) -> Iterator[str]:
+def check_remote_lists(snapshot: Snapshot) -> Iterator[str]:
+    """Lists are held of users of other servers."""
+    own = get_server_name(snapshot)
+    for key in e2ee.REMOTE_LISTS.scan_keys(snapshot):
+        if _server_of(snapshot, key.user) in (None, own):
+            yield f"userid_remotelist: user {key.user} is not of another server"
+
+
+def check_outdated_lists(snapshot: Snapshot) -> Iterator[str]:
+    """What has to be asked for again is held, and stands under the name of its server."""
+    for key in e2ee.OUTDATED_LISTS.scan_keys(snapshot):
+        if not e2ee.REMOTE_LISTS.has(snapshot, ByUser(key.user)):
+            yield f"serveruserid_outdatedlist: no list of user {key.user} is held"
+        elif _server_of(snapshot, key.user) != key.server_name:
+            yield f"serveruserid_outdatedlist: user {key.user} is not of {key.server_name}"
+
+
+def check_list_streams(snapshot: Snapshot) -> Iterator[str]:
+    return _without_account(snapshot, e2ee.LIST_STREAM)
+
+
+def check_announcements(snapshot: Snapshot) -> Iterator[str]:
+    for key, row in e2ee.ANNOUNCEMENTS.scan(snapshot):
+        if not users.USERID_ACCOUNT.has(snapshot, ByUser(row.user)):
+            yield f"announcementid_userdevice: {key} is about user {row.user}, who has no account"
+
+
+def check_received_ages(snapshot: Snapshot) -> Iterator[str]:
+    return compare_tree(
+        snapshot,
+        e2ee.RECEIVED_AGES,
+        ((ReceivedAge(ms, key.digest), None) for key, ms in e2ee.RECEIVED_MESSAGES.scan(snapshot)),
+        lambda key, _: e2ee.RECEIVED_MESSAGES.get(snapshot, ReceivedMessage(key.digest)) == key.received_ms,
+    )
+
+
+def _server_of(snapshot: Snapshot, user: ShortUserId) -> ServerName | None:
+    user_id = rooms.SHORTUSERID_USERID.get(snapshot, rooms.ByShort(user))
+    return None if user_id is None else server_name_of(user_id)
+
+
+def _without_device(snapshot: Snapshot, tree: Tree[Any, Any], *, or_held: bool = False) -> Iterator[str]:
     last = None
     for key in tree.scan_keys(snapshot):
         device = UserDevice(key.user, key.device_id)
         if device != last and not users.USERDEVICEID_METADATA.has(snapshot, device):
-            yield f"{tree.name}: there are rows of {device}, which there is not"
+            is_held = or_held and e2ee.REMOTE_LISTS.has(snapshot, ByUser(key.user))
+            if not is_held:
+                yield f"{tree.name}: there are rows of {device}, which there is not"
         last = device
 
 
-def _without_account(snapshot: Snapshot, tree: Tree[Any, Any]) -> Iterator[str]:
+def _without_account(snapshot: Snapshot, tree: Tree[Any, Any], *, or_held: bool = False) -> Iterator[str]:
     for user in scan_owners(snapshot, tree):
-        if not users.USERID_ACCOUNT.has(snapshot, ByUser(ShortUserId(user))):
+        owner = ByUser(ShortUserId(user))
+        if not users.USERID_ACCOUNT.has(snapshot, owner) and not (or_held and e2ee.REMOTE_LISTS.has(snapshot, owner)):
             yield f"{tree.name}: there are rows of user {user}, who has no account"

@@ -21,6 +21,7 @@ from kvschema.catalog.members import (
     KNOCK,
     Membership,
     MembershipChange,
+    RemoteRoom,
     RoomKind,
     RoomMember,
     RoomServer,
@@ -49,6 +50,19 @@ def check_members(snapshot: Snapshot) -> Iterator[str]:
             members.ROOMUSERID_MEMBER, dict(members.ROOMUSERID_MEMBER.scan(snapshot, room)), expected
         )
     yield from _of_unknown_rooms(snapshot, members.ROOMUSERID_MEMBER)
+
+
+def check_remote_rooms(snapshot: Snapshot) -> Iterator[str]:
+    """Users of other servers are joined to the rooms that they are said to be, and since before now."""
+    for room in _held_rooms(snapshot):
+        for key in members.ROOMUSERID_MEMBER.scan_keys(snapshot, room, JOIN, 1):
+            if not members.REMOTE_ROOMS.has(snapshot, RemoteRoom(key.user, room)):
+                yield f"userroomid_remotejoined: user {key.user} is joined to room {room}, and it is not said"
+    for where, began in members.REMOTE_ROOMS.scan(snapshot):
+        if not members.ROOMUSERID_MEMBER.has(snapshot, RoomMember(where.room, JOIN, 1, where.user)):
+            yield f"userroomid_remotejoined: {where} is said, and is not so"
+        if began > snapshot.pos:
+            yield f"userroomid_remotejoined: {where} begins at {began}, past {snapshot.pos}"
 
 
 def check_member_counts(snapshot: Snapshot) -> Iterator[str]:

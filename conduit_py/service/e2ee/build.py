@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from conduit_py.matrix.ids import ServerName
+from conduit_py.service.bell import Bell
+from conduit_py.service.e2ee.announcing import Announcing
 from conduit_py.service.e2ee.cross_signing import CrossSigningService
 from conduit_py.service.e2ee.device_lists import DeviceLists
+from conduit_py.service.e2ee.edus import E2eeEdus
+from conduit_py.service.e2ee.for_servers import KeysForServers
 from conduit_py.service.e2ee.key_backup import KeyBackupService
-from conduit_py.service.e2ee.keys import Fetches, KeyService
+from conduit_py.service.e2ee.keys import KeyService
+from conduit_py.service.e2ee.outbox import EduOutbox
+from conduit_py.service.e2ee.refreshing import Refreshing
+from conduit_py.service.e2ee.remote import KeySource
+from conduit_py.service.e2ee.remote_lists import RemoteLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
@@ -22,9 +31,22 @@ class E2ee:
 
     backup: KeyBackupService
     cross_signing: CrossSigningService
+    edus: E2eeEdus
+    for_servers: KeysForServers
     keys: KeyService
     lists: DeviceLists
     to_device: ToDeviceService
+    tasks: tuple[Callable[[], Awaitable[None]], ...]
+    """Each belongs into the nursery tree."""
+
+
+class OtherServers:
+    """How they are reached: asked through ``source``, told through ``outbox`` unless they are told nothing."""
+
+    def __init__(self, *, source: KeySource, outbox: EduOutbox | None) -> None:
+        self.source = source
+        self.outbox = outbox
+        self.has_announcements = None if outbox is None else Bell()
 
 
 def build_e2ee(
@@ -33,13 +55,23 @@ def build_e2ee(
     hub: SyncHub,
     removal: DeviceRemoval,
     reauth: Reauthentication,
-    fetches: Fetches,
+    others: OtherServers,
 ) -> E2ee:
     """Every service. ``removal`` is made before the account services, which tell it of devices that go away."""
+    remote = RemoteLists(store, removal.lists, others.source)
+    refreshing = Refreshing(store, remote, others.source)
+    keys = KeyService(server_name, store, hub, removal, remote, others.source)
+    to_device = ToDeviceService(server_name, store, hub, removal.in_flight, others.outbox)
+    announcing: tuple[Callable[[], Awaitable[None]], ...] = ()
+    if others.outbox is not None and others.has_announcements is not None:
+        announcing = (Announcing(store, others.outbox, others.has_announcements).run,)
     return E2ee(
         backup=KeyBackupService(store),
         cross_signing=CrossSigningService(store, removal.lists, reauth),
-        keys=KeyService(server_name, store, hub, removal, fetches),
+        edus=E2eeEdus(store, removal.lists, remote, refreshing, to_device),
+        for_servers=KeysForServers(server_name, store, keys),
+        keys=keys,
         lists=removal.lists,
-        to_device=ToDeviceService(server_name, store, hub, removal.in_flight),
+        to_device=to_device,
+        tasks=(refreshing.run, *announcing),
     )

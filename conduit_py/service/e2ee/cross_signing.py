@@ -24,7 +24,7 @@ from conduit_py.matrix.device_keys import (
 )
 from conduit_py.matrix.ids import UserId, parse_user_id
 from conduit_py.matrix.signing import InvalidSignature, decode_public_key, verify_json_signature
-from conduit_py.service.e2ee.device_lists import DeviceLists
+from conduit_py.service.e2ee.device_lists import CROSS_SIGNING, DeviceLists
 from conduit_py.service.e2ee.keys import invalid_signature
 from conduit_py.service.errors import (
     Forbidden,
@@ -95,7 +95,7 @@ class CrossSigningService:
                 _require_no_device(snapshot, user, new)
                 (proof or NO_SESSION).stage_used(snapshot, turn)
                 _stage_keys(snapshot, turn, user, new, stored)
-                self._lists.stage_changed(snapshot, turn, user)
+                self._lists.stage_changed(snapshot, turn, user, CROSS_SIGNING)
         return True
 
     async def upload_signatures(
@@ -122,11 +122,10 @@ class CrossSigningService:
                     SIGNATURES_PER_USER_MAX
                 ):
                     raise LimitExceeded("You have signed too many keys")
-                for owner in signing.owners:
-                    if owner == user:
-                        self._lists.stage_changed(snapshot, turn, user)
-                    else:
-                        self._lists.stage_signed(snapshot, turn, user, owner)
+                for what in signing.own:
+                    self._lists.stage_changed(snapshot, turn, user, what)
+                for owner in signing.others:
+                    self._lists.stage_signed(snapshot, turn, user, owner)
         return failures
 
 
@@ -136,8 +135,10 @@ class _Signing:
     def __init__(self, snapshot: Snapshot, turn: Turn, requester: Requester) -> None:
         self._snapshot, self._turn, self._requester = snapshot, turn, requester
         self.added = 0
-        self.owners: set[ShortUserId] = set()
-        """Users about whose keys something new was said."""
+        self.own: dict[str, None] = {}
+        """The signer's own devices, and cross-signing keys, about which something new was said."""
+        self.others: set[ShortUserId] = set()
+        """Other users about whose keys something new was said."""
 
     def stage(self, owner_id: UserId, target: str, json: Json) -> None:
         """Raises ``NotFound``, ``InvalidParam``, ``M_INVALID_SIGNATURE``."""
@@ -185,7 +186,12 @@ class _Signing:
             cross_signing.stage_signatures_removed(self._snapshot, self._turn, self._requester.user, owner)
         cross_signing.stage_signature(self._turn, self._requester.user, owner, Signature(target, key_id, signature))
         self.added += 1
-        self.owners.add(owner)
+        if owner != self._requester.user:
+            self.others.add(owner)
+        elif device_keys.get_keys(self._snapshot, owner, target) is not None:
+            self.own[target] = None
+        else:
+            self.own[CROSS_SIGNING] = None
 
     def _find_signing_key(self, owner: ShortUserId, target: str, key_id: str) -> bytes | None:
         """The self-signing key signs devices, a device its user's master key, the user-signing key those of others."""

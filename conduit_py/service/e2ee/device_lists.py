@@ -10,17 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-from conduit_py.data import device_lists, members, short_ids
+from conduit_py.data import announcements, device_lists, members, short_ids
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.sync_token import SyncToken
-from conduit_py.service.e2ee.sharing import Sharing, get_rooms, scan_local_sharing, scan_sharing
+from conduit_py.service.bell import Bell
+from conduit_py.service.e2ee.sharing import (
+    Sharing,
+    get_rooms,
+    scan_local_sharing,
+    scan_sharing,
+    scan_sharing_with_remote,
+)
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+
+CROSS_SIGNING: Final = ""
+"""What changed is none of a user's devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +46,44 @@ NO_CHANGES = Changes([], [])
 
 
 class DeviceLists:
-    """Notes changes. One per server."""
+    """Notes changes. One per server.
 
-    def __init__(self, store: Store, hub: SyncHub) -> None:
+    :param has_announcements: rung when there is something to tell other servers, None while none is talked to.
+    """
+
+    def __init__(self, store: Store, hub: SyncHub, has_announcements: Bell | None) -> None:
         self._store = store
         self._hub = hub
-        self._noted: set[tuple[Turn, ShortUserId]] = set()
+        self._has_announcements = has_announcements
+        self._noted: set[tuple[Turn, ShortUserId, str | None]] = set()
         """What turns that have not settled have noted: a turn does not see what it staged itself."""
 
-    def stage_changed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:
-        """Tell everybody who shares a room with this user. Under the account's lock."""
-        noted = (turn, user)
+    def stage_changed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, what: str) -> None:
+        """Tell everybody who shares a room with this user, which is a local one. Under the account's lock.
+
+        :param what: a device id, or ``CROSS_SIGNING``.
+        """
+        if self._has_announcements is not None and self._is_first(turn, user, what):
+            announcements.stage_announcement(turn, user, what)
+            turn.on_landed(self._has_announcements.ring)
+        if self._is_first(turn, user, None):
+            self._stage_told(snapshot, turn, user, scan_local_sharing(snapshot, user))
+
+    def stage_remote_changed(self, snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:
+        """The same for a user of another server. Once in a turn, and under the lock of the server's lists."""
+        self._stage_told(snapshot, turn, user, scan_sharing_with_remote(snapshot, user))
+
+    def _stage_told(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, woken: Collection[ShortUserId]) -> None:
+        device_lists.stage_changed(snapshot, turn, user)
+        turn.on_landed(lambda: self._hub.publish(woken))
+
+    def _is_first(self, turn: Turn, user: ShortUserId, what: str | None) -> bool:
+        noted = (turn, user, what)
         if noted in self._noted:
-            return
+            return False
         self._noted.add(noted)
         turn.on_settled(lambda: self._noted.discard(noted))
-        device_lists.stage_changed(snapshot, turn, user)
-        woken = scan_local_sharing(snapshot, user)
-        turn.on_landed(lambda: self._hub.publish(woken))
+        return True
 
     def stage_signed(self, snapshot: Snapshot, turn: Turn, signer: ShortUserId, owner: ShortUserId) -> None:
         """Tell the other devices of ``signer``. Once in a turn for each owner, and under the account's lock."""

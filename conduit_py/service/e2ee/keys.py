@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import orjson
+import trio
 
 from conduit_py.data import cross_signing, device_keys, devices, one_time_keys, short_ids
 from conduit_py.data.one_time_keys import FallbackKey, OneTimeKey, OneTimeKeyId
@@ -23,13 +24,14 @@ from conduit_py.matrix.device_keys import (
     check_one_time_key,
     get_signing_key,
     is_same_key,
-    public_key_of,
     split_key_name,
-    with_signature,
 )
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId, parse_user_id, server_name_of
 from conduit_py.matrix.signing import InvalidSignature
-from conduit_py.service.e2ee.remote import Answers, Fetch, fetch_all
+from conduit_py.matrix.user_keys import parse_claimed_keys
+from conduit_py.service.e2ee.answers import Answer
+from conduit_py.service.e2ee.remote import KeySource, fetch_all
+from conduit_py.service.e2ee.remote_lists import RemoteLists, pages
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError, TooLarge
 from conduit_py.service.hub import SyncHub
@@ -62,26 +64,25 @@ class Upload:
     fallback_keys: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Fetches:
-    """How other servers are asked."""
-
-    query: Fetch
-    claim: Fetch
-
-
 class KeyService:
     """One per server."""
 
     def __init__(
-        self, server_name: ServerName, store: Store, hub: SyncHub, removal: DeviceRemoval, fetches: Fetches
+        self,
+        server_name: ServerName,
+        store: Store,
+        hub: SyncHub,
+        removal: DeviceRemoval,
+        remote: RemoteLists,
+        source: KeySource,
     ) -> None:
         self._server_name = server_name
         self._store = store
         self._hub = hub
         self._lists = removal.lists
         self._in_flight = removal.in_flight
-        self._fetches = fetches
+        self._remote = remote
+        self._source = source
         self._taken: set[OneTimeKeyId] = set()
         """Keys that claims are handing out, until their batch has settled."""
 
@@ -115,7 +116,7 @@ class KeyService:
         if stored is not None and not is_same_key(stored, keys):
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, target=device_id)
         device_keys.stage_keys(turn, user, device_id, keys)
-        self._lists.stage_changed(snapshot, turn, user)
+        self._lists.stage_changed(snapshot, turn, user, device_id)
 
     async def query(
         self, requester: Requester, wanted: Mapping[str, Sequence[str]], *, timeout_ms: int | None = None
@@ -125,16 +126,18 @@ class KeyService:
         :param wanted: device ids by user id; none of them for all devices.
         """
         local, remote = self._split(wanted)
-        answer: dict[str, Any] = {
-            name: {} for name in ("device_keys", "master_keys", "self_signing_keys", "user_signing_keys")
-        }
-        with self._store.snapshot() as snapshot:
-            for user_id, device_ids in local.items():
-                _add_user(snapshot, requester, user_id, device_ids, answer)
-        asked = {server: {"device_keys": users} for server, users in remote.items()}
-        fetched = await fetch_all(self._fetches.query, asked, timeout_ms=timeout_ms)
-        names = ("device_keys", "master_keys", "self_signing_keys")
-        return _merge(answer, fetched, names, remote)
+        answer = Answer(requester)
+        await self.add_local(answer, local)
+        failures = await self._remote.query(answer, remote, timeout_ms=timeout_ms)
+        return {**answer.json, "failures": failures}
+
+    async def add_local(self, answer: Answer, wanted: Mapping[UserId, Sequence[str]]) -> None:
+        """Add what is held of local users, some at a time."""
+        for page in pages(wanted):
+            with self._store.snapshot() as snapshot:
+                for user_id in page:
+                    answer.add_stored(snapshot, user_id, wanted[user_id])
+            await trio.lowlevel.checkpoint()
 
     async def claim(self, wanted: Mapping[str, Mapping[str, str]], *, timeout_ms: int | None = None) -> dict[str, Any]:
         """Hand out one key for each device, in the form of the spec; devices without any are left out.
@@ -144,14 +147,16 @@ class KeyService:
         :param wanted: algorithms by user id and device id.
         """
         local, remote = self._split(wanted)
-        claimed = await self._claim_local(local)
-        asked = {server: {"one_time_keys": users} for server, users in remote.items()}
-        fetched = await fetch_all(self._fetches.claim, asked, timeout_ms=timeout_ms)
-        return _merge({"one_time_keys": claimed}, fetched, ("one_time_keys",), remote)
+        claimed = await self.claim_local(local)
+        fetched = await fetch_all(self._source.fetch_claimed, remote, timeout_ms=timeout_ms)
+        for server_name, said in fetched.answers.items():
+            claimed |= parse_claimed_keys(said, remote[server_name])
+        return {"one_time_keys": claimed, "failures": fetched.failures}
 
-    async def _claim_local(self, wanted: Mapping[UserId, Mapping[str, str]]) -> dict[str, Any]:
+    async def claim_local(self, wanted: Mapping[UserId, Mapping[str, str]]) -> dict[UserId, Any]:
+        """The same of local users, for whoever asks."""
         for _ in range(ATTEMPTS_MAX):
-            claimed: dict[str, Any] = {}
+            claimed: dict[UserId, Any] = {}
             try:
                 async with self._store.writer.turn() as turn:
                     with self._store.snapshot() as snapshot:
@@ -198,10 +203,10 @@ class KeyService:
         self._taken.add(where)
         turn.on_settled(lambda: self._taken.discard(where))
 
-    def _split(self, wanted: Mapping[str, Any]) -> tuple[dict[UserId, Any], dict[ServerName, dict[str, Any]]]:
+    def _split(self, wanted: Mapping[str, Any]) -> tuple[dict[UserId, Any], dict[ServerName, dict[UserId, Any]]]:
         """What is asked of this server's users, and by server what is asked of others. Raises ``Malformed``."""
         local: dict[UserId, Any] = {}
-        remote: dict[ServerName, dict[str, Any]] = {}
+        remote: dict[ServerName, dict[UserId, Any]] = {}
         for text, what in wanted.items():
             user_id = parse_user_id(text)
             server_name = server_name_of(user_id)
@@ -305,68 +310,3 @@ def _stage_fallback_keys(
             one_time_keys.stage_fallback(turn, user, device_id, algorithm, FallbackKey(key.key_id, key.key))
     if len(stored.keys() | named) > FALLBACK_KEYS_PER_DEVICE_MAX:
         raise TooLarge(f"A device must not have more than {FALLBACK_KEYS_PER_DEVICE_MAX} fallback keys")
-
-
-def _add_user(
-    snapshot: Snapshot, requester: Requester, user_id: UserId, device_ids: Sequence[str], answer: dict[str, Any]
-) -> None:
-    user = short_ids.get_user(snapshot, user_id)
-    if user is None:
-        return
-    answer["device_keys"][user_id] = {
-        device_id: _render_device(snapshot, user, user_id, device_id, keys)
-        for device_id, keys in device_keys.scan_keys(snapshot, user)
-        if not device_ids or device_id in device_ids
-    }
-    master = cross_signing.get_key(snapshot, user, cross_signing.MASTER)
-    if master is not None:
-        public = public_key_of(master)
-        rendered = _add_signatures(snapshot, master, user, user_id, user, public)
-        if user != requester.user:
-            # What others signed is theirs to know. Spec: client-server-api/#key-and-signature-security
-            signer, signer_id = requester.user, requester.user_id
-            rendered = _add_signatures(snapshot, rendered, signer, signer_id, user, public)
-        answer["master_keys"][user_id] = rendered
-    self_signing = cross_signing.get_key(snapshot, user, cross_signing.SELF_SIGNING)
-    if self_signing is not None:
-        answer["self_signing_keys"][user_id] = self_signing
-    user_signing = cross_signing.get_key(snapshot, user, cross_signing.USER_SIGNING)
-    if user_signing is not None and user == requester.user:
-        answer["user_signing_keys"][user_id] = user_signing
-
-
-def _render_device(
-    snapshot: Snapshot, user: ShortUserId, user_id: UserId, device_id: DeviceId, keys: dict[str, Any]
-) -> dict[str, Any]:
-    rendered = _add_signatures(snapshot, keys, user, user_id, user, device_id)
-    device = devices.get_device(snapshot, user, device_id)
-    if device is not None and device.display_name is not None:
-        rendered = {**rendered, "unsigned": {"device_display_name": device.display_name}}
-    return rendered
-
-
-def _add_signatures(
-    snapshot: Snapshot,
-    json: dict[str, Any],
-    signer: ShortUserId,
-    signer_id: UserId,
-    owner: ShortUserId,
-    target: str,
-) -> dict[str, Any]:
-    """A key with what ``signer`` says of it."""
-    for row in cross_signing.scan_signatures(snapshot, signer, owner, target):
-        json = with_signature(json, user_id=signer_id, key_id=row.by, signature=row.signature)
-    return json
-
-
-def _merge(
-    answer: dict[str, Any], fetched: Answers, names: Sequence[str], asked: Mapping[ServerName, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Add what other servers said of those of their users that they were asked about."""
-    for server_name, said in fetched.answers.items():
-        for name in names:
-            by_user = said.get(name)
-            if isinstance(by_user, dict):
-                answer[name] |= {user_id: it for user_id, it in by_user.items() if user_id in asked[server_name]}
-    answer["failures"] = dict(fetched.failures)
-    return answer

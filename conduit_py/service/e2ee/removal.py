@@ -33,7 +33,7 @@ class DeviceRemoval:
         Spec: client-server-api/#cross-signing
         """
         if device_keys.get_keys(snapshot, user, device_id) is not None:
-            self.lists.stage_changed(snapshot, turn, user)
+            self.lists.stage_changed(snapshot, turn, user, device_id)
             return
         keys = (cross_signing.get_key(snapshot, user, usage) for usage in _USAGES)
         if any(key is not None and public_key_of(key) == device_id for key in keys):
@@ -48,4 +48,4 @@ class DeviceRemoval:
             device_keys.stage_removed(turn, user, device_id)
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, target=device_id)
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, by=f"ed25519:{device_id}")
-            self.lists.stage_changed(snapshot, turn, user)
+            self.lists.stage_changed(snapshot, turn, user, device_id)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from conduit_py.data import members, short_ids, timeline
 from conduit_py.data.state import StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
-from conduit_py.matrix.ids import UserId
+from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import JOIN, ROOMUSERID_MEMBER, RoomMember
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
@@ -40,6 +40,44 @@ def scan_sharing(snapshot: Snapshot, user: ShortUserId) -> set[ShortUserId]:
     return {user}.union(
         other for room in get_rooms(snapshot, user) for other, _ in members.scan_members(snapshot, room, JOIN)
     )
+
+
+def shares_with_us(snapshot: Snapshot, user: ShortUserId, *, since: int | None = None) -> bool:
+    """Does a user of another server share a room with one of ours; with ``since``, all the time since a position?
+
+    May say no to the latter when one of ours came before another went.
+    """
+    return any(
+        since is None or (began <= since and _is_anybody_there_since(snapshot, room, since))
+        for room, began in members.scan_remote_rooms(snapshot, user)
+        if _is_anybody_there(snapshot, room)
+    )
+
+
+def _is_anybody_there(snapshot: Snapshot, room: ShortRoomId) -> bool:
+    return next(members.scan_members(snapshot, room, JOIN, local_only=True), None) is not None
+
+
+def _is_anybody_there_since(snapshot: Snapshot, room: ShortRoomId, since: int) -> bool:
+    for user, _ in members.scan_members(snapshot, room, JOIN, local_only=True):
+        standing = members.get_membership(snapshot, user, room)
+        if standing is not None and standing[1].pos <= since:
+            return True
+    return False
+
+
+def scan_sharing_with_remote(snapshot: Snapshot, user: ShortUserId) -> set[ShortUserId]:
+    """Local users who share a room with a user of another server."""
+    return {
+        other
+        for room, _ in members.scan_remote_rooms(snapshot, user)
+        for other, _ in members.scan_members(snapshot, room, JOIN, local_only=True)
+    }
+
+
+def scan_servers(snapshot: Snapshot, user: ShortUserId) -> set[ServerName]:
+    """Servers of users who share a room with a local user, ours among them."""
+    return {server_name for room in get_rooms(snapshot, user) for server_name in members.scan_servers(snapshot, room)}
 
 
 class Sharing:

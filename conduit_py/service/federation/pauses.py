@@ -28,6 +28,10 @@ class Pauses:
         _, until_ms = self._asked.get(key, (0, 0))
         return until_ms <= self._now_ms()
 
+    def forget(self, key: Hashable) -> None:
+        """``key`` may be asked at once, and its failures do not count any more."""
+        self._asked.pop(key, None)
+
     def note(self, key: Hashable, *, has_failed: bool) -> None:
         """``key`` was asked just now."""
         failures, _ = self._asked.get(key, (0, 0))

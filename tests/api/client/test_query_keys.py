@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from conduit_py.matrix.ids import ServerName
-from conduit_py.service.e2ee.remote import Unreachable, fetch_all
+from conduit_py.matrix.ids import ServerName, UserId
+from conduit_py.outbound.errors import Unreachable
+from conduit_py.service.e2ee.remote import fetch_all
 from tests.rig.client import Client
 from tests.rig.crypto import Keys, query
 from tests.rig.whole import WholeServer
@@ -83,9 +84,9 @@ async def test_servers_are_asked_at_once_and_within_the_timeout(autojump_clock: 
 
     began = trio.current_time()
     servers = [ServerName(name) for name in ("slow.test", "down.test", "quick.test")]
-    answers = await fetch_all(fetch, {server: {"of": server} for server in servers}, timeout_ms=5000)
+    answers = await fetch_all(fetch, {server: {UserId("@of"): server} for server in servers}, timeout_ms=5000)
     assert trio.current_time() - began == pytest.approx(5)
-    assert answers.answers == {"quick.test": {"asked": {"of": "quick.test"}}}
+    assert answers.answers == {"quick.test": {"asked": {"@of": "quick.test"}}}
     assert answers.failures == {
         "slow.test": {"errcode": "M_UNKNOWN", "error": "The server did not answer in time"},
         "down.test": {"errcode": "M_UNKNOWN", "error": "down"},

@@ -11,9 +11,10 @@ import trio
 
 from conduit_py.data import devices
 from conduit_py.matrix.ids import DeviceId
+from conduit_py.outbound.user_keys import UserKeysClient
 from conduit_py.service.e2ee.device_lists import DeviceLists
-from conduit_py.service.e2ee.keys import Fetches, KeyService, Upload
-from conduit_py.service.e2ee.remote import fetch_from_nobody
+from conduit_py.service.e2ee.keys import KeyService, Upload
+from conduit_py.service.e2ee.remote_lists import RemoteLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.e2ee.to_device import Messages, ToDeviceService
 from conduit_py.service.requester import Requester
@@ -21,6 +22,7 @@ from kvschema.catalog import CATALOG, e2ee
 from kvschema.catalog.users import Device
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.tree import Tree
+from tests.rig.remote import Remotes
 from tests.service.sync.world import SERVER_NAME, World, open_world
 
 ALGORITHM = "curve25519"
@@ -30,11 +32,12 @@ class Setting:
     """A device with keys, on a server with a writer thread."""
 
     def __init__(self, world: World, alice: Requester) -> None:
-        fetches = Fetches(query=fetch_from_nobody, claim=fetch_from_nobody)
+        source = UserKeysClient(Remotes())
         self.world, self.alice = world, alice
-        self.removal = DeviceRemoval(DeviceLists(world.store, world.hub))
-        self.keys = KeyService(SERVER_NAME, world.store, world.hub, self.removal, fetches)
-        self.to_device = ToDeviceService(SERVER_NAME, world.store, world.hub, self.removal.in_flight)
+        self.removal = DeviceRemoval(DeviceLists(world.store, world.hub, None))
+        remote = RemoteLists(world.store, self.removal.lists, source)
+        self.keys = KeyService(SERVER_NAME, world.store, world.hub, self.removal, remote, source)
+        self.to_device = ToDeviceService(SERVER_NAME, world.store, world.hub, self.removal.in_flight, None)
 
     async def make_device(self, *, keys: int) -> None:
         async with self.world.store.writer.turn() as turn:
