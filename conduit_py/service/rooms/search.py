@@ -28,7 +28,7 @@ from conduit_py.service.rooms.access import Access, get_access
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Database, Snapshot
-from kvschema.catalog.members import BAN, JOIN, LEAVE
+from kvschema.catalog.members import BAN, INVITE, JOIN, KNOCK, LEAVE
 from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import STATE, EventRow
 
@@ -124,8 +124,11 @@ class Finder:
 
 
 def _scan_rooms(snapshot: Snapshot, requester: Requester, filter: RoomEventFilter) -> Iterator[RoomId]:
-    """Rooms that the requester is or was in, as far as the filter lets them pass."""
-    for kind in (JOIN, LEAVE, BAN):
+    """Rooms that the requester may be or have been in, as far as the filter lets them pass.
+
+    Who left may have been invited again, or ask to come back. Whether the room is open is asked of each.
+    """
+    for kind in (JOIN, LEAVE, BAN, INVITE, KNOCK):
         for room, row in members.scan_rooms(snapshot, requester.user, kind):
             room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
             if not row.forgotten and filter.matches_room(room_id):

@@ -86,6 +86,10 @@ class Visibility:
         """Was the user in the room at any time after a place in its timeline, or ever for None?"""
         return self._standing(room).joined_until > (_NEVER if place is None else place)
 
+    def joined_until(self, room: ShortRoomId) -> int:
+        """Place in the timeline at which the user was last joined."""
+        return self._standing(room).joined_until
+
     def _moment(self, state_id: StateId) -> _Moment:
         moment = self._moments.get(state_id)
         if moment is None:

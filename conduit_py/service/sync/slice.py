@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from conduit_py.data import short_ids, timeline
 from conduit_py.data.state import StateChain
 from conduit_py.data.state_at import get_state_id_at
+from conduit_py.service.rooms.access import is_world_readable
 from conduit_py.service.rooms.aggregations import bundle_relations
 from conduit_py.service.rooms.client_events import ClientEvents
 from conduit_py.service.rooms.visibility import Visibility
@@ -51,7 +52,9 @@ class Scope:
     """All of its state, not what changed after ``after``."""
     has_state: bool = True
     always: ShortEventId | None = None
-    """The event that ended the user's time in the room: shown whatever the history visibility says."""
+    """The event that made the user's membership what it is: shown whatever the history visibility says."""
+    state_until: int | None = None
+    """The place at which the user left, after which the room's state is not the user's to see."""
 
 
 def scope_of(slice_: Slice, entry: RoomEntry) -> Scope:
@@ -64,11 +67,12 @@ def scope_of(slice_: Slice, entry: RoomEntry) -> Scope:
         pos = entry.membership.pos
         return Scope(room=entry.room, after=pos, until=pos, is_full=False, has_state=False)
     until = timeline.require_row(slice_.snapshot, event).pos
-    if _was_joined_at(slice_, entry):
-        return Scope(room=entry.room, after=entry.after, until=until, is_full=False, always=event)
     visibility = slice_.visibility
+    ends = None if is_world_readable(slice_.snapshot, entry.room) else visibility.joined_until(entry.room)
+    if _was_joined_at(slice_, entry):
+        return Scope(room=entry.room, after=entry.after, until=until, is_full=False, always=event, state_until=ends)
     if visibility.was_joined_after(entry.room, entry.after) and not visibility.is_forgotten(entry.room):
-        return Scope(room=entry.room, after=None, until=until, is_full=True, always=event)
+        return Scope(room=entry.room, after=None, until=until, is_full=True, always=event, state_until=ends)
     return Scope(room=entry.room, after=until - 1, until=until, is_full=False, has_state=False, always=event)
 
 

@@ -4,7 +4,8 @@ Let *since* be the place up to which the client knows the room, *start* the plac
 begins, and *end* where it ends. ``state`` carries what differs between *since* and *start*, or the whole state at
 *start* for a room that is new to the client; ``state_after`` the same with *end* for *start*. Two named states are
 compared, so a gap costs what changed in it and not the size of the room. State events between *start* and *end* that
-the timeline's filter left out go with ``state`` too, as nothing else tells them.
+the timeline's filter left out go with ``state`` too, as nothing else tells them. For a user who left, *start* and *end*
+lie no later than that: a ban that follows is told, but not what became of the room until then.
 
 Lazy loading: of a whole state only those members are sent that the reply needs, which are the senders in the timeline,
 the heroes and the user. Of a difference all members are sent, for they changed. Both may leave out what the device
@@ -26,7 +27,7 @@ from conduit_py.service.sync.slice import Scope, Slice
 from conduit_py.service.sync.summary import SUMMARY_TYPES, Summary
 from conduit_py.service.sync.window import Window
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey
-from kvschema.catalog.timeline import STATE
+from kvschema.catalog.timeline import STATE, EventRow
 
 MEMBER = "m.room.member"
 
@@ -44,7 +45,11 @@ class RoomState:
 def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
     """``window`` must have been read for ``scope``."""
     is_after = slice_.view.request.state_after is not None
-    if is_after or window.first is None:
+    place = scope.until if is_after else window.start
+    is_past = scope.state_until is not None and place > scope.state_until
+    if scope.state_until is not None and is_past:
+        base = slice_.state_at(scope.room, scope.state_until)
+    elif is_after or window.first is None:
         base = slice_.state_at(scope.room, scope.until)
     else:
         base = state_before(slice_.snapshot, slice_.chain, window.first)
@@ -55,12 +60,17 @@ def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
     else:
         entries = base.changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
     if not is_after:
-        for event, row in window.left_out:
-            fields = timeline.client_fields(row)
-            state_key = short_ids.get_state_key(slice_.snapshot, fields["type"], fields["state_key"])
-            assert state_key is not None, "a state event without its key"
-            entries[state_key] = event
+        entries |= {_key_of(slice_, row): event for event, row in window.left_out}
+    elif is_past and scope.always is not None:
+        entries[_key_of(slice_, timeline.require_row(slice_.snapshot, scope.always))] = scope.always
     return RoomState(base, entries)
+
+
+def _key_of(slice_: Slice, row: EventRow) -> ShortStateKey:
+    fields = timeline.client_fields(row)
+    state_key = short_ids.get_state_key(slice_.snapshot, fields["type"], fields["state_key"])
+    assert state_key is not None, "a state event without its key"
+    return state_key
 
 
 def touches_summary(slice_: Slice, state: RoomState, window: Window) -> bool:
