@@ -129,7 +129,12 @@ async def build(
         rooms=rooms,
         syncs=_build_syncs(config, store, hub, rooms, e2ee),
         media=build_media(
-            config, store, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=hash_limiter is not None
+            config,
+            store,
+            federation.media,
+            throttle=throttle,
+            random_id=secrets.token_urlsafe,
+            has_threads=hash_limiter is not None,
         ),
         throttle=throttle,
         federation=federation,

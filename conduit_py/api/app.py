@@ -59,7 +59,7 @@ def build_routes(to: Operations) -> list[Routes]:
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
         *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
-        *server_routes(to.config, to.federation, now_ms=to.now_ms),
+        *server_routes(to.config, to.federation, to.media, to.throttle, now_ms=to.now_ms),
     ]
 
 

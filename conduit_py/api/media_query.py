@@ -19,14 +19,21 @@ _METHODS = {"scale": Method.SCALE, "crop": Method.CROP}
 def read_asked(request: Request, server_name: str, media_id: str, *, is_legacy: bool) -> Asked:
     """What a download asks for. Raises ``NotFound``, ``InvalidParam``.
 
-    ``allow_remote`` and ``allow_redirect`` are read and change nothing: nothing is fetched from other servers here, and
-    nobody is sent elsewhere.
+    ``allow_redirect`` is read and changes nothing: nobody is sent elsewhere.
     """
-    for name in ("allow_remote", "allow_redirect"):
-        read_flag(request, name)
+    read_flag(request, "allow_redirect")
+    return Asked(
+        mxc=parse_mxc(server_name, media_id),
+        timeout_ms=read_timeout(request),
+        allow_remote=read_flag(request, "allow_remote", default=True),
+        is_legacy=is_legacy,
+    )
+
+
+def read_timeout(request: Request) -> int:
+    """How long to wait for an upload, in ms. Raises ``InvalidParam``."""
     text = request.args.get("timeout_ms")
-    timeout_ms = TIMEOUT_DEFAULT_MS if text is None else parse_number("timeout_ms", text)
-    return Asked(mxc=parse_mxc(server_name, media_id), timeout_ms=timeout_ms, is_legacy=is_legacy)
+    return TIMEOUT_DEFAULT_MS if text is None else parse_number("timeout_ms", text)
 
 
 def read_size(request: Request) -> tuple[int, int]:
@@ -40,9 +47,10 @@ def read_method(request: Request) -> Method:
     return _METHODS[choose_argument(request, "method", tuple(_METHODS))]
 
 
-def read_flag(request: Request, name: str) -> bool:
+def read_flag(request: Request, name: str, *, default: bool = False) -> bool:
     """Raises ``InvalidParam``."""
-    return request.args.get(name) is not None and choose_argument(request, name, ("false", "true")) == "true"
+    choices = ("true", "false") if default else ("false", "true")
+    return choose_argument(request, name, choices) == "true"
 
 
 def read_description(request: Request) -> Description:

@@ -370,6 +370,12 @@ SECTIONS: tuple[Section, ...] = (
                 " deleted unless you say so here.",
             ),
             Key(
+                "media.remote_size_max",
+                within(SIZE, 131_072, 1 << 40),
+                104_857_600,
+                "Largest file of another server that is fetched, in bytes; of images beyond it, only thumbnails are.",
+            ),
+            Key(
                 "media.allow_legacy",
                 BOOL,
                 False,

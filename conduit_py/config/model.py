@@ -176,6 +176,7 @@ class Media:
     path: Path
     directory_structure: DirectoryStructure
     retention: RetentionPolicies
+    remote_size_max: int
     allow_legacy: bool
     s3: S3 | None
 

@@ -119,6 +119,16 @@ def stage_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail, of: Media) -> 
     mxc = ByMxc(key.server_name, key.media_id)
     turn.batch.require(media.MXC_MEDIA, mxc, of)
     turn.batch.put(media.MXC_MEDIA, mxc, of._replace(changes=of.changes + 1))
+    _stage_new_thumbnail(turn, key, row)
+
+
+def stage_foreign_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail) -> None:
+    """One of a medium that need not be here."""
+    assert row.is_foreign
+    _stage_new_thumbnail(turn, key, row)
+
+
+def _stage_new_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail) -> None:
     turn.batch.require_absent(media.THUMBNAIL, key)
     turn.batch.put(media.THUMBNAIL, key, row)
     turn.batch.put(media.FILE_THUMBNAIL, FileThumbnail(row.file_hash, *key), None)

@@ -5,7 +5,8 @@ Spec: server-server-api/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -14,7 +15,7 @@ from conduit_py.matrix.ids import KeyId, Malformed, ServerName
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.outbound.errors import Refused, Unreachable
-from conduit_py.outbound.http import HttpClient, HttpReply, retry_after_ms
+from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target, retry_after_ms
 from conduit_py.outbound.resolve import Resolver
 
 REQUEST_TIMEOUT_S: Final = 30.0
@@ -25,6 +26,7 @@ NOTARY_TIMEOUT_S: Final = 20.0
 """A notary may have to ask the servers first."""
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+REFUSAL_BYTES_MAX: Final = 64 * 1024
 KEYS_BYTES_MAX: Final = 64 * 1024
 """An answer about its keys by one server. A server that has had a hundred keys needs about 12 KiB."""
 NOTARY_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -96,32 +98,58 @@ class FederationClient:
 
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
+        target, headers = await self._prepare(method, destination, path, content, is_signed=is_signed)
+        headers["Accept"] = "application/json"
+        body = None
+        if content is not None:
+            body = encode_canonical_json(content, strict=False)
+            headers["Content-Type"] = "application/json"
+        reply = await self._http.fetch(
+            method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
+        )
+        return read_answer(destination, reply)
+
+    @asynccontextmanager
+    async def fetch_stream(
+        self, destination: ServerName, path: str, *, timeout_s: float, is_signed: bool = True
+    ) -> AsyncIterator[HttpStream]:
+        """What ``destination`` answers to a GET request, if it is no refusal, while it comes.
+
+        Raises as `fetch` does; the block raises `Unreachable` where the answer breaks off.
+        """
+        target, headers = await self._prepare("GET", destination, path, None, is_signed=is_signed)
+        async with self._http.stream(target, path, headers=headers, timeout_s=timeout_s) as answer:
+            if not 200 <= answer.status < 300:
+                read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
+            yield answer
+
+    def may_ask(self, destination: ServerName) -> bool:
+        """Whether this server asks that one at all."""
+        return self._is_allowed and destination != self._server_name and not self._is_forbidden(destination)
+
+    async def _prepare(
+        self, method: str, destination: ServerName, path: str, content: Mapping[str, Any] | None, *, is_signed: bool
+    ) -> tuple[Target, dict[str, str]]:
+        """Whom to ask, and the headers that say who asks."""
         if not self._is_allowed:
             raise Refused(403, "M_FORBIDDEN", "this server does not talk with other servers")
-        if destination == self._server_name or self._is_forbidden(destination):
+        if not self.may_ask(destination):
             raise Refused(403, "M_FORBIDDEN", f"{destination} is not talked to")
         try:
             target = await self._resolver.fetch_target(destination)
         except Malformed as error:
             raise Unreachable(f"{destination} is no server name: {error}") from error
-        headers = {"Accept": "application/json"}
-        body = None
-        if content is not None:
-            body = encode_canonical_json(content, strict=False)
-            headers["Content-Type"] = "application/json"
-        if is_signed:
-            headers["Authorization"] = build_x_matrix(
-                method=method,
-                uri=path,
-                origin=self._server_name,
-                destination=destination,
-                content=content,
-                signing_key=self._signing_key,
-            )
-        reply = await self._http.fetch(
-            method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
+        if not is_signed:
+            return target, {}
+        authorization = build_x_matrix(
+            method=method,
+            uri=path,
+            origin=self._server_name,
+            destination=destination,
+            content=content,
+            signing_key=self._signing_key,
         )
-        return read_answer(destination, reply)
+        return target, {"Authorization": authorization}
 
     async def fetch_server_keys(self, server_name: ServerName) -> dict[str, Any]:
         """What a server says of its own keys; nothing of it is checked.

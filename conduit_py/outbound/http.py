@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
 
 import trio
 
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 
 READ_STALL_S: Final = 30.0
 """Silence within an answer, and before it unless the request has longer."""
+HTTPS_PORT: Final = 443
+REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
 CLOSE_TIMEOUT_S: Final = 2.0
+STREAM_GRACE_S: Final = 60.0
+STREAM_BYTES_PER_S_MIN: Final = 16 * 1024
+"""How fast an answer that is read while it comes must be, on the whole, after ``STREAM_GRACE_S``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,26 @@ class HttpReply:
     headers: Mapping[str, str]
     """Names in lower case; of a header that came twice, the last."""
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpStream:
+    """An answer whose body is still to come, within the block that opened it."""
+
+    status: int
+    headers: Mapping[str, str]
+    """As those of `HttpReply`."""
+    chunks: AsyncGenerator[bytes, None]
+    """The body, to be read once. Raises `Unreachable` where it breaks off."""
+
+    async def read(self, bytes_max: int) -> HttpReply:
+        """All of it. Raises `Unreachable` for more than ``bytes_max`` bytes."""
+        body = bytearray()
+        async for chunk in self.chunks:
+            body += chunk
+            if len(body) > bytes_max:
+                raise Unreachable(f"the answer is larger than {bytes_max} bytes")
+        return HttpReply(self.status, self.headers, bytes(body))
 
 
 class HttpClient:
@@ -100,45 +127,60 @@ class HttpClient:
         async with self._places:
             try:
                 with trio.fail_after(timeout_s):
-                    return await self._exchange(method, target, path, headers or {}, body, bytes_max, timeout_s)
+                    async with self._open(method, target, path, headers, body, stall_s=timeout_s) as answer:
+                        return await answer.read(bytes_max)
             except trio.TooSlowError:
                 raise Unreachable(f"{target.host} gave no answer within {timeout_s:g} s") from None
 
-    async def _exchange(
+    @asynccontextmanager
+    async def stream(
+        self, target: Target, path: str, *, headers: Mapping[str, str], timeout_s: float
+    ) -> AsyncIterator[HttpStream]:
+        """The answer to a GET request, as soon as it begins.
+
+        Raises `Unreachable` where it does not within ``timeout_s``, and in the block where it goes on too slowly.
+        """
+        async with self._places:
+            with trio.CancelScope() as scope:
+                scope.deadline = trio.current_time() + timeout_s
+                async with self._open("GET", target, path, headers, None, stall_s=READ_STALL_S) as answer:
+                    scope.deadline = math.inf
+                    async with contextlib.aclosing(_hurry(answer.chunks, scope)) as chunks:
+                        yield HttpStream(answer.status, answer.headers, chunks)
+            if scope.cancelled_caught:
+                raise Unreachable(f"{target.host} gave no answer, or too little of it, in time")
+
+    @asynccontextmanager
+    async def _open(
         self,
         method: str,
         target: Target,
         path: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None,
         body: bytes | None,
-        bytes_max: int,
-        timeout_s: float,
-    ) -> HttpReply:
+        *,
+        stall_s: float,
+    ) -> AsyncIterator[HttpStream]:
         import httpcore2
 
         from conduit_py.outbound.network import ROUTE, TLS_TIMEOUT_S, Route
 
         url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=path)
-        stall_s = max(READ_STALL_S, timeout_s)
-        timeouts = {"connect": TLS_TIMEOUT_S, "read": stall_s, "write": READ_STALL_S}
-        all_headers = {"Host": target.host_header, "User-Agent": "conduit_py", **headers}
-        token = ROUTE.set(Route(target.route_host, target.is_exempt))
-        try:
-            async with self._get_pool().stream(
-                method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
-            ) as response:
-                return await _read(response, bytes_max)
-        except (
-            httpcore2.NetworkError,
-            httpcore2.TimeoutException,
-            httpcore2.ProtocolError,
-            httpcore2.ProxyError,
-            httpcore2.UnsupportedProtocol,
-            OSError,
-        ) as error:
-            raise Unreachable(f"{target.host} cannot be asked: {_reason(error)}") from error
-        finally:
-            ROUTE.reset(token)
+        timeouts = {"connect": TLS_TIMEOUT_S, "read": max(READ_STALL_S, stall_s), "write": READ_STALL_S}
+        all_headers = {"Host": target.host_header, "User-Agent": "conduit_py", **(headers or {})}
+        request = self._get_pool().stream(
+            method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            token = ROUTE.set(Route(target.route_host, target.is_exempt))
+            try:
+                with _as_unreachable(target):
+                    response = await stack.enter_async_context(request)
+            finally:
+                ROUTE.reset(token)
+            names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            async with contextlib.aclosing(_read(response, target)) as chunks:
+                yield HttpStream(response.status, names, chunks)
 
     def _get_pool(self) -> httpcore2.AsyncConnectionPool:
         if self._pool is None:
@@ -170,15 +212,44 @@ def _build_tls_context(ca_certificates: Path | None) -> ssl.SSLContext:
     return build_tls_context(ca_certificates)
 
 
-async def _read(response: httpcore2.Response, bytes_max: int) -> HttpReply:
-    body = bytearray()
-    async with contextlib.aclosing(response.aiter_stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > bytes_max:
-                raise Unreachable(f"the answer is larger than {bytes_max} bytes")
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-    return HttpReply(response.status, headers, bytes(body))
+async def _read(response: httpcore2.Response, target: Target) -> AsyncGenerator[bytes, None]:
+    with _as_unreachable(target):
+        async with contextlib.aclosing(response.aiter_stream()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+async def _hurry(chunks: AsyncGenerator[bytes, None], scope: trio.CancelScope) -> AsyncGenerator[bytes, None]:
+    """Cancels the scope where a body comes too slowly; not while its reader is busy elsewhere."""
+    left_s = STREAM_GRACE_S
+    async with contextlib.aclosing(chunks):
+        while True:
+            asked = trio.current_time()
+            scope.deadline = asked + left_s
+            chunk = await anext(chunks, None)
+            scope.deadline = math.inf
+            if chunk is None:
+                return
+            left_s += asked - trio.current_time() + len(chunk) / STREAM_BYTES_PER_S_MIN
+            yield chunk
+
+
+@contextmanager
+def _as_unreachable(target: Target) -> Iterator[None]:
+    """Whatever goes wrong on the way."""
+    import httpcore2
+
+    try:
+        yield
+    except (
+        httpcore2.NetworkError,
+        httpcore2.TimeoutException,
+        httpcore2.ProtocolError,
+        httpcore2.ProxyError,
+        httpcore2.UnsupportedProtocol,
+        OSError,
+    ) as error:
+        raise Unreachable(f"{target.host} cannot be asked: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -197,3 +268,24 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
     value = headers.get("retry-after", "")
     seconds = float(value) if value.isascii() and value.isdigit() and len(value) < 10 else math.nan
     return None if math.isnan(seconds) else int(seconds * 1000)
+
+
+def https_target(url: str) -> tuple[Target, str]:
+    """Whom an ``https://`` address names, and the path with its query. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    host = parts.hostname
+    if parts.scheme != "https" or not host or parts.port == 0 or not url.isascii():
+        raise ValueError("it is no https:// address")
+    host_header = parts.netloc.rpartition("@")[2]
+    target = Target(host=host, port=parts.port or HTTPS_PORT, route_host=host, host_header=host_header)
+    return target, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def redirection(url: str, status: int, headers: Mapping[str, str]) -> str | None:
+    """The ``https://`` address that an answer from ``url`` sends on to; None where to none. Raises ``ValueError``."""
+    location = headers.get("location")
+    if status not in REDIRECTIONS or location is None:
+        return None
+    next_url = urlsplit(urljoin(url, location))._replace(fragment="").geturl()
+    https_target(next_url)
+    return next_url

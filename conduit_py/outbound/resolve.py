@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 import trio
 
@@ -24,7 +23,7 @@ from conduit_py.matrix.canonical_json import parse_json
 from conduit_py.matrix.ids import Malformed, ServerName, parse_server_name
 from conduit_py.outbound.addresses import Dns, SrvAnswer, choose_srv, parse_ip_literal
 from conduit_py.outbound.errors import Unreachable
-from conduit_py.outbound.http import HttpClient, HttpReply, Target
+from conduit_py.outbound.http import HttpClient, HttpReply, Target, https_target, redirection
 from conduit_py.storage.locks import KeyedLocks
 
 _log = get_logger(__name__)
@@ -188,23 +187,16 @@ class Resolver:
         with trio.move_on_after(WELL_KNOWN_TIMEOUT_S):
             while url not in seen and len(seen) <= REDIRECTS_MAX:
                 seen.add(url)
-                reply = await self._get(urlsplit(url))
-                location = reply.headers.get("location")
-                if reply.status not in (301, 302, 303, 307, 308) or location is None:
+                target, path = https_target(url)
+                reply = await self._http.fetch(
+                    "GET", target, path, bytes_max=WELL_KNOWN_BYTES_MAX, timeout_s=WELL_KNOWN_TIMEOUT_S
+                )
+                next_url = _follow(url, reply)
+                if next_url is None:
                     return reply
-                url = _follow(url, location)
+                url = next_url
             raise _Invalid("it is redirected too often, or in a circle")
         raise Unreachable(f"{host} gave no answer within {WELL_KNOWN_TIMEOUT_S:g} s")
-
-    async def _get(self, url: SplitResult) -> HttpReply:
-        assert url.hostname is not None
-        target = Target(
-            host=url.hostname, port=url.port or 443, route_host=url.hostname, host_header=url.netloc.rpartition("@")[2]
-        )
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        return await self._http.fetch(
-            "GET", target, path, bytes_max=WELL_KNOWN_BYTES_MAX, timeout_s=WELL_KNOWN_TIMEOUT_S
-        )
 
 
 def split_server_name(server_name: ServerName) -> tuple[str, int | None]:
@@ -254,16 +246,12 @@ def _clamp(lifetime_ms: int) -> int:
     return max(CACHED_MIN_MS, min(lifetime_ms, CACHED_MAX_MS))
 
 
-def _follow(url: str, location: str) -> str:
-    """The absolute address of a redirection; it has to stay on HTTPS."""
+def _follow(url: str, reply: HttpReply) -> str | None:
+    """Where the answer sends on to; it has to stay on HTTPS."""
     try:
-        parts = urlsplit(urljoin(url, location))
-        is_usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        return redirection(url, reply.status, reply.headers)
     except ValueError as error:
-        raise _Invalid(f"it is redirected to what is no address: {error}") from None
-    if not is_usable or not parts.geturl().isascii():
-        raise _Invalid("it is redirected to what is not https://")
-    return parts._replace(fragment="").geturl()
+        raise _Invalid(f"it is redirected to what is no address for it: {error}") from None
 
 
 def _require_port(server_name: ServerName) -> None:

@@ -101,6 +101,8 @@ class File(NamedTuple):
 class Thumbnail(NamedTuple):
     file_hash: bytes
     content_type: str
+    is_foreign: bool = False
+    """Was made by the server that has the medium, which is too large to be fetched."""
 
 
 class PendingMedia(NamedTuple):
@@ -151,7 +153,7 @@ THUMBNAIL: Tree[ThumbnailId, Thumbnail] = Tree(
     record(Thumbnail),
     since=1,
     doc="Thumbnails that were made.",
-    bound="THUMBNAILS_PER_MEDIA_MAX rows per medium; they go with it, and before it as media.retention says",
+    bound="THUMBNAILS_PER_MEDIA_MAX rows per medium, of media that are not fetched too; media.retention removes rows",
 )
 FILE_THUMBNAIL: Tree[FileThumbnail, None] = Tree(
     "filehash_thumbnailid",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import trio.testing
 
 from conduit_py.config import Proxy, ProxyRule
 from conduit_py.outbound.errors import Unreachable
-from conduit_py.outbound.http import HttpClient, HttpReply, Target
+from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target
 from tests.outbound.web import Answer, Asked, Internet, Machine, json_answer
 
 
@@ -183,14 +185,19 @@ async def test_silence_ends_in_time(internet: Internet, autojump_clock: trio.tes
 async def test_no_more_requests_at_a_time_than_allowed(internet: Internet) -> None:
     running = most = 0
 
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        nonlocal running
+        await trio.testing.wait_all_tasks_blocked()
+        running -= 1
+        yield b""
+
     class Slow(HttpClient):
-        async def _exchange(self, *args: object) -> HttpReply:
+        @asynccontextmanager
+        async def _open(self, *args: object, **options: object) -> AsyncIterator[HttpStream]:
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await trio.testing.wait_all_tasks_blocked()
-            running -= 1
-            return HttpReply(200, {}, b"")
+            yield HttpStream(200, {}, nothing())
 
     client = Slow(dns=internet.dns, denylist=(), proxy=Proxy(), ca_certificates=None, requests_max=3)
     async with trio.open_nursery() as nursery:

@@ -19,10 +19,12 @@ from conduit_py.http.app import App
 from conduit_py.http.in_process import AppClient
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.media.build import MediaServices, build_media
+from conduit_py.service.media.remote import Source
 from conduit_py.service.translate import translate
 from conduit_py.service.users.throttle import Throttle
 from kvschema.catalog.media import ByMxc, Media
 from tests.rig.client import Client, Response
+from tests.rig.other_servers import OtherServers
 from tests.rig.server import Server, load_test_config
 
 DOWNLOAD = "/_matrix/client/v1/media/download"
@@ -59,9 +61,19 @@ class MediaServer(Server):
 
 @asynccontextmanager
 async def open_media(
-    server: Server, root: Path, *, runs: bool = False, throttle: Throttle = lambda key: None, **overrides: str
+    server: Server,
+    root: Path,
+    *,
+    source: Source | None = None,
+    runs: bool = False,
+    throttle: Throttle = lambda key: None,
+    **overrides: str,
 ) -> AsyncIterator[MediaServer]:
-    """The same store and accounts with a content repository. ``runs``: with its background tasks too."""
+    """The same store and accounts with a content repository.
+
+    :param source: where media of other servers come from; nowhere unless given.
+    :param runs: with the tasks that clean up, too.
+    """
     config = load_test_config(MEDIA__PATH=str(root), **overrides)
     throttled: list[Hashable] = []
     numbers = count(len(throttled))
@@ -72,7 +84,12 @@ async def open_media(
         throttle(key)
 
     services = build_media(
-        config, server.store, throttle=count_attempt, random_id=lambda: f"{prefix}{next(numbers)}", has_threads=False
+        config,
+        server.store,
+        source or OtherServers(),
+        throttle=count_attempt,
+        random_id=lambda: f"{prefix}{next(numbers)}",
+        has_threads=False,
     )
     accounts = server.services.accounts
     auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
@@ -83,9 +100,8 @@ async def open_media(
         translate=translate,
     )
     async with trio.open_nursery() as nursery:
-        if runs:
-            for task in services.tasks:
-                nursery.start_soon(task)
+        for task in services.tasks if runs else [services.remote.run]:
+            nursery.start_soon(task)
         yield MediaServer(server, app, services, throttled)
         nursery.cancel_scope.cancel()
 

@@ -12,8 +12,9 @@ request to another server is handed to that server's application. Time is trio's
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient, ClientReply
 from conduit_py.outbound.addresses import SrvAnswer
 from conduit_py.outbound.errors import Unreachable
-from conduit_py.outbound.http import HttpClient, HttpReply, Target
+from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target
 from conduit_py.server import Server as Built
 from conduit_py.server import build
 from conduit_py.service.users.store import Store
@@ -40,6 +41,8 @@ from tests.rig.client import Client
 from tests.rig.server import PASSWORD, START_MS, load_test_config
 
 SRV_TTL_S = 3600.0
+STREAM_BYTES_MAX = 10_000_000
+PIECE_BYTES = 1000
 DELAY_S_MAX = 2.0
 """The longest that one way of a request takes where delays are asked for."""
 
@@ -141,6 +144,20 @@ class _Http(HttpClient):
         if len(reply.body) > bytes_max:
             raise Unreachable(f"the answer is larger than {bytes_max} bytes")
         return reply
+
+    @asynccontextmanager
+    async def stream(
+        self, target: Target, path: str, *, headers: Mapping[str, str], timeout_s: float
+    ) -> AsyncIterator[HttpStream]:
+        reply = await self.fetch("GET", target, path, headers=headers, bytes_max=STREAM_BYTES_MAX, timeout_s=timeout_s)
+        async with contextlib.aclosing(_in_pieces(reply.body)) as chunks:
+            yield HttpStream(reply.status, reply.headers, chunks)
+
+
+async def _in_pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(body), PIECE_BYTES):
+        await trio.lowlevel.checkpoint()
+        yield body[start : start + PIECE_BYTES]
 
 
 @dataclass(eq=False)
@@ -280,13 +297,14 @@ async def open_network(
     """Run one server per name until the block ends, then check what each has stored.
 
     With ``chance``, requests between servers take random times. ``overrides`` are configuration variables, as
-    ``load_test_config`` takes them.
+    ``load_test_config`` takes them; ``{name}`` in a value stands for the server's own.
     """
     network = Network(chance)
     settings = {"ALLOW_FEDERATION": "true", "TRUSTED_SERVERS": "[]", "RATE_LIMITS__ENABLED": "false", **overrides}
     async with trio.open_nursery() as nursery:
         for name in names:
-            node = Node(network, load_test_config(SERVER_NAME=name, **settings), make_engine())
+            own = {key: value.replace("{name}", name) for key, value in settings.items()}
+            node = Node(network, load_test_config(SERVER_NAME=name, **own), make_engine())
             node.live_in(nursery)
             network.add(node)
             await node.start()

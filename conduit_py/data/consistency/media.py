@@ -56,9 +56,9 @@ def check_accesses(snapshot: Snapshot) -> Iterator[str]:
 
 
 def check_thumbnails(snapshot: Snapshot) -> Iterator[str]:
-    """Thumbnails are of media, and their content is a file that there is."""
+    """Thumbnails made here are of media, and the content of all is a file that there is."""
     for key, row in media.THUMBNAIL.scan(snapshot):
-        if not media.MXC_MEDIA.has(snapshot, ByMxc(key.server_name, key.media_id)):
+        if not row.is_foreign and not media.MXC_MEDIA.has(snapshot, ByMxc(key.server_name, key.media_id)):
             yield f"thumbnailid_metadata: {key} is of a medium that there is not"
         if not media.FILE_METADATA.has(snapshot, ByFile(row.file_hash)):
             yield f"thumbnailid_metadata: {key} is the file {row.file_hash.hex()}, which there is not"

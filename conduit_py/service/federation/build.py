@@ -13,6 +13,7 @@ from conduit_py.matrix.signing import SigningKey
 from conduit_py.outbound.addresses import Dns, SystemDns
 from conduit_py.outbound.federation import FederationClient
 from conduit_py.outbound.http import HttpClient
+from conduit_py.outbound.media import MediaClient
 from conduit_py.outbound.resolve import Resolver, split_server_name
 from conduit_py.service.federation.auth import RequestVerifier
 from conduit_py.service.federation.destinations import StoredDelegations
@@ -33,6 +34,7 @@ class Federation:
     http: HttpClient
     """Its ``run`` belongs into the nursery tree."""
     client: FederationClient
+    media: MediaClient
     own_keys: OwnKeys
     keys: KeyRing
     notary: Notary
@@ -80,6 +82,7 @@ def build_federation(
     return Federation(
         http=http,
         client=client,
+        media=MediaClient(http, client),
         own_keys=own_keys,
         keys=keys,
         notary=Notary(keys, own_keys, is_allowed=config.allow_federation),

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import trio
 
+from conduit_py.service.errors import MatrixError
+
+
+class NotYetUploaded(MatrixError):
+    """The medium was announced, and has not come in the time there was."""
+
+    errcode, status = "M_NOT_YET_UPLOADED", 504
+
 
 class Arrivals:
     """Wakes those who wait for a media id. One per server."""

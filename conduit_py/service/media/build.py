@@ -16,6 +16,7 @@ from conduit_py.service.media.blocking import Blocking
 from conduit_py.service.media.fetch import FetchService
 from conduit_py.service.media.files import MediaFiles
 from conduit_py.service.media.keeping import Keeper
+from conduit_py.service.media.remote import RemoteMedia, Source
 from conduit_py.service.media.removal import Removal
 from conduit_py.service.media.retention import MediaSweep
 from conduit_py.service.media.thumbnails import ThumbnailService
@@ -35,6 +36,7 @@ class MediaServices:
     upload: UploadService
     fetch: FetchService
     thumbnails: ThumbnailService
+    remote: RemoteMedia
     removal: Removal
     sweep: MediaSweep
     access: FileAccess
@@ -43,11 +45,17 @@ class MediaServices:
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """Each is owned by the nursery tree."""
-        return (self.sweep.run, self.access.run)
+        return (self.sweep.run, self.access.run, self.remote.run)
 
 
 def build_media(
-    config: Config, store: Store, *, throttle: Throttle, random_id: Callable[[], str], has_threads: bool
+    config: Config,
+    store: Store,
+    source: Source,
+    *,
+    throttle: Throttle,
+    random_id: Callable[[], str],
+    has_threads: bool,
 ) -> MediaServices:
     """Every service of the content repository. ``random_id`` gives the alphanumeric words that media ids are."""
     server_name = ServerName(config.server_name)
@@ -56,12 +64,21 @@ def build_media(
     files = MediaFiles(config.media.path, config.media.directory_structure, disk, run_id=random_id())
     access, arrivals = FileAccess(store), Arrivals()
     keeper = Keeper(store, files, access)
+    remote = RemoteMedia(
+        store,
+        source,
+        files=files,
+        keeper=keeper,
+        bytes_max=config.media.remote_size_max,
+        is_legacy=config.media.allow_legacy,
+    )
     fetch = FetchService(
         server_name,
         store,
         files=files,
         access=access,
         arrivals=arrivals,
+        remote=remote,
         serves_all_legacy=config.media.allow_legacy,
     )
     removal = Removal(store, files, access)
@@ -77,7 +94,8 @@ def build_media(
             is_legacy=config.media.allow_legacy,
         ),
         fetch=fetch,
-        thumbnails=ThumbnailService(store, fetch=fetch, files=files, keeper=keeper, blocking=images),
+        thumbnails=ThumbnailService(store, fetch=fetch, remote=remote, files=files, keeper=keeper, blocking=images),
+        remote=remote,
         removal=removal,
         sweep=MediaSweep(server_name, store, config.media.retention, files, removal),
         access=access,

@@ -12,10 +12,11 @@ from typing import Final
 
 from conduit_py.data import media
 from conduit_py.matrix.ids import Malformed, ServerName, parse_server_name
-from conduit_py.service.errors import MatrixError, NotFound
+from conduit_py.service.errors import NotFound
 from conduit_py.service.media.access import FileAccess
-from conduit_py.service.media.arrivals import Arrivals
+from conduit_py.service.media.arrivals import Arrivals, NotYetUploaded
 from conduit_py.service.media.files import CHUNK_BYTES, MediaFiles
+from conduit_py.service.media.remote import RemoteMedia
 from conduit_py.service.users.store import Store
 from kvschema.catalog.media import MEDIA_ID_BYTES_MAX, SERVER_NAME_BYTES_MAX, ByMxc, Media
 
@@ -31,6 +32,8 @@ class Asked:
     mxc: ByMxc
     timeout_ms: int = TIMEOUT_DEFAULT_MS
     """How long to wait for an upload that was announced."""
+    allow_remote: bool = True
+    """Another server may be asked."""
     is_legacy: bool = False
     """Came over a path that asks for no access token."""
 
@@ -70,6 +73,7 @@ class FetchService:
         files: MediaFiles,
         access: FileAccess,
         arrivals: Arrivals,
+        remote: RemoteMedia,
         serves_all_legacy: bool,
     ) -> None:
         self._server_name = server_name
@@ -77,27 +81,36 @@ class FetchService:
         self._files = files
         self._access = access
         self._arrivals = arrivals
+        self._remote = remote
         self._serves_all_legacy = serves_all_legacy
 
     async def get_content(self, asked: Asked) -> Content:
-        """The content of a medium. Raises ``NotFound``, ``M_NOT_YET_UPLOADED``."""
+        """The content of a medium. Raises what ``find`` raises."""
         row = await self.find(asked)
         return self.open(row.file_hash, row.content_type, row.filename)
 
     async def find(self, asked: Asked) -> Media:
-        """The row of a medium, after waiting for its upload if it was announced.
+        """The row of a medium, after waiting for its upload if it was announced, or fetching it if another server's.
 
-        Media of other servers are found here only if they are stored. Raises ``NotFound``, ``M_NOT_YET_UPLOADED``.
+        Raises ``NotFound``, ``NotYetUploaded``, and for media of other servers what ``RemoteMedia.fetch`` raises.
         """
+        timeout_ms = min(asked.timeout_ms, TIMEOUT_MAX_MS)
         row, is_pending = self._look_up(asked.mxc)
-        if is_pending and row is None and self._may_see(asked, is_legacy=False):
-            await self._arrivals.wait(asked.mxc.media_id, min(asked.timeout_ms, TIMEOUT_MAX_MS) / 1000)
+        if row is None and self._may_see(asked, is_legacy=False):
+            if is_pending:
+                await self._arrivals.wait(asked.mxc.media_id, timeout_ms / 1000)
+            elif asked.allow_remote and asked.mxc.server_name != self._server_name:
+                await self._remote.fetch(asked.mxc, timeout_ms)
             row, is_pending = self._look_up(asked.mxc)
             if row is None and is_pending:
-                raise MatrixError("The media has not been uploaded yet", errcode="M_NOT_YET_UPLOADED", status=504)
+                raise NotYetUploaded("The media has not been uploaded yet")
         if row is None or not self._may_see(asked, is_legacy=row.is_legacy):
             raise NotFound("Media not found")
         return row
+
+    def may_see_new(self, asked: Asked) -> bool:
+        """May what is stored now be seen by whoever asks so?"""
+        return self._may_see(asked, is_legacy=False)
 
     def _look_up(self, mxc: ByMxc) -> tuple[Media | None, bool]:
         with self._store.snapshot() as snapshot:

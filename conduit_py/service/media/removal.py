@@ -93,15 +93,15 @@ class Removal:
 
 
 def _stage_media_removed(snapshot: Snapshot, turn: Turn, mxc: ByMxc, released: set[bytes]) -> bool:
+    """Thumbnails go even where the medium was never here."""
     row = media.get_media(snapshot, mxc)
-    if row is None:
-        return False
-    media.stage_media_removed(turn, mxc, row)
-    released.add(row.file_hash)
+    if row is not None:
+        media.stage_media_removed(turn, mxc, row)
+        released.add(row.file_hash)
     for key, thumbnail in media.scan_thumbnails(snapshot, mxc):
         media.stage_thumbnail_removed(turn, key, thumbnail.file_hash)
         released.add(thumbnail.file_hash)
-    return True
+    return bool(released)
 
 
 def _stage_references_removed(snapshot: Snapshot, turn: Turn, file_hash: bytes, released: set[bytes]) -> bool:

@@ -39,6 +39,8 @@ _TYPES: Final = {
     "WEBP": "image/webp",
 }
 """Formats in which an image may be its own thumbnail, as what it is served."""
+SAFE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/apng", "image/gif", "image/webp"})
+"""What thumbnails are served as. Spec: client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid"""
 _ANIMATED: Final = frozenset({"PNG", "GIF", "WEBP"})
 _ORIENTATION: Final = 0x0112
 _TURNED: Final = frozenset({5, 6, 7, 8})

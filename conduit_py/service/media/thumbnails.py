@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -19,6 +19,7 @@ from conduit_py.service.media.blocking import Blocking
 from conduit_py.service.media.fetch import Asked, Content, FetchService
 from conduit_py.service.media.files import MediaFiles
 from conduit_py.service.media.keeping import Keeper, StageReference
+from conduit_py.service.media.remote import RemoteMedia, RemoteTooLarge
 from conduit_py.service.media.thumbnail_sizes import Form, Method, choose_form
 from conduit_py.service.media.thumbnailing import CannotThumbnail, Made, TooManyPixels, make_thumbnail
 from conduit_py.service.users.store import Store
@@ -36,10 +37,18 @@ class ThumbnailService:
     """One per server. ``blocking`` bounds how many images are decoded at a time: each may take much memory."""
 
     def __init__(
-        self, store: Store, *, fetch: FetchService, files: MediaFiles, keeper: Keeper, blocking: Blocking
+        self,
+        store: Store,
+        *,
+        fetch: FetchService,
+        remote: RemoteMedia,
+        files: MediaFiles,
+        keeper: Keeper,
+        blocking: Blocking,
     ) -> None:
         self._store = store
         self._fetch = fetch
+        self._remote = remote
         self._files = files
         self._keeper = keeper
         self._blocking = blocking
@@ -51,16 +60,23 @@ class ThumbnailService:
     ) -> tuple[Content, bytes | None]:
         """The thumbnail as content to be read, with its bytes where it was made just now.
 
-        Raises ``InvalidParam``, ``NotFound``, ``M_NOT_YET_UPLOADED``, ``M_UNKNOWN`` for what has no thumbnail and
-        ``TooLarge`` for an image that is too large to make one of.
+        Raises ``InvalidParam``, what ``FetchService.find`` raises, ``M_UNKNOWN`` for what has no thumbnail and
+        ``M_TOO_LARGE`` for an image that is too large to make one of.
         """
         if width < 1 or height < 1:
             raise InvalidParam("width and height must be at least 1")
         form = choose_form(width, height, method, is_animated=is_animated)
-        row = await self._fetch.find(asked)
+        key = ThumbnailId(*asked.mxc, form.width, form.height, form.method, int(form.is_animated))
+        foreign = self._get_thumbnail(key)
+        if foreign is not None and foreign.is_foreign and self._fetch.may_see_new(asked):
+            return self._open(foreign), None
+        try:
+            row = await self._fetch.find(asked)
+        except RemoteTooLarge:
+            wanted = {"width": str(width), "height": str(height), "method": method.name.lower()}
+            return await self._get_foreign(key, {**wanted, "animated": str(is_animated).lower()}), None
         # Who looks at the thumbnail uses the image: it must not go as unused, and take the thumbnail with it.
         self._fetch.open(row.file_hash, row.content_type, row.filename)
-        key = ThumbnailId(*asked.mxc, form.width, form.height, form.method, int(form.is_animated))
         content = self._find(key)
         if content is not None:
             return content, None
@@ -68,18 +84,32 @@ class ThumbnailService:
             content = self._find(key)
             if content is not None:
                 return content, None
-            made = await self._make(row.file_hash, form)
+            made = await self._make(row, form)
             return await self._keep(key, row, made)
 
+    async def _get_foreign(self, key: ThumbnailId, query: Mapping[str, str]) -> Content:
+        """A thumbnail as the server that has the image makes it."""
+        async with self._making.hold(key):
+            content = self._find(key)
+            if content is not None:
+                return content
+            if not self._may_keep_more(key):
+                raise RemoteTooLarge("The media is too large to make more thumbnails of it")
+            return self._open(await self._remote.fetch_thumbnail(key, query))
+
     def _find(self, key: ThumbnailId) -> Content | None:
-        with self._store.snapshot() as snapshot:
-            thumbnail = media.get_thumbnail(snapshot, key)
+        thumbnail = self._get_thumbnail(key)
         return None if thumbnail is None else self._open(thumbnail)
+
+    def _get_thumbnail(self, key: ThumbnailId) -> Thumbnail | None:
+        with self._store.snapshot() as snapshot:
+            return media.get_thumbnail(snapshot, key)
 
     def _open(self, thumbnail: Thumbnail) -> Content:
         return self._fetch.open(thumbnail.file_hash, thumbnail.content_type, _filename_of(thumbnail.content_type))
 
-    async def _make(self, file_hash: bytes, form: Form) -> Made:
+    async def _make(self, row: Media, form: Form) -> Made:
+        file_hash = row.file_hash
         refusal = self._refused.get(file_hash)
         if refusal is None:
             try:
@@ -92,7 +122,8 @@ class ThumbnailService:
                 while len(self._refused) > REFUSED_MAX:
                     self._refused.popitem(last=False)
         if refusal is TooManyPixels:
-            raise TooLarge("The image is too large to make thumbnails of it")
+            too_large = TooLarge if row.user else RemoteTooLarge
+            raise too_large("The image is too large to make thumbnails of it")
         raise MatrixError("Cannot generate thumbnails for the requested content", errcode="M_UNKNOWN", status=400)
 
     async def _keep(self, key: ThumbnailId, row: Media, made: Made) -> tuple[Content, bytes | None]:

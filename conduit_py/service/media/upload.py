@@ -47,10 +47,22 @@ class Created:
 
 def describe(content_type: str, filename: str | None) -> Description:
     """What is kept of a client's words. Raises ``InvalidParam``."""
-    if filename is not None and len(filename.encode("utf-8", "surrogatepass")) > FILENAME_BYTES_MAX:
+    if filename is not None and _is_long(filename):
         raise InvalidParam(f"filename is longer than {FILENAME_BYTES_MAX} bytes")
+    return describe_remote(content_type, filename)
+
+
+def describe_remote(content_type: str, filename: str | None) -> Description:
+    """What is kept of another server's words."""
     is_type = len(content_type) <= CONTENT_TYPE_BYTES_MAX and _CONTENT_TYPE.fullmatch(content_type)
-    return Description(content_type=content_type if is_type else DEFAULT_TYPE, filename=filename or None)
+    return Description(
+        content_type=content_type if is_type else DEFAULT_TYPE,
+        filename=filename if filename and not _is_long(filename) else None,
+    )
+
+
+def _is_long(filename: str) -> bool:
+    return len(filename.encode("utf-8", "surrogatepass")) > FILENAME_BYTES_MAX
 
 
 class UploadService:

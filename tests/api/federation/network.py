@@ -22,6 +22,7 @@ from conduit_py.http.routes import Routes
 from conduit_py.http.server import serve_http
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
+from conduit_py.service.media.build import build_media
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
 from conduit_py.service.users.store import Store
@@ -80,7 +81,13 @@ class Network:
         )
         self._nursery.start_soon(federation.http.run)
         auth = ServerAuthenticator(federation.verifier, ())
-        routes = [*server_routes(config, federation, now_ms=store.now_ms), _echo(auth)]
+        media = build_media(
+            config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
+        )
+        routes = [
+            *server_routes(config, federation, media, lambda key: None, now_ms=store.now_ms),
+            _echo(auth),
+        ]
         app = App(routes, request_bytes_max=100_000, refusals=(MatrixError,), translate=translate)
         stop = trio.Event()
         port = await self._listen(app, certificate or name, stop)
