@@ -34,11 +34,12 @@ from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
+from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.rooms.build import Around, Rooms, build_rooms
+from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
@@ -105,18 +106,16 @@ async def build(
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(config, store, signing_key=signing_key, throttle=throttle, dns=dns, http=http)
-    rooms = build_rooms(
-        config,
-        store,
-        Around(
-            signing_key=signing_key,
-            fetcher=federation.client,
-            hub=hub,
-            throttle=throttle,
-            random_id=secrets.token_urlsafe,
-            random_hex=secrets.token_hex,
-        ),
+    around = Around(
+        signing_key=signing_key,
+        fetcher=federation.client,
+        hub=hub,
+        throttle=throttle,
+        random_id=secrets.token_urlsafe,
+        random_hex=secrets.token_hex,
     )
+    writes = build_writes(config, store, around)
+    rooms = build_rooms(config, store, around, writes)
     others = OtherServers(source=UserKeysClient(federation.client), outbox=None)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
@@ -138,6 +137,7 @@ async def build(
         ),
         throttle=throttle,
         federation=federation,
+        handshakes=build_handshakes(store, writes, federation),
         now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)

@@ -23,6 +23,7 @@ from conduit_py.metrics import CONTENT_TYPE, Metrics
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation
+from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -47,6 +48,7 @@ class Operations:
     media: MediaServices
     throttle: Throttle
     federation: Federation
+    handshakes: Handshakes
     now_ms: Callable[[], int]
 
 
@@ -59,7 +61,7 @@ def build_routes(to: Operations) -> list[Routes]:
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
         *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
-        *server_routes(to.config, to.federation, to.media, to.throttle, now_ms=to.now_ms),
+        *server_routes(to.config, to.federation, to.handshakes, to.media, to.throttle, now_ms=to.now_ms),
     ]
 
 

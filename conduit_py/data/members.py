@@ -34,6 +34,8 @@ class MemberChange:
     pos: StreamPos
     sender: str
     stripped_state: list[Any] | None = None
+    event_id: str = ""
+    """Of a membership event that is not stored."""
 
 
 Standing = tuple[int, Membership]
@@ -127,7 +129,7 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
             turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
     _stage_servers(turn, change)
     if change.is_local:
-        return _stage_local(turn, change, old)
+        return stage_own(turn, change, old)
     _stage_remote(turn, change)
     return None
 
@@ -147,7 +149,8 @@ def _stage_remote(turn: Turn, change: MemberChange) -> None:
         turn.batch.delete(members.REMOTE_ROOMS, key)
 
 
-def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+    """The membership of a local user alone: all there is of a room that we do not take part in."""
     since, is_forgotten = change.pos, False
     if old is not None:
         kind, row = old
@@ -159,7 +162,14 @@ def _stage_local(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))
-    row = Membership(since, change.event, change.stripped_state, forgotten=is_forgotten, sender=change.sender)
+    row = Membership(
+        since,
+        change.event,
+        change.stripped_state,
+        forgotten=is_forgotten,
+        sender=change.sender,
+        event_id=change.event_id,
+    )
     turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
     turn.batch.put(
         members.USERPOS_MEMBERSHIPCHANGE,

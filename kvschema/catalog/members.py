@@ -30,6 +30,8 @@ class Membership(NamedTuple):
     forgotten: bool = False
     """The user asked to forget the room after leaving: it is in no list, and its history is closed to the user."""
     sender: str = ""
+    event_id: str = ""
+    """Of a membership event that we do not hold, so that ``event`` is 0; empty where we know of none."""
 
 
 class RoomMember(NamedTuple):

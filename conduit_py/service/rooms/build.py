@@ -83,23 +83,28 @@ class Around:
     random_hex: Callable[[int], str]
 
 
-def build_rooms(config: Config, store: Store, around: Around) -> Rooms:
-    """Every room service. ``typing.run`` belongs into the nursery tree."""
-    server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
+def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
+    """What everything that changes a room goes through, also what comes from other servers."""
+    server_name = ServerName(config.server_name)
     append = Append(
         server_name=server_name,
         signing_key=around.signing_key,
         short_ids=store.ids,
-        hub=hub,
+        hub=around.hub,
         unread=UnreadService(get_compiled_ruleset),
         now_ms=store.now_ms,
         new_event_id=lambda: EventId(f"${around.random_id(ID_BYTES)}:{server_name}"),
     )
+    return RoomWrites(store.database, store.writer, store.locks, append)
+
+
+def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites) -> Rooms:
+    """Every room service. ``typing.run`` belongs into the nursery tree."""
+    server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
 
     def new_room_id() -> RoomId:
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
-    writes = RoomWrites(store.database, store.writer, store.locks, append)
     aliases = AliasService(store.database, writes, around.fetcher, server_name=server_name)
     return Rooms(
         aliases=aliases,

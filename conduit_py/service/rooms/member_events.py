@@ -8,7 +8,7 @@ Spec: client-server-api/#room-membership
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -75,7 +75,9 @@ def build_member_content(
     elif membership == "invite":
         if append.get_membership(requester.user_id) != "join":
             raise Forbidden(f"{requester.user_id} is not joined to {append.room.room_id}")
-        _require_invitable(snapshot, append, user_id)
+        if server_name_of(user_id) != append.server_name:
+            raise Forbidden(f"{user_id} cannot be invited: this server does not federate")
+        require_takes_invites(snapshot, user_id)
     if membership in _SHOWS_PROFILE and server_name_of(user_id) == append.server_name:
         user = short_ids.get_user(snapshot, user_id)
         return built if user is None else {**get_shown_profile(snapshot, user), **built}
@@ -97,13 +99,11 @@ def build_changed_profile(snapshot: Snapshot, user: ShortUserId, current: Mappin
     return kept | get_shown_profile(snapshot, user)
 
 
-def _require_invitable(snapshot: Snapshot, append: RoomAppend, user_id: UserId) -> None:
-    """Is there such a user here, who wants to be invited?
+def require_takes_invites(snapshot: Snapshot, user_id: UserId) -> ShortUserId:
+    """A user of this server who may be invited. Raises ``NotFound`` and ``M_INVITE_BLOCKED``.
 
     Spec: client-server-api/#invite-permission
     """
-    if server_name_of(user_id) != append.server_name:
-        raise Forbidden(f"{user_id} cannot be invited: this server does not federate")
     found = users.get_local(snapshot, user_id)
     if found is None or found[1].is_deactivated:
         raise NotFound(f"{user_id} has no account on this server")
@@ -111,6 +111,7 @@ def _require_invitable(snapshot: Snapshot, append: RoomAppend, user_id: UserId) 
     config = None if stored is None else orjson.loads(stored)
     if isinstance(config, dict) and config.get("default_action") == "block":
         raise MatrixError(f"{user_id} takes no invites", errcode="M_INVITE_BLOCKED", status=403)
+    return found[0]
 
 
 def _ask_for_join(snapshot: Snapshot, append: RoomAppend, requester: Requester) -> dict[str, Any]:
@@ -121,14 +122,18 @@ def _ask_for_join(snapshot: Snapshot, append: RoomAppend, requester: Requester) 
         require_guests_may_join(append)
     if membership in ("invite", "ban"):
         return {}
-    authoriser = _find_authoriser(snapshot, append, requester)
-    return {} if authoriser is None else {_AUTHORISER: authoriser}
+    return build_authorised(snapshot, append, lambda room_id: is_in(snapshot, requester, room_id))
 
 
-def _find_authoriser(snapshot: Snapshot, append: RoomAppend, requester: Requester) -> UserId | None:
-    """A local member with the power to invite who vouches for a restricted join, where one is needed.
+def build_authorised(
+    snapshot: Snapshot, append: RoomAppend, is_member: Callable[[RoomId], bool | None]
+) -> dict[str, Any]:
+    """What a join says of the local member who vouches for it: nothing, unless the room is restricted.
 
-    Spec: client-server-api/#restricted-rooms
+    ``is_member`` tells whether the user is in one of the rooms whose members may join, None where that is not known
+    here. Raises ``Forbidden``, ``M_UNABLE_TO_AUTHORISE_JOIN`` and ``M_UNABLE_TO_GRANT_JOIN``.
+
+    Spec: client-server-api/#restricted-rooms, server-server-api/#restricted-rooms
     """
     rules = append.room.version.auth
     join_rules = append.get_state("m.room.join_rules", "")
@@ -137,14 +142,18 @@ def _find_authoriser(snapshot: Snapshot, append: RoomAppend, requester: Requeste
         rule == "knock_restricted" and rules.knock_restricted_join_rule
     )
     if join_rules is None or not is_restricted:
-        return None
-    if not any(is_in(snapshot, requester, room_id) for room_id in scan_allowed_rooms(join_rules)):
+        return {}
+    answers = [is_member(room_id) for room_id in scan_allowed_rooms(join_rules)]
+    if not any(answers):
+        if None in answers:
+            why = "this server does not see all rooms whose members may join"
+            raise MatrixError(why, errcode="M_UNABLE_TO_AUTHORISE_JOIN", status=400)
         raise Forbidden("the room takes only those who are invited, or members of certain other rooms")
     levels = append.power_levels()
     for user in append.scan_local_joined():
         user_id = short_ids.get_user_id(snapshot, user)
         if levels.of_user(user_id) >= levels.to_invite():
-            return user_id
+            return {_AUTHORISER: user_id}
     raise MatrixError("nobody on this server may let new members in", errcode="M_UNABLE_TO_GRANT_JOIN", status=400)
 
 

@@ -7,10 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from conduit_py.http.in_process import AppClient, ClientReply
 from conduit_py.server import build
+from kvschema.engine import Engine
 from tests.api.federation.network import Network, open_network
+from tests.api.federation.scene import Scene, open_scene
 from tests.rig.server import Server, load_test_config
 
 
@@ -47,3 +50,9 @@ def open_asked(server: Server) -> Open:
 async def network(tmp_path: Path) -> AsyncIterator[Network]:
     async with open_network(tmp_path) as network:
         yield network
+
+
+@pytest.fixture
+async def scene(make_engine: Callable[[], Engine], autojump_clock: MockClock) -> AsyncIterator[Scene]:
+    async with open_scene(make_engine) as scene:
+        yield scene

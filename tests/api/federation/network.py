@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,11 @@ from conduit_py.http.routes import Routes
 from conduit_py.http.server import serve_http
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
+from conduit_py.service.federation.handshakes.build import build_handshakes
+from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
+from conduit_py.service.ratelimit import RateLimiter
+from conduit_py.service.rooms.build import Around, build_writes
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
 from conduit_py.service.users.store import Store
@@ -81,11 +86,20 @@ class Network:
         )
         self._nursery.start_soon(federation.http.run)
         auth = ServerAuthenticator(federation.verifier, ())
+        around = Around(
+            signing_key=key,
+            fetcher=federation.client,
+            hub=SyncHub(),
+            throttle=RateLimiter({}, trio.current_time),
+            random_id=secrets.token_urlsafe,
+            random_hex=secrets.token_hex,
+        )
+        handshakes = build_handshakes(store, build_writes(config, store, around), federation)
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
         )
         routes = [
-            *server_routes(config, federation, media, lambda key: None, now_ms=store.now_ms),
+            *server_routes(config, federation, handshakes, media, lambda key: None, now_ms=store.now_ms),
             _echo(auth),
         ]
         app = App(routes, request_bytes_max=100_000, refusals=(MatrixError,), translate=translate)

@@ -1,0 +1,30 @@
+"""``GET /_matrix/federation/v1/make_join/{roomId}/{userId}``
+
+Spec: server-server-api/#get_matrixfederationv1make_joinroomiduserid
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conduit_py.api.federation.auth import ServerAuthenticator
+from conduit_py.http.reply import Json
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.ids import parse_room_id, parse_user_id
+from conduit_py.service.federation.handshakes.templates import Templates
+
+VERSIONS_BY_DEFAULT: Final = ("1",)
+
+
+def routes(auth: ServerAuthenticator, templates: Templates) -> Routes:
+    """The operations of this module."""
+    routes = Routes("joins_v1")
+
+    @routes.get("/_matrix/federation/v1/make_join/<room_id>/<user_id>")
+    async def make_join(request: Request, room_id: str, user_id: str) -> Json:
+        origin = await auth.require_server(request)
+        versions = request.args.getlist("ver") or VERSIONS_BY_DEFAULT
+        return await templates.build_join(origin, parse_room_id(room_id), parse_user_id(user_id), versions=versions)
+
+    return routes

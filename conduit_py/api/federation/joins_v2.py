@@ -1,0 +1,34 @@
+"""``PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}``
+
+Spec: server-server-api/#put_matrixfederationv2send_joinroomideventid
+"""
+
+from __future__ import annotations
+
+from conduit_py.api.federation.auth import ServerAuthenticator
+from conduit_py.api.federation.body import event_body
+from conduit_py.api.params import choose_argument
+from conduit_py.http.reply import JSON_TYPE, Streamed
+from conduit_py.http.request import Request
+from conduit_py.http.routes import Routes
+from conduit_py.matrix.ids import parse_event_id, parse_room_id
+from conduit_py.service.federation.handshakes.submissions import Submissions
+
+
+def routes(auth: ServerAuthenticator, submissions: Submissions) -> Routes:
+    """The operations of this module."""
+    routes = Routes("joins_v2")
+
+    @routes.put("/_matrix/federation/v2/send_join/<room_id>/<event_id>")
+    async def send_join_v2(request: Request, room_id: str, event_id: str) -> Streamed:
+        origin, event = await event_body(auth, request)
+        answer = await submissions.submit_join(
+            origin,
+            parse_room_id(room_id),
+            parse_event_id(event_id),
+            event,
+            omit_members=choose_argument(request, "omit_members", ("false", "true")) == "true",
+        )
+        return Streamed(answer.stream(), JSON_TYPE)
+
+    return routes

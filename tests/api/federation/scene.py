@@ -1,0 +1,41 @@
+"""A server with a user, and another server that asks it for things of rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from kvschema.engine import Engine
+from tests.rig.client import Client
+from tests.rig.network import Node, open_network
+from tests.rig.peer import Peer, open_peer
+from tests.rig.rooms import in_room
+
+VERSIONS = ("1", "3", "6", "8", "10", "11", "12")
+
+
+@dataclass
+class Scene:
+    """Alice on one.test, and two.test, which asks."""
+
+    one: Node
+    alice: Client
+    two: Peer
+
+    @contextmanager
+    def leaves_no_trace(self) -> Iterator[None]:
+        before = self.one.dump()
+        yield
+        assert self.one.dump() == before
+
+    async def membership(self, room_id: str, user_id: str) -> str | None:
+        response = await self.alice.get(in_room(room_id, "state", "m.room.member", user_id))
+        return response.json.get("membership") if response.status == 200 else None
+
+
+@asynccontextmanager
+async def open_scene(make_engine: Callable[[], Engine]) -> AsyncIterator[Scene]:
+    async with open_network(make_engine, "one.test") as network:
+        one = network["one.test"]
+        yield Scene(one, await one.register("alice"), await open_peer(one))
