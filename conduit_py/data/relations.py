@@ -12,6 +12,7 @@ from heapq import merge
 from typing import Any
 
 from conduit_py.data.digest import digest
+from conduit_py.data.timeline import get_event
 from conduit_py.matrix.ids import ID_BYTES_MAX, EventId
 from conduit_py.matrix.relations import ANNOTATION, REFERENCE, REPLACE, THREAD, Relation, parse_relation
 from conduit_py.storage.database import Snapshot
@@ -124,6 +125,7 @@ class RelationWrites:
 
     def __init__(self, snapshot: Snapshot, turn: Turn) -> None:
         self._snapshot = snapshot
+        self._turn = turn
         self._batch = turn.batch
         self._staged: dict[ByParent, set[int]] = {}
         """Places of new events, by thread."""
@@ -164,6 +166,9 @@ class RelationWrites:
     def _count(self, child: Child, difference: int) -> None:
         if child.is_bundled:
             self._batch.add(relations.PARENT_BUNDLED, ByParent(child.room, child.parent), difference)
+            parent = get_event(self._snapshot, EventId(child.parent))
+            if parent is not None:
+                self._turn.changes(("facts", parent))
         if child.kind == relations.THREAD:
             for user in (EVERYBODY, child.sender):
                 self._batch.add(relations.THREADUSER_COUNT, ThreadUser(child.room, child.parent, user), difference)

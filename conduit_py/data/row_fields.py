@@ -7,17 +7,49 @@ a JSON string it would stand between escaped quotes.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 
+from conduit_py.data import relations
 from conduit_py.data.timeline import client_fields
 from conduit_py.matrix.canonical_json import encode_canonical_json
-from kvschema.catalog.timeline import EventRow
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.rooms import ShortEventId
+from kvschema.catalog.timeline import STATE, EventRow
 
 _CONTENT = b'"content":'
 _REDACTS = b'"redacts":'
 _TS = b'"origin_server_ts":'
+_REDACTION = b'"type":"m.room.redaction"'
+
+
+class Facts(NamedTuple):
+    """What every reader of an event is told alike, found once and kept in the cache."""
+
+    sender: str
+    origin_server_ts: int
+    id_json: bytes
+    """``,"event_id":"..."``"""
+    is_plain: bool
+    """Is it passed on as it is stored: neither a redaction nor with anything bundled, replaced or redacted?"""
+
+
+def get_facts(snapshot: Snapshot, event: ShortEventId, row: EventRow) -> Facts:
+    cached = snapshot.cache.get(("facts", event), snapshot.pos)
+    if cached is None:
+        cached = Facts(
+            get_sender(row),
+            get_origin_server_ts(row),
+            b',"event_id":' + orjson.dumps(row.event_id),
+            not (row.replaces or row.redacted_by or row.client.endswith(_REDACTION) or _has_bundled(snapshot, row)),
+        )
+        snapshot.cache.put(("facts", event), cached, len(cached.sender) + len(cached.id_json), snapshot.pos)
+    return cast("Facts", cached)
+
+
+def _has_bundled(snapshot: Snapshot, row: EventRow) -> bool:
+    return not row.flags & STATE and relations.has_bundled(snapshot, row.room, row.event_id)
 
 
 def get_sender(row: EventRow) -> str:

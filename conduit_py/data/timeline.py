@@ -142,7 +142,7 @@ def room_time(row: EventRow, ts_ms: int) -> RoomTime:
 
 def stage_row(turn: Turn, event: ShortEventId, row: EventRow) -> None:
     """A stored event in another form, such as redacted."""
-    turn.changes(("event", event), ("pdu", event))
+    turn.changes(("event", event), ("pdu", event), ("facts", event))
     turn.batch.put(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(event), row)
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import orjson
 
 from conduit_py.data import row_fields, short_ids, timeline, transactions
+from conduit_py.data.row_fields import Facts
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.filters import EventFormat, project
 from conduit_py.matrix.ids import RoomId
@@ -59,14 +60,40 @@ class ClientEvents:
         self._event_fields = event_fields
         self._get_relations = get_relations
         self._erasure = Erasure(snapshot, requester, visibility)
+        self._passes_on = event_format == "client" and event_fields is None and not self._erasure.is_any
+        self._last_room: tuple[RoomId | None, bytes] = (None, b"")
 
     def render(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One event. ``room_id`` is None where the place in the reply tells the room, as in /sync.
 
         Whether the requester may see it is for the caller to ask.
         """
+        if self._passes_on:
+            facts = row_fields.get_facts(self.snapshot, event, row)
+            if facts.is_plain:
+                return self._pass_on(event, row, facts, room_id)
         json = self.render_bundled(event, row, room_id=room_id, get_relations=self._get_relations)
         return self._project(json)
+
+    def _pass_on(self, event: ShortEventId, row: EventRow, facts: Facts, room_id: RoomId | None) -> bytes:
+        """What ``render_bundled`` makes of an event that is passed on as it is stored, which most are."""
+        where = b"" if room_id is None else self._room_json(room_id)
+        transaction_id = self._transaction_id(event, facts.sender)
+        return b'{%s%s%s,"unsigned":{"age":%d,"membership":"%s"%s}}' % (
+            row.client,
+            facts.id_json,
+            where,
+            self._now_ms - facts.origin_server_ts,
+            self.visibility.membership_at(row).encode(),
+            b"" if transaction_id is None else b',"transaction_id":' + orjson.dumps(transaction_id),
+        )
+
+    def _room_json(self, room_id: RoomId) -> bytes:
+        known, json = self._last_room
+        if known != room_id:
+            json = b',"room_id":' + orjson.dumps(room_id)
+            self._last_room = (room_id, json)
+        return json
 
     def render_state(self, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One entry of a state that is told as a whole: without what it takes a look into history to say.
@@ -129,7 +156,7 @@ class ClientEvents:
             self._add_replaced(parts, row.replaces)
         if row.redacted_by:
             parts.append(b'"redacted_because":' + self._redaction(row.redacted_by))
-        transaction_id = self._transaction_id(event, row)
+        transaction_id = self._transaction_id(event, row_fields.get_sender(row))
         if transaction_id is not None:
             parts.append(b'"transaction_id":' + orjson.dumps(transaction_id))
         return b"{" + b",".join(parts) + b"}"
@@ -145,9 +172,9 @@ class ClientEvents:
         age = b'{"age":%d}' % (self._now_ms - row_fields.get_origin_server_ts(row))
         return timeline.client_json(row, age, room_id=None)
 
-    def _transaction_id(self, event: ShortEventId, row: EventRow) -> str | None:
+    def _transaction_id(self, event: ShortEventId, sender: str) -> str | None:
         """Spec: client-server-api/#transaction-identifiers"""
-        if row_fields.get_sender(row) != self.requester.user_id:
+        if sender != self.requester.user_id:
             return None
         sent = transactions.get_of_event(self.snapshot, event)
         if sent is None or (sent.user, sent.device_id) != (self.requester.user, self.requester.device_id or ""):

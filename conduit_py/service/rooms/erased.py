@@ -30,6 +30,11 @@ class Erasure:
         self._visibility = visibility
         self._erased = deactivated.get_erased(snapshot)
 
+    @property
+    def is_any(self) -> bool:
+        """Is anybody erased?"""
+        return bool(self._erased)
+
     def apply(self, row: EventRow) -> EventRow:
         """The event itself or, where its sender is erased for the requester, a redacted copy."""
         if not self._erased:

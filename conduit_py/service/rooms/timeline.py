@@ -292,7 +292,8 @@ class _Page:
 
     def _add(self, reader: _Reader, event: ShortEventId, row: EventRow) -> None:
         self.rendered.append(reader.render(event, row, self._access.room_id))
-        self.senders.add(row_fields.get_sender(row))
+        if self._filter.lazy_load_members:
+            self.senders.add(row_fields.get_sender(row))
         self.last_state = row.state_after
         if self.first_state is None:
             self.first_state = row.state_after

@@ -63,8 +63,9 @@ class Visibility:
         """
         if row.flags & HIDDEN:
             return False
-        after = self._moment(row.state_after)
-        standing = self._standing(row.room)
+        # Asked for every event of every page: nearly always both are known.
+        after = self._moments.get(row.state_after) or self._moment(row.state_after)
+        standing = self._standings.get(row.room) or self._standing(row.room)
         if after.view.membership == "join" and not standing.is_forgotten:
             return True
         before = self._view_before(row, after)
@@ -77,7 +78,7 @@ class Visibility:
 
         Spec: client-server-api/#definition-clientevent_unsigneddata
         """
-        return self._moment(row.state_after).view.membership
+        return (self._moments.get(row.state_after) or self._moment(row.state_after)).view.membership
 
     def is_forgotten(self, room: ShortRoomId) -> bool:
         return self._standing(room).is_forgotten
@@ -122,16 +123,16 @@ class Visibility:
     def _standing(self, room: ShortRoomId) -> _Standing:
         standing = self._standings.get(room)
         if standing is None:
-            user = short_ids.get_user(self._snapshot, self._user_id)
-            found = None if user is None else members.get_membership(self._snapshot, user, room)
-            if found is None:
-                standing = _Standing(_NEVER, is_forgotten=False)
-            else:
-                kind, row = found
-                until = _ALWAYS if kind == JOIN else self._joined_until(row.event)
-                standing = _Standing(until, row.forgotten)
-            self._standings[room] = standing
+            standing = self._standings[room] = self._read_standing(room)
         return standing
+
+    def _read_standing(self, room: ShortRoomId) -> _Standing:
+        user = short_ids.get_user(self._snapshot, self._user_id)
+        found = None if user is None else members.get_membership(self._snapshot, user, room)
+        if found is None:
+            return _Standing(_NEVER, is_forgotten=False)
+        kind, row = found
+        return _Standing(_ALWAYS if kind == JOIN else self._joined_until(row.event), row.forgotten)
 
     def _joined_until(self, event: ShortEventId) -> int:
         """Place of the event that ended the user's last time in the room, found back through what replaced what."""
