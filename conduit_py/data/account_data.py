@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conduit_py.data.apart import REASON_OF, stage_apart
 from conduit_py.data.digest import digest
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -63,6 +64,8 @@ def stage_all_removed(snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None
         turn.changes(cache_key(user, row.room, row.type))
         turn.batch.delete(account_data.USERPOS_ACCOUNTDATA, key)
         turn.batch.delete(account_data.USERROOMTYPE_POS, UserRoomType(user, row.room, digest(row.type)))
+        if row.room == GLOBAL_ROOM and row.type in REASON_OF:
+            stage_apart(snapshot, turn, user, row.type, None)
 
 
 def stage_content(
@@ -81,6 +84,8 @@ def stage_content(
         turn.batch.delete(account_data.USERPOS_ACCOUNTDATA, UserPos(user, StreamPos(old)))
     pos = StreamPos(turn.take_pos())
     turn.changes(cache_key(user, room, type))
+    if room == GLOBAL_ROOM and type in REASON_OF:
+        stage_apart(snapshot, turn, user, type, content)
     turn.batch.put(account_data.USERPOS_ACCOUNTDATA, UserPos(user, pos), AccountData(room, type, content))
     turn.batch.put(account_data.USERROOMTYPE_POS, index, pos)
     return pos

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from conduit_py.data.notified import unread_key
 from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -16,6 +17,7 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, Strea
 KIND_OF = {"join": JOIN, "invite": INVITE, "knock": KNOCK, "leave": LEAVE, "ban": BAN}
 NAME_OF = {kind: name for name, kind in KIND_OF.items()}
 _IN_ROOM = (JOIN, INVITE, KNOCK)
+_BYTES_PER_JOINED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,17 @@ def get_membership(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> 
 def is_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
     """Is this local user joined to the room?"""
     return members.USERROOMID_MEMBERSHIP.has(snapshot, UserRoom(user, JOIN, room))
+
+
+def get_local_joined(snapshot: Snapshot, room: ShortRoomId) -> frozenset[ShortUserId]:
+    """Local users who are joined to a room."""
+    key = ("localjoined", room)
+    cached = snapshot.cache.get(key, snapshot.pos)
+    if cached is None:
+        scanned = members.ROOMUSERID_MEMBER.scan_keys(snapshot, room, JOIN, 0)
+        cached = frozenset(key.user for key in scanned)
+        snapshot.cache.put(key, cached, _BYTES_PER_JOINED * len(cached), snapshot.pos)
+    return cast("frozenset[ShortUserId]", cached)
 
 
 def is_remote_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
@@ -127,6 +140,8 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
         turn.batch.put(members.ROOMUSERID_MEMBER, key, change.event)
         if change.before != change.after:
             turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
+    if change.is_local and (change.before == JOIN) != (change.after == JOIN):
+        turn.changes(("localjoined", change.room))
     _stage_servers(turn, change)
     if change.is_local:
         return stage_own(turn, change, old)
@@ -159,6 +174,7 @@ def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standin
         if is_forgotten or kind == change.after == JOIN:
             since = row.pos  # A new display name is no new membership.
         else:
+            turn.changes(unread_key(change.user, change.room))
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))

@@ -1,50 +1,225 @@
-"""What notified whom, whether it has been read or not."""
+"""Which events notified whom, one row per event, and what of it a user has not read.
+
+A row names everybody whom its event notified, so that sending costs one row however many members there are. What a
+user has read is nowhere marked in the rows: it follows from where the user joined, from receipts, and from what the
+user sent. ``get_unread`` puts this together and keeps it in the object cache with the position it was read at, so the
+next one reads only what came since. Receipts and memberships only ever move on, hence what was read once stays read.
+
+Rows that go away (redacted, swept) drop the cached values of those whom they name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
+from conduit_py.data import receipts, short_ids, timeline
+from conduit_py.data.receipts import MAIN
+from conduit_py.matrix.ids import EventId
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog import receipts
-from kvschema.catalog.receipts import Notified, UserPlace, UserRoomPos
-from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+from kvschema.catalog import members
+from kvschema.catalog.members import JOIN, UserRoom
+from kvschema.catalog.receipts import ROOMPOS_NOTIFIED, Notified, Receipt, RoomPos
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 
+MAIN_TIMELINE = ShortEventId(0)
+_ID_BYTES = 8
 _POS_MAX = (1 << 64) - 1
+_CACHED_BYTES = 500
+_CACHED_BYTES_PER_ENTRY = 200
 
 
-def stage_notified(turn: Turn, key: UserRoomPos, *, is_highlight: bool, actions: Iterable[Any]) -> None:
-    """An event that notifies a user, and why."""
-    row = Notified(key.room, is_highlight, list(actions))
-    turn.batch.put(receipts.USERPOS_NOTIFIED, UserPlace(key.user, key.pos), row)
+class Unread(NamedTuple):
+    """An event that notified a user who has not read it."""
+
+    pos: int
+    thread: ShortEventId
+    is_highlight: bool
 
 
-def stage_notified_removed(turn: Turn, user: ShortUserId, pos: int) -> None:
-    turn.batch.delete(receipts.USERPOS_NOTIFIED, UserPlace(user, pos))
+@dataclass(frozen=True, slots=True)
+class UnreadInRoom:
+    """What a user has not read in a room, the oldest first, and up to where each part of it is read."""
+
+    pos: int
+    """The position of the snapshot that it was read in."""
+    read_pos: int
+    """Everything up to here is read."""
+    thread_pos: Mapping[ShortEventId, int]
+    """Up to where single threads are read, where that is further."""
+    entries: tuple[Unread, ...]
+
+
+class Group(NamedTuple):
+    """How a user was notified."""
+
+    is_highlight: bool
+    actions: list[Any]
+
+
+def pack_users(users: Iterable[ShortUserId]) -> bytes:
+    """As they stand in a row."""
+    packed = sorted(users)
+    return struct.pack(f">{len(packed)}Q", *packed)
+
+
+def unpack_users(packed: bytes) -> tuple[ShortUserId, ...]:
+    return struct.unpack(f">{len(packed) // _ID_BYTES}Q", packed)
+
+
+def scan_users(row: Notified) -> Iterator[ShortUserId]:
+    """Everybody whom the event notified."""
+    for _, _, users in row.groups:
+        yield from unpack_users(users)
+
+
+def find_group(row: Notified, user: bytes) -> Group | None:
+    """How the event notified a user, given by the bytes of the short id; None if it did not."""
+    for is_highlight, actions, users in row.groups:
+        at = users.find(user)
+        while at % _ID_BYTES and at > 0:
+            at = users.find(user, at + 1)
+        if at >= 0:
+            return Group(is_highlight, actions)
+    return None
+
+
+def to_bytes(user: ShortUserId) -> bytes:
+    """For ``find_group``."""
+    return user.to_bytes(_ID_BYTES, "big")
+
+
+def unread_key(user: ShortUserId, room: ShortRoomId) -> tuple[str, ShortUserId, ShortRoomId]:
+    """Under which what a user has not read in a room is cached."""
+    return ("unread", user, room)
+
+
+def stage_notified(turn: Turn, room: ShortRoomId, pos: int, row: Notified) -> None:
+    turn.batch.put(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)), row)
+
+
+def stage_unnoticed(snapshot: Snapshot, turn: Turn, room: ShortRoomId, pos: int) -> None:
+    """The event at a place notifies nobody any more: it was redacted. Its sender has still read what was before."""
+    row = ROOMPOS_NOTIFIED.get(snapshot, RoomPos(room, StreamPos(pos)))
+    if row is None:
+        return
+    if row.sender:
+        turn.changes(*(unread_key(user, room) for user in scan_users(row)))
+        stage_notified(turn, room, pos, row._replace(groups=[]))
+    else:
+        stage_removed(turn, room, pos, row)
+
+
+def stage_removed(turn: Turn, room: ShortRoomId, pos: int, row: Notified) -> None:
+    turn.changes(*(unread_key(user, room) for user in scan_users(row)))
+    turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))
 
 
 def scan_notified(
-    snapshot: Snapshot, user: ShortUserId, *, before: int | None = None
+    snapshot: Snapshot, room: ShortRoomId, *, after: int = 0, until: int | None = None
 ) -> Iterator[tuple[int, Notified]]:
-    """(place, row), the newest first, below ``before``."""
-    start = None if before is None else UserPlace(user, before)
-    for key, row in receipts.USERPOS_NOTIFIED.scan(snapshot, user, after=start, reverse=True):
+    """(place, row) past ``after``, up to ``until``, the oldest first."""
+    stop = None if until is None else RoomPos(room, StreamPos(until))
+    for key, row in ROOMPOS_NOTIFIED.scan(snapshot, room, after=RoomPos(room, StreamPos(after)), until=stop):
         yield key.pos, row
 
 
-def scan_notified_keys(snapshot: Snapshot, user: ShortUserId) -> Iterator[UserPlace]:
+def scan_newest(snapshot: Snapshot, room: ShortRoomId, *, before: int | None = None) -> Iterator[tuple[int, Notified]]:
+    """(place, row) below ``before``, the newest first."""
+    start = None if before is None else RoomPos(room, StreamPos(before))
+    for key, row in ROOMPOS_NOTIFIED.scan(snapshot, room, after=start, reverse=True):
+        yield key.pos, row
+
+
+def scan_places(snapshot: Snapshot, room: ShortRoomId) -> Iterator[int]:
     """The newest first."""
-    return receipts.USERPOS_NOTIFIED.scan_keys(snapshot, user, reverse=True)
+    return (key.pos for key in ROOMPOS_NOTIFIED.scan_keys(snapshot, room, reverse=True))
 
 
-def get_next_user(snapshot: Snapshot, after: ShortUserId | None) -> ShortUserId | None:
-    """The next user, in the order of the tree, who was ever notified; None behind the last."""
-    start = None if after is None else UserPlace(after, _POS_MAX)
-    key = next(receipts.USERPOS_NOTIFIED.scan_keys(snapshot, after=start), None)
-    return None if key is None else key.user
+def get_next_room(snapshot: Snapshot, after: ShortRoomId | None) -> ShortRoomId | None:
+    """The next room, in the order of the tree, with any row; None behind the last."""
+    start = None if after is None else RoomPos(after, StreamPos(_POS_MAX))
+    key = next(ROOMPOS_NOTIFIED.scan_keys(snapshot, after=start), None)
+    return None if key is None else key.room
 
 
-def is_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, pos: int) -> bool:
-    """Has the user not read what notified them?"""
-    return receipts.USERROOMPOS_UNREAD.has(snapshot, UserRoomPos(user, room, pos))
+def get_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> UnreadInRoom | None:
+    """What a local user has not read in a room; None where the user is not joined."""
+    key = unread_key(user, room)
+    cached = cast("UnreadInRoom | None", snapshot.cache.get(key, snapshot.pos))
+    if cached is not None and cached.pos == snapshot.pos:
+        return cached
+    unread = _read_all(snapshot, user, room) if cached is None else _read_on(snapshot, user, room, cached)
+    if unread is not None:
+        size = _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * (len(unread.entries) + len(unread.thread_pos))
+        snapshot.cache.put(key, unread, size, snapshot.pos)
+    return unread
+
+
+def _read_all(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> UnreadInRoom | None:
+    membership = members.USERROOMID_MEMBERSHIP.get(snapshot, UserRoom(user, JOIN, room))
+    if membership is None:
+        return None
+    stored = receipts.scan_receipts_of(snapshot, room, user)
+    read_pos, thread_pos = _move_on(snapshot, membership.pos, {}, stored)
+    entries: list[Unread] = []
+    wanted = to_bytes(user)
+    for pos, row in scan_newest(snapshot, room):
+        if pos <= read_pos:
+            break
+        if row.sender == user:
+            read_pos = pos
+            break
+        group = find_group(row, wanted)
+        if group is not None and pos > thread_pos.get(row.thread, 0):
+            entries.append(Unread(pos, row.thread, group.is_highlight))
+    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, tuple(reversed(entries)))
+
+
+def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: UnreadInRoom) -> UnreadInRoom:
+    """What was known, and what came since."""
+    entries, read_pos = list(before.entries), before.read_pos
+    wanted = to_bytes(user)
+    for pos, row in scan_notified(snapshot, room, after=before.pos):
+        if row.sender == user:
+            read_pos = pos
+        elif (group := find_group(row, wanted)) is not None:
+            entries.append(Unread(pos, row.thread, group.is_highlight))
+    new = _scan_new_receipts(snapshot, user, room, before.pos)
+    read_pos, thread_pos = _move_on(snapshot, read_pos, before.thread_pos, new)
+    unread = tuple(entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0)))
+    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, unread)
+
+
+def _scan_new_receipts(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, after: int) -> Iterator[Receipt]:
+    user_id = short_ids.get_user_id(snapshot, user)
+    for receipt in receipts.scan_receipts(snapshot, room, after=after, until=snapshot.pos):
+        if receipt.user_id == user_id:
+            yield receipt
+
+
+def _move_on(
+    snapshot: Snapshot,
+    read_pos: int,
+    thread_pos: Mapping[ShortEventId, int],
+    new: Iterable[Receipt],
+) -> tuple[int, dict[ShortEventId, int]]:
+    """Up to where is read what, with more receipts taken into account."""
+    moved = dict(thread_pos)
+    for receipt in new:
+        if receipt.read_pos <= read_pos:
+            continue
+        if not receipt.thread_id:
+            read_pos = receipt.read_pos
+            continue
+        thread = MAIN_TIMELINE
+        if receipt.thread_id != MAIN:
+            found = timeline.get_event(snapshot, EventId(receipt.thread_id))
+            if found is None:
+                continue
+            thread = found
+        moved[thread] = max(receipt.read_pos, moved.get(thread, 0))
+    return read_pos, {thread: pos for thread, pos in moved.items() if pos > read_pos}

@@ -11,12 +11,13 @@ from conduit_py.data.digest import digest
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import receipts
-from kvschema.catalog.receipts import Receipt, RoomPos, RoomUserThread, Unread, UserRoomPos
+from kvschema.catalog.receipts import Receipt, RoomPos, RoomUserThread
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StreamPos
 
 READ = "m.read"
 READ_PRIVATE = "m.read.private"
-_POS_MAX = (1 << 64) - 1
+MAIN = "main"
+"""The thread id of what is in no thread."""
 
 
 def get_receipt(
@@ -43,27 +44,12 @@ def get_last_pos(snapshot: Snapshot, room: ShortRoomId) -> int:
     return next((key.pos for key in receipts.READRECEIPT.scan_keys(snapshot, room, reverse=True)), 0)
 
 
-def count_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> dict[Unread, int]:
-    """How much notified the user in a room and has not been read, by thread and highlight."""
-    return receipts.USERROOMPOS_UNREAD.count_values(snapshot, user, room)
-
-
-def get_next_unread_room(
-    snapshot: Snapshot, after: tuple[ShortUserId, ShortRoomId] | None
-) -> tuple[ShortUserId, ShortRoomId] | None:
-    """The next user and room, in the order of the tree, with anything unread; None behind the last."""
-    start = None if after is None else UserRoomPos(*after, _POS_MAX)
-    key = next(receipts.USERROOMPOS_UNREAD.scan_keys(snapshot, after=start), None)
-    return None if key is None else (key.user, key.room)
-
-
-def scan_unread_backwards(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Iterator[UserRoomPos]:
-    """Keys of what is unread, the newest first."""
-    return receipts.USERROOMPOS_UNREAD.scan_keys(snapshot, user, room, reverse=True)
-
-
-def stage_unread_removed(turn: Turn, key: UserRoomPos) -> None:
-    turn.batch.delete(receipts.USERROOMPOS_UNREAD, key)
+def scan_receipts_of(snapshot: Snapshot, room: ShortRoomId, user: ShortUserId) -> Iterator[Receipt]:
+    """A user's newest receipts in a room, of every type and thread."""
+    for _, pos in receipts.ROOMUSERTHREAD_RECEIPT.scan(snapshot, room, user):
+        row = receipts.READRECEIPT.get(snapshot, RoomPos(room, StreamPos(pos)))
+        assert row is not None, "the index of receipts leads nowhere"
+        yield row
 
 
 def stage_receipt(

@@ -18,7 +18,6 @@ from conduit_py.data import (
     key_backup,
     notified,
     openid_tokens,
-    receipts,
     received_messages,
     remote_lists,
     short_ids,
@@ -44,10 +43,8 @@ SCANNED_MAX = 2000
 """Rows that are looked at for one batch, about 10 ms."""
 LISTS_SCANNED_MAX = 200
 """Lists of devices that are looked at for one batch: each costs a look into the user's rooms."""
-UNREAD_PER_ROOM_MAX = 2000
-"""What stays unread for a user in a room. Clients show a number of this size as "99+"."""
-NOTIFIED_PER_USER_MAX = 1000
-"""Notifications that a user can look back at, in all rooms together: about 100 kB."""
+NOTIFIED_PER_ROOM_MAX = 2000
+"""Events of a room of which is known whom they notified. Clients show more unread ones than that as "99+"."""
 TOKEN_KEPT_MS = 180 * 24 * 3600 * 1000
 """How long an access token is known after it has expired. As long as it is, its client is told that it only has to log
 in again and may keep its keys; whoever stays away for half a year begins anew."""
@@ -140,37 +137,25 @@ def sweep_uia_sessions(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int
     return () if uia.stage_expired(snapshot, turn, now_ms) == uia.SWEEP_MAX else None
 
 
-def sweep_unread(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
-    """What a user has not read in a room and never will: the oldest beyond ``UNREAD_PER_ROOM_MAX``."""
-    scanned = 0
-    while scanned < SCANNED_MAX:
-        found = receipts.get_next_unread_room(snapshot, (place[0], place[1]) if place else None)
-        if found is None:
-            return None
-        keys = list(islice(receipts.scan_unread_backwards(snapshot, *found), UNREAD_PER_ROOM_MAX + REMOVED_MAX))
-        for key in keys[UNREAD_PER_ROOM_MAX:]:
-            receipts.stage_unread_removed(turn, key)
-        if len(keys) == UNREAD_PER_ROOM_MAX + REMOVED_MAX:
-            return place
-        scanned += len(keys)
-        place = found
-    return place
-
-
 def sweep_notified(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
-    """The oldest notifications of each user beyond ``NOTIFIED_PER_USER_MAX``."""
+    """What notified whom in a room long ago: all but the newest ``NOTIFIED_PER_ROOM_MAX`` events.
+
+    The oldest go first, for a newer one can say that somebody has read the older ones.
+    """
     scanned = 0
     while scanned < SCANNED_MAX:
-        user = notified.get_next_user(snapshot, place[0] if place else None)
-        if user is None:
+        room = notified.get_next_room(snapshot, place[0] if place else None)
+        if room is None:
             return None
-        keys = list(islice(notified.scan_notified_keys(snapshot, user), NOTIFIED_PER_USER_MAX + REMOVED_MAX))
-        for key in keys[NOTIFIED_PER_USER_MAX:]:
-            notified.stage_notified_removed(turn, user, key.pos)
-        if len(keys) == NOTIFIED_PER_USER_MAX + REMOVED_MAX:
-            return place
-        scanned += len(keys)
-        place = (user,)
+        kept = list(islice(notified.scan_places(snapshot, room), NOTIFIED_PER_ROOM_MAX + 1))
+        if len(kept) > NOTIFIED_PER_ROOM_MAX:
+            rows = list(islice(notified.scan_notified(snapshot, room, until=kept[-1]), REMOVED_MAX))
+            for pos, row in rows:
+                notified.stage_removed(turn, room, pos, row)
+            if len(rows) == REMOVED_MAX:
+                return place
+        scanned += len(kept)
+        place = (room,)
     return place
 
 
@@ -207,7 +192,6 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_login_tokens,
     sweep_openid_tokens,
     sweep_uia_sessions,
-    sweep_unread,
     sweep_notified,
     sweep_deleted_backups,
     sweep_received_messages,

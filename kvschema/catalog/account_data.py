@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kvschema.catalog.members import UserPos
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
-from kvschema.codec import COUNT, U64, Fixed, Key, record
+from kvschema.codec import COUNT, NOTHING, U8, U64, Fixed, Key, record
 from kvschema.tree import Tree
 
 GLOBAL_ROOM = ShortRoomId(0)
@@ -27,6 +27,15 @@ class AccountData(NamedTuple):
     """JSON text. ``{}`` for data that was deleted."""
 
 
+OWN_RULES, IGNORES = 1, 2
+"""Why a user is not notified as everybody else is: push rules of one's own, or somebody ignored."""
+
+
+class UserReason(NamedTuple):
+    user: ShortUserId
+    reason: int
+
+
 USERPOS_ACCOUNTDATA: Tree[UserPos, AccountData] = Tree(
     "roomuserdataid_accountdata",
     Key(UserPos, (U64(), U64())),
@@ -44,5 +53,14 @@ USERROOMTYPE_POS: Tree[UserRoomType, int] = Tree(
     bound="as roomuserdataid_accountdata",
     derived="roomuserdataid_accountdata",
 )
+USERREASON_APART: Tree[UserReason, None] = Tree(
+    "userid_notifiedapart",
+    Key(UserReason, (U64(), U8())),
+    NOTHING,
+    since=1,
+    doc="Local users who changed a push rule or ignore somebody: all others are notified by the same rules.",
+    bound="at most two rows per local user",
+    derived="roomuserdataid_accountdata",
+)
 
-TREES = (USERPOS_ACCOUNTDATA, USERROOMTYPE_POS)
+TREES = (USERPOS_ACCOUNTDATA, USERROOMTYPE_POS, USERREASON_APART)

@@ -1,4 +1,4 @@
-"""Read receipts, private ones too, and what is still unread."""
+"""Read receipts, private ones too, and what notified whom."""
 
 from __future__ import annotations
 
@@ -33,32 +33,16 @@ class RoomUserThread(NamedTuple):
     """BLAKE2b-16 of receipt type and thread id."""
 
 
-class UserRoomPos(NamedTuple):
-    user: ShortUserId
-    room: ShortRoomId
-    pos: int
-
-
-class Unread(NamedTuple):
-    """An event that notified the user and has not been read."""
+class Notified(NamedTuple):
+    """Whom an event notified, or who has read the room by sending it."""
 
     thread: ShortEventId
     """Root of its thread, 0 for the main timeline."""
-    is_highlight: bool
-
-
-class UserPlace(NamedTuple):
-    user: ShortUserId
-    pos: int
-
-
-class Notified(NamedTuple):
-    """An event that notified the user, read or not."""
-
-    room: ShortRoomId
-    is_highlight: bool
-    actions: list[Any]
-    """Of the push rule that matched."""
+    sender: ShortUserId
+    """The local user who sent it and so has read what was there before; 0 for none."""
+    groups: list[list[Any]]
+    """Who was notified alike, in three: is it a highlight, the actions of the push rule, and the short ids of the local
+    users in rising order as bytes, 8 each."""
 
 
 READRECEIPT: Tree[RoomPos, Receipt] = Tree(
@@ -78,22 +62,13 @@ ROOMUSERTHREAD_RECEIPT: Tree[RoomUserThread, int] = Tree(
     bound="as readreceiptid_readreceipt",
     derived="readreceiptid_readreceipt",
 )
-USERROOMPOS_UNREAD: Tree[UserRoomPos, Unread] = Tree(
-    "userroomid_notification",
-    Key(UserRoomPos, (U64(), U64(), U64())),
-    record(Unread),
-    since=1,
-    doc="Unread notifying events of a local user. Conduit's userroomid_notificationcount and _highlightcount.",
-    bound="deleted when read or left; the oldest are swept beyond UNREAD_PER_ROOM_MAX",
-)
-
-USERPOS_NOTIFIED: Tree[UserPlace, Notified] = Tree(
-    "userpos_notified",
-    Key(UserPlace, (U64(), U64())),
+ROOMPOS_NOTIFIED: Tree[RoomPos, Notified] = Tree(
+    "roompos_notified",
+    Key(RoomPos, (U64(), U64())),
     record(Notified),
     since=1,
-    doc="Events that notified a local user, in stream order, for the list of notifications.",
-    bound="the oldest of a user are swept beyond NOTIFIED_PER_USER_MAX, hourly",
+    doc="Which events of a room notified whom. Conduit's userroomid_notificationcount and _highlightcount.",
+    bound="the oldest of a room are swept beyond NOTIFIED_PER_ROOM_MAX, hourly",
 )
 
-TREES = (READRECEIPT, ROOMUSERTHREAD_RECEIPT, USERROOMPOS_UNREAD, USERPOS_NOTIFIED)
+TREES = (READRECEIPT, ROOMUSERTHREAD_RECEIPT, ROOMPOS_NOTIFIED)

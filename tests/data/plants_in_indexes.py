@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from kvschema.catalog import receipts, search, timeline
-from kvschema.catalog.rooms import ShortUserId
-from tests.data.planting import NOBODY, Planter, Plants
+from kvschema.catalog import search, timeline
+from tests.data.planting import Planter, Plants
 
 PLANTS = Plants()
 
@@ -35,15 +34,3 @@ def an_event_that_a_word_does_not_lead_to(planter: Planter) -> None:
 def an_event_without_the_word_that_leads_to_it(planter: Planter) -> None:
     key, _ = planter.first(search.TOKENIDS)
     planter.put(search.TOKENIDS, key._replace(word="other"), None)
-
-
-@PLANTS.add("userpos_notified: UserPlace*is not in the timeline of room")
-def a_notification_of_nothing(planter: Planter) -> None:
-    key, row = planter.first(receipts.USERPOS_NOTIFIED)
-    planter.put(receipts.USERPOS_NOTIFIED, key._replace(pos=NOBODY), row)
-
-
-@PLANTS.add("userpos_notified: UserPlace*is of a user that there is not")
-def a_notification_of_nobody(planter: Planter) -> None:
-    key, row = planter.first(receipts.USERPOS_NOTIFIED)
-    planter.put(receipts.USERPOS_NOTIFIED, key._replace(user=ShortUserId(NOBODY)), row)

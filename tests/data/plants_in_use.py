@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from conduit_py.data.notified import pack_users
 from kvschema.catalog import account_data, members, receipts, relations, rooms, timeline, transactions, users
+from kvschema.catalog.account_data import IGNORES, UserReason
 from kvschema.catalog.members import INVITE, JOIN, LEAVE
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 from tests.data.planting import NOBODY, Planter, Plants
@@ -198,23 +200,49 @@ def an_index_of_receipts_that_leads_nowhere(planter: Planter) -> None:
     planter.drop_first(receipts.READRECEIPT)
 
 
-@PLANTS.add("userroomid_notification: UserRoomPos(* is not in the room's timeline")
-def an_unread_event_that_there_is_not(planter: Planter) -> None:
-    key, row = planter.first(receipts.USERROOMPOS_UNREAD)
-    planter.put(receipts.USERROOMPOS_UNREAD, key._replace(pos=NOBODY), row)
+@PLANTS.add("roompos_notified: RoomPos(* is not in the room's timeline")
+def an_event_that_notified_and_that_there_is_not(planter: Planter) -> None:
+    key, row = planter.first(receipts.ROOMPOS_NOTIFIED)
+    planter.put(receipts.ROOMPOS_NOTIFIED, key._replace(pos=StreamPos(NOBODY)), row)
 
 
-@PLANTS.add("userroomid_notification: UserRoomPos(* is of a user that is not in the room")
-def an_unread_event_of_somebody_who_left(planter: Planter) -> None:
-    left, _ = planter.first(members.USERROOMID_MEMBERSHIP, lambda key, row: key.kind == LEAVE)
-    key, row = planter.first(receipts.USERROOMPOS_UNREAD, lambda key, row: key.room == left.room)
-    planter.put(receipts.USERROOMPOS_UNREAD, key._replace(user=left.user), row)
+@PLANTS.add("roompos_notified: RoomPos(* is in the thread 77")
+def an_event_that_notified_in_a_lost_thread(planter: Planter) -> None:
+    key, row = planter.first(receipts.ROOMPOS_NOTIFIED)
+    planter.put(receipts.ROOMPOS_NOTIFIED, key, row._replace(thread=ShortEventId(NOBODY)))
 
 
-@PLANTS.add("userroomid_notification: UserRoomPos(* is in the thread 77")
-def an_unread_event_of_a_lost_thread(planter: Planter) -> None:
-    key, row = planter.first(receipts.USERROOMPOS_UNREAD)
-    planter.put(receipts.USERROOMPOS_UNREAD, key, row._replace(thread=ShortEventId(NOBODY)))
+@PLANTS.add("roompos_notified: RoomPos(* names the user 77, who is not there")
+def an_event_that_notified_nobody_there_is(planter: Planter) -> None:
+    key, row = planter.first(receipts.ROOMPOS_NOTIFIED)
+    group = [False, ["notify"], pack_users([ShortUserId(NOBODY)])]
+    planter.put(receipts.ROOMPOS_NOTIFIED, key, row._replace(groups=[group]))
+
+
+@PLANTS.add("roompos_notified: RoomPos(* names somebody twice")
+def an_event_that_notified_somebody_twice(planter: Planter) -> None:
+    key, row = planter.first(receipts.ROOMPOS_NOTIFIED, lambda key, row: bool(row.groups))
+    planter.put(receipts.ROOMPOS_NOTIFIED, key, row._replace(groups=[*row.groups, row.groups[0]]))
+
+
+@PLANTS.add("roompos_notified: RoomPos(* names users out of order")
+def an_event_that_notified_users_out_of_order(planter: Planter) -> None:
+    key, row = planter.first(receipts.ROOMPOS_NOTIFIED)
+    first, second = list(rooms.SHORTUSERID_USERID.scan_keys(planter.reader))[:2]
+    users = pack_users([ShortUserId(second.short)]) + pack_users([ShortUserId(first.short)])
+    planter.put(receipts.ROOMPOS_NOTIFIED, key, row._replace(sender=ShortUserId(0), groups=[[False, [], users]]))
+
+
+@PLANTS.add("userid_notifiedapart: UserReason(* is missing")
+def a_user_apart_that_nobody_knows_of(planter: Planter) -> None:
+    planter.drop_first(account_data.USERREASON_APART)
+
+
+@PLANTS.add("userid_notifiedapart: UserReason(* follows from nothing")
+def a_user_who_is_not_apart(planter: Planter) -> None:
+    apart = {key.user for key, _ in account_data.USERREASON_APART.scan(planter.reader)}
+    key, _ = planter.first(users.USERID_ACCOUNT, lambda key, row: key.user not in apart)
+    planter.put(account_data.USERREASON_APART, UserReason(key.user, IGNORES), None)
 
 
 @PLANTS.add("userid_password: the row at 0000000000000001 cannot be read")

@@ -9,16 +9,15 @@ import pytest
 import trio
 import trio.testing
 
-from conduit_py.data import receipts, tokens, transactions, uia_sessions
+from conduit_py.data import notified, tokens, transactions, uia_sessions
 from conduit_py.matrix.ids import EventId
 from conduit_py.service import pruning
 from conduit_py.service.pruning import PERIOD_S, TOKEN_KEPT_MS, Place, Pruning
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog import receipts as receipt_trees
 from kvschema.catalog import transactions as transaction_trees
 from kvschema.catalog import users
-from kvschema.catalog.receipts import Unread, UserRoomPos
+from kvschema.catalog.receipts import Notified
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 from kvschema.catalog.users import ByTokenHash, LoginToken, OpenIdToken, Token, UiaSession, UserTokenHash
 from kvschema.errors import StorageFull
@@ -192,27 +191,27 @@ async def test_interactive_authentications_go_after_an_hour(
 
 
 @pytest.mark.parametrize(("scanned_max", "removed_max"), [(2000, 200), (1, 1), (6, 3)])
-async def test_unread_keeps_the_newest_of_each_user_and_room(
+async def test_notified_keeps_the_newest_of_each_room(
     server: Server,
     autojump_clock: trio.testing.MockClock,
     monkeypatch: pytest.MonkeyPatch,
     scanned_max: int,
     removed_max: int,
 ) -> None:
-    monkeypatch.setattr(pruning, "UNREAD_PER_ROOM_MAX", 5)
+    monkeypatch.setattr(pruning, "NOTIFIED_PER_ROOM_MAX", 5)
     monkeypatch.setattr(pruning, "SCANNED_MAX", scanned_max)
     monkeypatch.setattr(pruning, "REMOVED_MAX", removed_max)
-    counts = {(1, 1): 3, (1, 2): 12, (2, 1): 5, (2, 9): 6, (3, 1): 1}
+    counts = {1: 3, 2: 12, 3: 5, 9: 6, 11: 1}
+    row = Notified(ShortEventId(0), USER, [[False, ["notify"], notified.pack_users([USER])]])
     async with server.store.writer.turn() as turn:
-        for (user, room), count in counts.items():
+        for room, count in counts.items():
             for pos in range(1, count + 1):
-                key = UserRoomPos(ShortUserId(user), ShortRoomId(room), pos)
-                turn.batch.put(receipt_trees.USERROOMPOS_UNREAD, key, Unread(ShortEventId(0), False))
+                notified.stage_notified(turn, ShortRoomId(room), pos, row)
     await make(server).sweep_all()
     with server.store.snapshot() as snapshot:
-        for (user, room), count in counts.items():
-            keys = receipts.scan_unread_backwards(snapshot, ShortUserId(user), ShortRoomId(room))
-            assert [key.pos for key in keys] == list(range(count, max(0, count - 5), -1))
+        for room, count in counts.items():
+            places = notified.scan_places(snapshot, ShortRoomId(room))
+            assert list(places) == list(range(count, max(0, count - 5), -1))
 
 
 async def test_sweeps_run_at_start_and_hourly(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from conduit_py.data.consistency.derived import compare_tree, scan_owners
+from conduit_py.data.apart import REASON_OF, is_apart
+from conduit_py.data.consistency.derived import compare_rows, compare_tree, scan_owners
 from conduit_py.data.consistency.server import get_server_name
 from conduit_py.data.digest import digest
 from conduit_py.data.filters import hash_filter
@@ -14,7 +15,7 @@ from conduit_py.data.user_directory import name_words
 from conduit_py.matrix.ids import UserId, server_name_of
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import account_data, rooms, transactions, users
-from kvschema.catalog.account_data import GLOBAL_ROOM, UserRoomType
+from kvschema.catalog.account_data import GLOBAL_ROOM, UserReason, UserRoomType
 from kvschema.catalog.members import UserPos
 from kvschema.catalog.rooms import ByRoom, ByShort, ShortUserId, StreamPos
 from kvschema.catalog.timeline import ByShortEvent
@@ -118,6 +119,17 @@ def check_account_data_types(snapshot: Snapshot) -> Iterator[str]:
         ),
         follows,
     )
+
+
+def check_users_apart(snapshot: Snapshot) -> Iterator[str]:
+    """Whoever changed a push rule or ignores somebody, and nobody else."""
+    expected = {
+        UserReason(key.user, REASON_OF[row.type]): None
+        for key, row in account_data.USERPOS_ACCOUNTDATA.scan(snapshot)
+        if row.room == GLOBAL_ROOM and row.type in REASON_OF and is_apart(row.type, row.content)
+    }
+    stored = dict(account_data.USERREASON_APART.scan(snapshot))
+    return compare_rows(account_data.USERREASON_APART, stored, expected)
 
 
 def check_transactions(snapshot: Snapshot) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conduit_py.data.consistency.derived import compare_tree
 from conduit_py.data.digest import digest
-from conduit_py.data.members import is_joined
+from conduit_py.data.notified import scan_users, unpack_users
 from conduit_py.data.short_ids import get_user
 from conduit_py.data.timeline import get_row
 from conduit_py.matrix.ids import UserId
@@ -47,21 +47,18 @@ def check_newest_receipts(snapshot: Snapshot) -> Iterator[str]:
     )
 
 
-def check_unread(snapshot: Snapshot) -> Iterator[str]:
-    """What is unread is in the timeline, its thread is stored, and the user is in the room."""
-    for key, row in receipts.USERROOMPOS_UNREAD.scan(snapshot):
-        if not timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(key.room, key.pos)):
-            yield f"userroomid_notification: {key} is not in the room's timeline"
-        if row.thread and get_row(snapshot, row.thread) is None:
-            yield f"userroomid_notification: {key} is in the thread {row.thread}, which is not stored"
-        if not is_joined(snapshot, key.user, key.room):
-            yield f"userroomid_notification: {key} is of a user that is not in the room"
-
-
 def check_notified(snapshot: Snapshot) -> Iterator[str]:
-    """What notified a user is in a timeline, and the user has a short id."""
-    for key, row in receipts.USERPOS_NOTIFIED.scan(snapshot):
-        if not timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(row.room, key.pos)):
-            yield f"userpos_notified: {key} is not in the timeline of room {row.room}"
-        if not rooms.SHORTUSERID_USERID.has(snapshot, ByShort(key.user)):
-            yield f"userpos_notified: {key} is of a user that there is not"
+    """What notified anybody is in the room's timeline, its thread is stored, and everybody has a short id."""
+    for key, row in receipts.ROOMPOS_NOTIFIED.scan(snapshot):
+        if not timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(key.room, key.pos)):
+            yield f"roompos_notified: {key} is not in the room's timeline"
+        if row.thread and get_row(snapshot, row.thread) is None:
+            yield f"roompos_notified: {key} is in the thread {row.thread}, which is not stored"
+        named = [*scan_users(row), *((row.sender,) if row.sender else ())]
+        if len(named) != len(set(named)):
+            yield f"roompos_notified: {key} names somebody twice"
+        for user in named:
+            if not rooms.SHORTUSERID_USERID.has(snapshot, ByShort(user)):
+                yield f"roompos_notified: {key} names the user {user}, who is not there"
+        if any(list(users) != sorted(users) for users in (unpack_users(group[2]) for group in row.groups)):
+            yield f"roompos_notified: {key} names users out of order"

@@ -14,6 +14,7 @@ from typing import Any
 from conduit_py.data import members, rooms, search, state, timeline
 from conduit_py.data.auth_chain import stage_auth_events
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
+from conduit_py.data.notified import stage_unnoticed
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
 from conduit_py.data.short_ids import ShortIds, get_room
@@ -34,7 +35,7 @@ from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
 from conduit_py.service.hub import SyncHub
-from conduit_py.service.rooms.unread import Noticed, UnreadService, stage_read, stage_unnoticed
+from conduit_py.service.rooms.unread import Noticed, UnreadService
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN
@@ -320,8 +321,6 @@ class RoomAppend:
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
         if new is not None:
             self._standings[change.user] = new
-            if change.before == JOIN != change.after:
-                stage_read(self._snapshot, self._turn, change.user, self.room.short, until=event, thread=None)
 
     def _get_standing(self, user: ShortUserId) -> Standing | None:
         return self._standings.get(user) or members.get_membership(self._snapshot, user, self.room.short)
@@ -354,7 +353,7 @@ class RoomAppend:
             self._relations.unstage(child)
         search.stage_words_removed(self._turn, self.room.short, row.pos, count_words(pdu.type, pdu.content))
         if row.pos > 0:  # Fetched history notifies nobody.
-            stage_unnoticed(self._turn, self.room.short, row.pos, self.scan_local_joined())
+            stage_unnoticed(self._snapshot, self._turn, self.room.short, row.pos)
         client, federation = timeline.split_pdu(redact(pdu.json, self.room.version))
         timeline.stage_row(self._turn, short, row._replace(redacted_by=event, client=client, federation=federation))
 
@@ -373,8 +372,7 @@ class RoomAppend:
     def scan_local_joined(self) -> set[ShortUserId]:
         """Local users that are joined after what was staged."""
         if self._joined_before is None:
-            scanned = members.scan_members(self._snapshot, self.room.short, JOIN, local_only=True)
-            self._joined_before = frozenset(user for user, _ in scanned)
+            self._joined_before = members.get_local_joined(self._snapshot, self.room.short)
         joined = set(self._joined_before)
         for user, (kind, _) in self._standings.items():
             joined.discard(user) if kind != JOIN else joined.add(user)

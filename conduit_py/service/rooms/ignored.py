@@ -11,10 +11,9 @@ import orjson
 
 from conduit_py.data import account_data
 from conduit_py.data.account_data import GLOBAL_ROOM
+from conduit_py.data.apart import IGNORED_USER_LIST
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
-
-IGNORED_USER_LIST = "m.ignored_user_list"
 
 _BYTES_PER_USER = 150
 

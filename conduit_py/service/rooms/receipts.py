@@ -1,6 +1,6 @@
 """Marking rooms as read: receipts, public and private, by thread, and the fully-read marker.
 
-A receipt never moves back. What it covers is taken off the unread counts in the same batch.
+A receipt never moves back. What it covers counts as read from the moment it is stored: see ``data.notified``.
 
 Spec: client-server-api/#receipts, client-server-api/#fully-read-markers
 """
@@ -14,28 +14,23 @@ from typing import Any
 import orjson
 
 from conduit_py.data import account_data, members, receipts, timeline
-from conduit_py.data.receipts import READ, READ_PRIVATE
+from conduit_py.data.receipts import MAIN, READ, READ_PRIVATE
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.relations import find_thread_root, parse_parent
 from conduit_py.service.errors import InvalidParam, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
-from conduit_py.service.rooms.unread import stage_read
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.rooms.write import require_joined
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import Turn, Writer
-from kvschema.catalog.members import JOIN
 from kvschema.catalog.receipts import Receipt
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 from kvschema.catalog.timeline import EventRow
 
 FULLY_READ = "m.fully_read"
-MAIN = "main"
 RECEIPT_TYPES = (READ, READ_PRIVATE, FULLY_READ)
-
-_MAIN_TIMELINE = ShortEventId(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +85,10 @@ class ReceiptService:
                     if receipt_type == FULLY_READ:
                         self._stage_fully_read(staging, row)
                     else:
-                        thread = _require_in_thread(snapshot, event, row, thread_id)
-                        self._stage_receipt(staging, receipt_type, row, thread_id, thread)
+                        _require_in_thread(snapshot, event, row, thread_id)
+                        self._stage_receipt(staging, receipt_type, row, thread_id)
 
-    def _stage_receipt(
-        self, staging: _Staging, type: str, row: EventRow, thread_id: str | None, thread: ShortEventId | None
-    ) -> None:
+    def _stage_receipt(self, staging: _Staging, type: str, row: EventRow, thread_id: str | None) -> None:
         snapshot, turn, requester, room = staging.snapshot, staging.turn, staging.requester, staging.room
         receipt = Receipt(
             user_id=requester.user_id,
@@ -107,11 +100,9 @@ class ReceiptService:
         )
         if receipts.stage_receipt(snapshot, turn, room, requester.user, receipt) is None:
             return
-        if row.pos > 0:  # Fetched history lies below zero and never notified anybody.
-            stage_read(snapshot, turn, requester.user, room, until=row.pos, thread=thread)
         told = {requester.user}
         if type == READ:
-            told.update(user for user, _ in members.scan_members(snapshot, room, JOIN, local_only=True))
+            told |= members.get_local_joined(snapshot, room)
         self._hub.stage_room(turn, room, told)
 
     def _stage_fully_read(self, staging: _Staging, row: EventRow) -> None:
@@ -135,30 +126,27 @@ def _require_visible(staging: _Staging, event_id: EventId) -> tuple[ShortEventId
     return found
 
 
-def _require_in_thread(
-    snapshot: Snapshot, event: ShortEventId, row: EventRow, thread_id: str | None
-) -> ShortEventId | None:
-    """The thread that a receipt is about: None for all of them, 0 for the main timeline.
+def _require_in_thread(snapshot: Snapshot, event: ShortEventId, row: EventRow, thread_id: str | None) -> None:
+    """A receipt for a thread, or for the main timeline, must be for an event in it. Raises ``InvalidParam``.
 
     The root of a thread counts as part of it here too, and so does what relates to the root in other ways.
 
     Spec: client-server-api/#threaded-read-receipts
     """
     if thread_id is None:
-        return None
+        return
     content = timeline.get_pdu(snapshot, event).content
     root = find_thread_root(content, lambda event_id: _get_content(snapshot, event_id, row.room))
     if thread_id == MAIN:
         if root is not None:
             raise InvalidParam(f"event_id {row.event_id} is not in the main timeline")
-        return _MAIN_TIMELINE
+        return
     parent = parse_parent(content)
     if thread_id not in (root, row.event_id, None if parent is None else parent[1]):
         raise InvalidParam(f"event_id {row.event_id} is not related to thread {thread_id}")
     found = timeline.find_row(snapshot, EventId(thread_id))
     if found is None or found[1].room != row.room:
         raise InvalidParam(f"thread_id {thread_id} is not an event of the room")
-    return found[0]
 
 
 def _get_content(snapshot: Snapshot, event_id: EventId, room: ShortRoomId) -> Mapping[str, Any] | None:

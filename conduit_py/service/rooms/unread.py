@@ -1,30 +1,38 @@
-"""Unread counts: which events notified which local user and have not been read.
+"""Push rules at work: whom an event notifies, written with the event as one row.
 
-One row per user and notifying event, written with the event. Counts are therefore exact for every thread, a receipt
-removes what it covers, and nothing is recomputed later.
+Most members have the push rules that everybody starts with, which speak of their user only where the event names
+somebody: a mention or an invite. So an event is judged once for all of these members, again for those it names, and
+for every member with rules or ignored users of one's own.
 
-Spec: client-server-api/#receiving-notifications
+Spec: client-server-api/#receiving-notifications, client-server-api/#push-rules
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from typing import Any
 
-from conduit_py.data import short_ids, timeline
-from conduit_py.data.notified import stage_notified, stage_notified_removed
+import orjson
+
+from conduit_py.data import notified, short_ids, timeline, users
+from conduit_py.data.apart import get_users_apart
 from conduit_py.matrix.ids import EventId, RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
-from conduit_py.matrix.push.evaluate import CompiledRuleset, prepare_event
+from conduit_py.matrix.push.defaults import default_ruleset
+from conduit_py.matrix.push.evaluate import NO_ACTIONS, CompiledRuleset, PreparedEvent, PushOutcome, prepare_event
 from conduit_py.matrix.relations import find_thread_root
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog import receipts
-from kvschema.catalog.receipts import Unread, UserRoomPos
+from kvschema.catalog.receipts import Notified
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
+
+_NOBODY = UserId("")
+_NO_USER = ShortUserId(0)
+_ANYBODYS_RULES = CompiledRuleset(default_ruleset(_NOBODY), _NOBODY)
+"""The rules that everybody starts with, for a user whom no event names."""
 
 GetRuleset = Callable[[Snapshot, ShortUserId, UserId], CompiledRuleset]
 """A user's push rules, ready to be evaluated."""
@@ -44,44 +52,114 @@ class Noticed:
 
 
 class UnreadService:
-    """Stages unread rows. One per server."""
+    """Stages who is notified. One per server."""
 
     def __init__(self, get_ruleset: GetRuleset) -> None:
         self._get_ruleset = get_ruleset
 
-    def stage(self, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Iterable[ShortUserId]) -> None:
-        """Evaluate the push rules of every local joined member. The sender has read what is there by answering.
+    def stage(self, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Set[ShortUserId]) -> None:
+        """Notify local joined members, and a local user who is invited.
 
-        Who is ignored notifies nobody: what they send is not shown.
+        A sender has read what was there by answering. Who is ignored notifies nobody: what they send is not shown.
         """
-        pdu = noticed.pdu
-        levels = noticed.power_levels
-        notifications = (levels.content or {}).get("notifications")
-        prepared = prepare_event(
-            {key: pdu.json[key] for key in timeline.CLIENT_KEYS if key in pdu.json}
-            | {"event_id": pdu.event_id, "room_id": noticed.room_id},
-            room_id=noticed.room_id,
-            member_count=noticed.member_count,
-            sender_power_level=levels.of_user(pdu.sender),
-            notification_levels=notifications if isinstance(notifications, dict) else {},
+        sender = _get_reading_sender(snapshot, noticed, readers)
+        groups = self._judge(snapshot, noticed, readers)
+        if not (sender or groups):
+            return
+        row = Notified(
+            thread=_thread_of(snapshot, noticed) if groups else notified.MAIN_TIMELINE,
+            sender=sender,
+            groups=[[group.is_highlight, group.actions, notified.pack_users(group.users)] for group in groups],
         )
-        thread: ShortEventId | None = None
-        for user in readers:
-            user_id = short_ids.get_user_id(snapshot, user)
-            if user_id == pdu.sender:
-                # The membership event of a new display name is written by the server, into rooms not even looked at.
-                if pdu.type != "m.room.member" or pdu.state_key != user_id:
-                    stage_read(snapshot, turn, user, noticed.room, until=noticed.pos, thread=None)
-                continue
-            ruleset = self._get_ruleset(snapshot, user, user_id)
-            name = _display_name(noticed, user_id) if ruleset.asks_for_display_name else None
-            outcome = ruleset.evaluate(prepared, display_name=name)
-            if outcome.notify and pdu.sender not in get_ignored_users(snapshot, user):
-                if thread is None:
-                    thread = _thread_of(snapshot, noticed)
-                key = UserRoomPos(user, noticed.room, noticed.pos)
-                turn.batch.put(receipts.USERROOMPOS_UNREAD, key, Unread(thread, outcome.highlight))
-                stage_notified(turn, key, is_highlight=outcome.highlight, actions=outcome.actions)
+        notified.stage_notified(turn, noticed.room, noticed.pos, row)
+
+    def _judge(self, snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> list[_Group]:
+        prepared = _prepare(noticed)
+        groups = _Groups()
+        named = set(_scan_named(snapshot, noticed, readers))
+        alone = (readers & get_users_apart(snapshot)) | named
+        everybody = _ANYBODYS_RULES.evaluate(prepared, display_name=None)
+        if everybody.notify:
+            groups.add(everybody, readers - alone)
+        for user in alone:
+            groups.add(self._judge_for(snapshot, noticed, prepared, user), (user,))
+        return groups.without(short_ids.get_user(snapshot, noticed.pdu.sender))
+
+    def _judge_for(
+        self, snapshot: Snapshot, noticed: Noticed, prepared: PreparedEvent, user: ShortUserId
+    ) -> PushOutcome:
+        user_id = short_ids.get_user_id(snapshot, user)
+        ruleset = self._get_ruleset(snapshot, user, user_id)
+        name = _display_name(noticed, user_id) if ruleset.asks_for_display_name else None
+        outcome = ruleset.evaluate(prepared, display_name=name)
+        if outcome.notify and noticed.pdu.sender in get_ignored_users(snapshot, user):
+            return NO_ACTIONS
+        return outcome
+
+
+@dataclass(slots=True)
+class _Group:
+    is_highlight: bool
+    actions: list[Any]
+    users: set[ShortUserId] = field(default_factory=set)
+
+
+class _Groups:
+    """Users by how they are notified."""
+
+    def __init__(self) -> None:
+        self._by_actions: dict[bytes, _Group] = {}
+
+    def add(self, outcome: PushOutcome, users: Iterable[ShortUserId]) -> None:
+        if not outcome.notify:
+            return
+        actions = list(outcome.actions)
+        key = b"%d%s" % (outcome.highlight, orjson.dumps(actions))
+        self._by_actions.setdefault(key, _Group(outcome.highlight, actions)).users.update(users)
+
+    def without(self, user: ShortUserId | None) -> list[_Group]:
+        """Those with anybody in them but this user."""
+        for group in self._by_actions.values():
+            group.users.discard(_NO_USER if user is None else user)
+        return [group for group in self._by_actions.values() if group.users]
+
+
+def _prepare(noticed: Noticed) -> PreparedEvent:
+    pdu, levels = noticed.pdu, noticed.power_levels
+    notifications = (levels.content or {}).get("notifications")
+    return prepare_event(
+        {key: pdu.json[key] for key in timeline.CLIENT_KEYS if key in pdu.json}
+        | {"event_id": pdu.event_id, "room_id": noticed.room_id},
+        room_id=noticed.room_id,
+        member_count=noticed.member_count,
+        sender_power_level=levels.of_user(pdu.sender),
+        notification_levels=notifications if isinstance(notifications, dict) else {},
+    )
+
+
+def _get_reading_sender(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> ShortUserId:
+    """The local member who has read the room by sending the event, 0 for none."""
+    pdu = noticed.pdu
+    if pdu.type == "m.room.member" and pdu.state_key == pdu.sender:
+        # The membership event of a new display name is written by the server, into rooms not even looked at.
+        return _NO_USER
+    user = short_ids.get_user(snapshot, pdu.sender)
+    return user if user is not None and user in readers else _NO_USER
+
+
+def _scan_named(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> Iterator[ShortUserId]:
+    """Local users of whom the default rules speak in particular: who is mentioned, and who is invited."""
+    pdu = noticed.pdu
+    mentions = pdu.content.get("m.mentions")
+    user_ids = mentions.get("user_ids") if isinstance(mentions, Mapping) else None
+    for user_id in user_ids if isinstance(user_ids, list | tuple) else ():
+        user = short_ids.get_user(snapshot, UserId(user_id)) if isinstance(user_id, str) else None
+        if user is not None and user in readers:
+            yield user
+    if pdu.type == "m.room.member" and pdu.state_key is not None and pdu.content.get("membership") == "invite":
+        invited = users.get_local(snapshot, UserId(pdu.state_key))
+        if invited is not None:
+            yield invited[0]
 
 
 def _display_name(noticed: Noticed, user_id: UserId) -> str | None:
@@ -106,26 +184,3 @@ def _thread_of(snapshot: Snapshot, noticed: Noticed) -> ShortEventId:
     root = find_thread_root(noticed.pdu.content, get_content)
     found = None if root is None else find(root)
     return ShortEventId(0) if found is None else found[0]
-
-
-def stage_unnoticed(turn: Turn, room: ShortRoomId, pos: int, users: Iterable[ShortUserId]) -> None:
-    """Count an event for nobody any more: it was redacted."""
-    for user in users:
-        turn.batch.delete(receipts.USERROOMPOS_UNREAD, UserRoomPos(user, room, pos))
-        stage_notified_removed(turn, user, pos)
-
-
-def stage_read(
-    snapshot: Snapshot,
-    turn: Turn,
-    user: ShortUserId,
-    room: ShortRoomId,
-    *,
-    until: int,
-    thread: ShortEventId | None,
-) -> None:
-    """Forget what the user has read: all up to a place, or what of it lies in one thread (0 for the main one)."""
-    stop = UserRoomPos(user, room, until)
-    for key, unread in receipts.USERROOMPOS_UNREAD.scan(snapshot, user, room, until=stop):
-        if thread is None or unread.thread == thread:
-            turn.batch.delete(receipts.USERROOMPOS_UNREAD, key)

@@ -17,6 +17,7 @@ import orjson
 import trio
 
 from conduit_py.data import short_ids
+from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_device_news
 from conduit_py.service.hub import SyncHub
@@ -29,7 +30,7 @@ from conduit_py.service.sync.sections import RoomSection, begin_section, render_
 from conduit_py.service.sync.since import SyncRequest, View
 from conduit_py.service.sync.slice import Slice
 from conduit_py.service.sync.stripped import build_glimpse
-from conduit_py.service.users.push_rules import PUSH_RULES, build_event_content, get_ruleset
+from conduit_py.service.users.push_rules import build_event_content, get_ruleset
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import INVITE, JOIN, KNOCK
 from kvschema.catalog.rooms import ShortEventId

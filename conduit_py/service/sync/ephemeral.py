@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from conduit_py.data import receipts, timeline
+from conduit_py.data.notified import MAIN_TIMELINE, get_unread
 from conduit_py.data.receipts import READ_PRIVATE
 from conduit_py.service.sync.since import View
 from conduit_py.storage.database import Snapshot
@@ -45,11 +46,12 @@ def build_unread(snapshot: Snapshot, room: ShortRoomId, view: View) -> list[byte
     """``unread_notifications`` and, if the filter asks to count by thread, ``unread_thread_notifications``."""
     by_thread = view.filter.room.timeline.unread_thread_notifications
     counts: dict[ShortEventId, list[int]] = {}
-    for unread, number in receipts.count_unread(snapshot, view.requester.user, room).items():
-        count = counts.setdefault(unread.thread if by_thread else ShortEventId(0), [0, 0])
-        count[0] += number
-        count[1] += number * unread.is_highlight
-    main = counts.pop(ShortEventId(0), [0, 0])
+    unread = get_unread(snapshot, view.requester.user, room)
+    for entry in () if unread is None else unread.entries:
+        count = counts.setdefault(entry.thread if by_thread else MAIN_TIMELINE, [0, 0])
+        count[0] += 1
+        count[1] += entry.is_highlight
+    main = counts.pop(MAIN_TIMELINE, [0, 0])
     parts = [b'"unread_notifications":' + _render_count(main)]
     if counts:
         threads = (

@@ -11,10 +11,11 @@ from typing import Any, Final
 import orjson
 
 from conduit_py.data import account_data, short_ids
+from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.ids import RoomId, parse_room_id
 from conduit_py.service.errors import BadJson, InvalidParam, MatrixError, NotFound, TooLarge
 from conduit_py.service.requester import Requester
-from conduit_py.service.users.push_rules import PUSH_RULES, build_event_content
+from conduit_py.service.users.push_rules import build_event_content
 from conduit_py.service.users.sessions import Wake
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import orjson
 
 from conduit_py.data import account_data
+from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.push import edit
 from conduit_py.matrix.push.edit import NO_CHANGES, UserRules, build_ruleset, parse_user_rules
@@ -23,8 +24,6 @@ from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.account_data import GLOBAL_ROOM
 from kvschema.catalog.rooms import ShortUserId
-
-PUSH_RULES: Final = "m.push_rules"
 
 _CACHED_BYTES = 8000
 _BYTES_PER_STORED = 4

@@ -16,6 +16,7 @@ from typing import Any
 
 from conduit_py.config import Config
 from conduit_py.data import account_data, profiles, tokens, user_directory, users
+from conduit_py.data.apart import PUSH_RULES
 from conduit_py.data.user_directory import name_words
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName, UserId
@@ -31,7 +32,7 @@ from conduit_py.service.users.names import (
     user_in_use,
 )
 from conduit_py.service.users.passwords import Passwords
-from conduit_py.service.users.push_rules import PUSH_RULES, store_rules
+from conduit_py.service.users.push_rules import store_rules
 from conduit_py.service.users.registration_tokens import RegistrationTokenService
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store

@@ -9,7 +9,7 @@ import pytest
 from conduit_py.service import pruning
 from conduit_py.service.pruning import Pruning
 from tests.rig.client import Client
-from tests.rig.rooms import Json, create, in_room, join, redact, send
+from tests.rig.rooms import Json, create, forget, in_room, invite, join, leave, redact, send
 from tests.rig.whole import WholeServer
 
 
@@ -83,16 +83,58 @@ async def test_get_notifications_leaves_out_who_is_ignored(whole: WholeServer) -
     assert await told(bob) == []
 
 
-async def test_get_notifications_keeps_the_newest(whole: WholeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_get_notifications_keeps_the_newest_of_each_room(
+    whole: WholeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alice, bob, room_id = await meet(whole)
+    other = await create(alice)
+    await join(bob, other)
+    quiet = await send(alice, other, "in another room")
     sent = [await send(alice, room_id, str(number)) for number in range(7)]
-    for _ in range(3):
-        await send(bob, room_id, "for alice")
-    monkeypatch.setattr(pruning, "NOTIFIED_PER_USER_MAX", 2)
+    monkeypatch.setattr(pruning, "NOTIFIED_PER_ROOM_MAX", 2)
     monkeypatch.setattr(pruning, "REMOVED_MAX", 2)
     await Pruning(whole.store.database, whole.store.writer, now_ms=whole.store.now_ms).sweep_all()
-    assert await told(bob) == sent[:-3:-1]
-    assert len(await told(alice)) == 2
+    assert await told(bob) == [*sent[:-3:-1], quiet]
+
+
+async def test_get_notifications_merges_rooms_in_the_order_of_events(whole: WholeServer) -> None:
+    alice, bob, room_id = await meet(whole)
+    other = await create(alice)
+    await join(bob, other)
+    sent = [await send(alice, (room_id, other, other)[number % 3], str(number)) for number in range(8)]
+    assert await told(bob) == sent[::-1]
+    assert await told(bob, limit="3") == sent[:-4:-1]
+
+
+async def test_get_notifications_looks_at_a_bounded_number_of_events(
+    whole: WholeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, room_id = await meet(whole)
+    mention = await send(alice, room_id, "you", **{"m.mentions": {"user_ids": [bob.user_id]}})
+    for number in range(5):
+        await send(alice, room_id, str(number))
+    monkeypatch.setattr("conduit_py.service.rooms.notifications.SCANNED_MAX", 4)
+    page = await notifications(bob, only="highlight")
+    assert page["notifications"] == []
+    assert await told(bob, only="highlight", **{"from": page["next_token"]}) == [mention]
+
+
+async def test_get_notifications_tells_of_an_invite(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await invite(alice, room_id, bob)
+    (only,) = (await notifications(bob))["notifications"]
+    assert (only["event"]["type"], only["event"]["content"]["membership"]) == ("m.room.member", "invite")
+    assert (only["room_id"], only["read"]) == (room_id, False)
+
+
+async def test_get_notifications_leaves_out_forgotten_rooms(whole: WholeServer) -> None:
+    alice, bob, room_id = await meet(whole)
+    event_id = await send(alice, room_id, "hello")
+    await leave(bob, room_id)
+    assert await told(bob) == [event_id]
+    await forget(bob, room_id)
+    assert await told(bob) == []
 
 
 @pytest.mark.parametrize("query", [{"from": "nothing"}, {"limit": "-1"}])

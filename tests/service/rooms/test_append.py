@@ -9,6 +9,7 @@ import pytest
 
 from conduit_py.data import members, short_ids, state, timeline, transactions
 from conduit_py.data import rooms as room_data
+from conduit_py.data.notified import get_unread
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
@@ -16,7 +17,6 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.redaction import redact as redact_json
 from conduit_py.service.rooms.append import PREV_EVENTS_MAX
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog import receipts
 from kvschema.catalog.members import BAN, INVITE, JOIN, LEAVE
 from kvschema.catalog.rooms import ShortEventId, ShortUserId
 from kvschema.catalog.timeline import EventRow
@@ -214,14 +214,14 @@ def unread(rooms: RoomServer, user: Client, room_id: str) -> list[tuple[str, str
     with rooms.store.snapshot() as snapshot:
         room = room_of(snapshot, room_id).short
         places = dict(timeline.scan_timeline(snapshot, room))
-        rows = receipts.USERROOMPOS_UNREAD.scan(snapshot, short_of(snapshot, user), room)
+        found = get_unread(snapshot, short_of(snapshot, user), room)
         return [
             (
-                event_id(snapshot, places[key.pos]),
-                event_id(snapshot, row.thread) if row.thread else None,
-                row.is_highlight,
+                event_id(snapshot, places[entry.pos]),
+                event_id(snapshot, entry.thread) if entry.thread else None,
+                entry.is_highlight,
             )
-            for key, row in rows
+            for entry in (() if found is None else found.entries)
         ]
 
 
