@@ -183,7 +183,7 @@ class _Story:
             await self._ok(user.put(user.user_path("account_data", "org.example.a"), {"value": value}))
             in_room = user.user_path("rooms", room_id, "account_data", "org.example.b")
             await self._ok(user.put(in_room, {"value": value}))
-        ignored = {"ignored_users": {"@loud:two.test": {}}}
+        ignored: dict[str, Any] = {"ignored_users": {"@loud:two.test": {}}}
         await self._ok(user.put(user.user_path("account_data", "m.ignored_user_list"), ignored))
         rule = {"actions": ["notify"], "pattern": "garden"}
         await self._ok(user.put(path("pushrules", "global", "content", "garden"), rule))

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from conduit_py.data import notified, short_ids
-from conduit_py.data.notified import UnreadInRoom, find_group, get_unread, pack_users, to_bytes, unpack_users
+from conduit_py.data.notified import Group, UnreadInRoom, find_group, get_unread, pack_users, to_bytes, unpack_users
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.service.requester import Requester
 from conduit_py.storage.cache import ObjectCache
@@ -120,7 +120,12 @@ async def test_get_unread_reads_only_what_came_since(monkeypatch: pytest.MonkeyP
         await world.send(alice, room_id, "news")
         looked_at: list[Notified] = []
         find = notified.find_group
-        monkeypatch.setattr(notified, "find_group", lambda row, user: (looked_at.append(row), find(row, user))[1])
+
+        def look(row: Notified, user: bytes) -> Group | None:
+            looked_at.append(row)
+            return find(row, user)
+
+        monkeypatch.setattr(notified, "find_group", look)
         with world.store.database.snapshot() as snapshot:
             unread = get_unread(snapshot, bob.user, room)
         assert unread is not None

@@ -29,7 +29,8 @@ Judged = dict[str, tuple[bool, list[Any]]]
 
 def judge_each(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> Judged:
     """The rules of every local user, one by one, as the spec has it."""
-    pdu, judged = noticed.pdu, {}
+    pdu = noticed.pdu
+    judged: Judged = {}
     for user in readers:
         user_id = short_ids.get_user_id(snapshot, user)
         prepared = prepare_event(
@@ -54,10 +55,10 @@ def expected(monkeypatch: pytest.MonkeyPatch) -> dict[EventId, Judged]:
     def judge_and_stage(
         service: UnreadService, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Set[ShortUserId]
     ) -> None:
-        invited = set()
+        invited: set[ShortUserId] = set()
         if noticed.pdu.type == "m.room.member" and noticed.pdu.content["membership"] == "invite":
             user = short_ids.get_user(snapshot, UserId(noticed.pdu.state_key or ""))
-            invited = {user} - {None}
+            invited = set() if user is None else {user}
         judged[noticed.pdu.event_id] = judge_each(snapshot, noticed, {*readers, *invited})
         stage(service, snapshot, turn, noticed, readers)
 
