@@ -113,6 +113,7 @@ async def build(
         throttle=throttle,
         random_id=secrets.token_urlsafe,
         random_hex=secrets.token_hex,
+        has_threads=hash_limiter is not None,
     )
     writes = build_writes(config, store, around)
     rooms = build_rooms(config, store, around, writes)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from conduit_py.data.short_ids import get_state_key
@@ -35,6 +36,14 @@ _LOOKUPS_MAX = 64
 
 Changes = Mapping[ShortStateKey, ShortEventId]
 """New entries; event 0 removes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LooseState:
+    """A state that may have no name of its own: one that has, and what is other than in that."""
+
+    base: StateId
+    changes: Changes = field(default_factory=dict)
 
 
 class StateDiff:
@@ -87,6 +96,18 @@ class StateChain:
                 return event or None
             state_id = diff.base
         return None
+
+    def get_loose(self, state: LooseState, state_key: ShortStateKey) -> ShortEventId | None:
+        """The same of a state that may have no name."""
+        changed = state.changes.get(state_key)
+        return self.get(state.base, state_key) if changed is None else changed or None
+
+    def get_differing(self, first: LooseState, second: LooseState) -> set[ShortStateKey]:
+        """The keys whose entries differ between two states."""
+        keys = {*first.changes, *second.changes}
+        if first.base != second.base:
+            keys.update(self.changes_between(first.base, second.base))
+        return {key for key in keys if self.get_loose(first, key) != self.get_loose(second, key)}
 
     def entries(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
         """The whole state. Costs its size."""

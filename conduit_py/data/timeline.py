@@ -13,6 +13,7 @@ from typing import Any, cast
 import canonicaljson
 import orjson
 
+from conduit_py.data.digest import digest
 from conduit_py.data.short_ids import get_room_record
 from conduit_py.matrix.canonical_json import parse_json
 from conduit_py.matrix.ids import EventId, RoomId
@@ -144,6 +145,30 @@ def stage_row(turn: Turn, event: ShortEventId, row: EventRow) -> None:
     """A stored event in another form, such as redacted."""
     turn.changes(("event", event), ("pdu", event), ("facts", event))
     turn.batch.put(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(event), row)
+
+
+def stage_moved(turn: Turn, before: ShortEventId) -> None:
+    """An event that had no place is stored anew, under another short id."""
+    turn.changes(("event", before), ("pdu", before), ("authevents", before))
+    turn.batch.delete(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(before))
+    turn.batch.delete(timeline.SHORTEVENTID_AUTHEVENTS, timeline.ByShortEvent(before))
+
+
+def scan_early_redactions(snapshot: Snapshot, room: ShortRoomId, event_id: EventId) -> Iterator[ShortEventId]:
+    """Redactions that were received before what they redact."""
+    for key in timeline.EARLYREDACTION.scan_keys(snapshot, room, digest(event_id)):
+        yield key.redaction
+
+
+def stage_early_redaction(
+    turn: Turn, room: ShortRoomId, event_id: EventId, redaction: ShortEventId, *, waits: bool
+) -> None:
+    """A redaction waits for what it redacts, or does not any more."""
+    key = timeline.EarlyRedaction(room, digest(event_id), redaction)
+    if waits:
+        turn.batch.put(timeline.EARLYREDACTION, key, None)
+    else:
+        turn.batch.delete(timeline.EARLYREDACTION, key)
 
 
 def scan_timeline(

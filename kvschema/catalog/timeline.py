@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StateId
-from kvschema.codec import COUNT, I64, U64, Key, Text, Value, record
+from kvschema.codec import COUNT, I64, NOTHING, U64, Fixed, Key, Text, Value, record
 from kvschema.errors import CorruptValue
 from kvschema.tree import Tree
 
@@ -124,6 +124,15 @@ class Gap(NamedTuple):
     """Events that those after the gap refer to, and that are not held; at most MISSING_MAX."""
 
 
+class EarlyRedaction(NamedTuple):
+    """A redaction of an event that has not been received."""
+
+    room: ShortRoomId
+    digest: bytes
+    """BLAKE2b-16 of the event's id, which is somebody else's choice."""
+    redaction: ShortEventId
+
+
 class RoomTime(NamedTuple):
     """An event of a timeline by when its sender's server says it was sent."""
 
@@ -186,6 +195,14 @@ ROOMID_GAP: Tree[PduId, Gap] = Tree(
     doc="Where history is missing: right before the event at this place of the timeline.",
     bound="one row per hole that a time without connection left, and one before a room; goes with its room",
 )
+EARLYREDACTION: Tree[EarlyRedaction, None] = Tree(
+    "redactedid_redaction",
+    Key(EarlyRedaction, (U64(), Fixed(16), U64())),
+    NOTHING,
+    since=1,
+    doc="Redactions that wait for what they redact.",
+    bound="at most one row per stored redaction; goes with its room, or when the redacted event arrives",
+)
 
 TREES = (
     EVENTID_SHORTEVENTID,
@@ -194,4 +211,5 @@ TREES = (
     ROOMTIME_SHORTEVENTID,
     SHORTEVENTID_AUTHEVENTS,
     ROOMID_GAP,
+    EARLYREDACTION,
 )

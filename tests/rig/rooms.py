@@ -42,6 +42,8 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.resolution import Resolutions
+from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.threads import ThreadService
@@ -88,13 +90,17 @@ async def with_rooms(server: Server) -> RoomServer:
     def new_event_id() -> EventId:
         return EventId(next_event_ids.pop() if next_event_ids else f"${secrets.token_urlsafe(18)}:{name}")
 
-    append = Append(
+    tools = WriterTools(
         server_name=name,
-        signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
         short_ids=store.ids,
         hub=SyncHub(),
         unread=UnreadService(get_compiled_ruleset),
+        resolutions=Resolutions(store.database, has_threads=False),
         now_ms=store.now_ms,
+    )
+    append = Append(
+        tools=tools,
+        signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
         new_event_id=new_event_id,
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
@@ -107,7 +113,7 @@ async def with_rooms(server: Server) -> RoomServer:
         refusals=(MatrixError,),
         translate=translate,
     )
-    return RoomServer(server, app, next_event_ids, append.hub, membership, remotes)
+    return RoomServer(server, app, next_event_ids, tools.hub, membership, remotes)
 
 
 def _build_routes(

@@ -153,6 +153,7 @@ UNCHECKED: Mapping[str, str] = {
     "userid_keychangeid": "each row stands alone: users of other servers have one as well",
     "deletedbackupids": "each row stands alone, and goes when the backup's keys are removed",
     "servername_destination": "each row stands alone, and was said by somebody else",
+    "redactedid_redaction": "each row stands alone: what it names is not there",
     "servertxnid_response": "each row stands alone, and is kept for a day",
     "server_signingkeys": "each row stands alone, and was said by somebody else",
     "server_keyresponse": "each row stands alone, and was said by somebody else",

@@ -23,7 +23,9 @@ from conduit_py.service.rooms.notifications import NotificationService
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_snapshots import RoomSnapshots
+from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
@@ -81,18 +83,23 @@ class Around:
     random_id: Callable[[int], str]
     """URL-safe text made of so many random bytes."""
     random_hex: Callable[[int], str]
+    has_threads: bool
 
 
 def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
     """What everything that changes a room goes through, also what comes from other servers."""
     server_name = ServerName(config.server_name)
-    append = Append(
+    tools = WriterTools(
         server_name=server_name,
-        signing_key=around.signing_key,
         short_ids=store.ids,
         hub=around.hub,
         unread=UnreadService(get_compiled_ruleset),
+        resolutions=Resolutions(store.database, has_threads=around.has_threads),
         now_ms=store.now_ms,
+    )
+    append = Append(
+        tools=tools,
+        signing_key=around.signing_key,
         new_event_id=lambda: EventId(f"${around.random_id(ID_BYTES)}:{server_name}"),
     )
     return RoomWrites(store.database, store.writer, store.locks, append)

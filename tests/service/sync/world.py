@@ -28,6 +28,8 @@ from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService, NewRoom
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.resolution import Resolutions
+from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
@@ -147,13 +149,17 @@ async def open_world(
     async with open_writer(engine, database.cache, last_pos=last_pos, threaded=threaded) as writer:
         hub = SyncHub()
         store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
-        append = Append(
+        tools = WriterTools(
             server_name=SERVER_NAME,
-            signing_key=await load_signing_key(database, writer, random_bytes=lambda count: b"k" * count),
             short_ids=store.ids,
             hub=hub,
             unread=UnreadService(get_compiled_ruleset),
+            resolutions=Resolutions(database, has_threads=threaded),
             now_ms=_now_ms,
+        )
+        append = Append(
+            tools=tools,
+            signing_key=await load_signing_key(database, writer, random_bytes=lambda count: b"k" * count),
             new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{SERVER_NAME}"),
         )
         world = World(store, hub, append)

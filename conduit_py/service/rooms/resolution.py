@@ -1,0 +1,383 @@
+"""What several states of a room resolve to.
+
+Most of the time they are the same, or differ in a few entries: what is left to decide then takes a few reads, and is
+done at once. A large conflict may lead through the whole history of a room's power. It is resolved in a worker thread,
+which asks the event loop for what it has to read, in portions that take a few milliseconds: the map of the store may
+grow only while nobody reads, and readers live on the loop (``kvschema.engine.lmdb``).
+
+Spec: server-server-api/#room-state-resolution
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+
+from conduit_py.data import timeline
+from conduit_py.data.auth_chain import find_auth_events, get_auth_events
+from conduit_py.data.short_ids import get_state_key, get_state_key_record
+from conduit_py.data.state import LooseState, StateChain
+from conduit_py.matrix.ids import EventId
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.room_versions import RoomVersion
+from conduit_py.matrix.state_res import StateKey, StateMap, resolve_conflict
+from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
+from conduit_py.storage.database import Database, Snapshot
+from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId
+
+READS_MAX: Final = 200
+"""Events read for a resolution on the event loop, about 15 ms."""
+LOADED_AT_ONCE: Final = 100
+"""Events that a worker thread is given at a time, about 5 ms of the loop's."""
+ENTRIES_AT_ONCE: Final = 500
+REMEMBERED_MAX: Final = 64
+"""Resolutions kept, each with at most a few hundred entries."""
+THREADS_MAX: Final = 2
+NEVER: Final = 1 << 63
+"""The order of an event that has no short id yet."""
+
+Resolved = Mapping[StateKey, EventId]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """States that differ, and how."""
+
+    room_version: RoomVersion
+    states: tuple[LooseState, ...]
+    conflicted: tuple[StateMap, ...]
+    known: Mapping[EventId, Pdu]
+    """Events that are in a state and not stored yet."""
+
+    @property
+    def name(self) -> frozenset[tuple[StateId, frozenset[tuple[StateKey, EventId]]]]:
+        """The same for the same states, whatever short ids new events get."""
+        pairs = zip(self.states, self.conflicted, strict=True)
+        return frozenset((state.base, frozenset(entries.items())) for state, entries in pairs)
+
+
+class TooLarge(Exception):
+    """The conflict has to be resolved in a thread first: ``Resolutions.resolve``. Nothing was staged."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__("a conflict that takes too long to resolve between two steps of the event loop")
+        self.conflict = conflict
+
+
+class Resolutions:
+    """One per server. Without ``has_threads`` everything is resolved on the event loop, for tests."""
+
+    def __init__(self, database: Database, *, has_threads: bool) -> None:
+        self._database = database
+        self._has_threads = has_threads
+        self._limiter = trio.CapacityLimiter(THREADS_MAX)
+        self._remembered: OrderedDict[object, Resolved] = OrderedDict()
+
+    async def resolve(self, conflict: Conflict) -> None:
+        """Resolve and remember. The room's lock is held, and everything but ``conflict.known`` has landed."""
+        reads = _ReadsInThread(self._database, conflict)
+        resolved = await trio.to_thread.run_sync(reads.resolve, limiter=self._limiter)
+        self._remember(conflict, resolved)
+
+    def get(self, conflict: Conflict) -> Resolved | None:
+        return self._remembered.get(conflict.name)
+
+    def reads_max(self) -> int | None:
+        """How many events may be read for one resolution on the loop; None for any number."""
+        return READS_MAX if self._has_threads else None
+
+    def _remember(self, conflict: Conflict, resolved: Resolved) -> None:
+        self._remembered[conflict.name] = resolved
+        self._remembered.move_to_end(conflict.name)
+        if len(self._remembered) > REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+
+
+class Resolver:
+    """Resolves in one turn, what was staged in it included."""
+
+    def __init__(
+        self,
+        resolutions: Resolutions,
+        room_version: RoomVersion,
+        events: StagedEvents,
+        keys: StateKeys,
+        chain: StateChain,
+    ) -> None:
+        self._resolutions = resolutions
+        self._room_version = room_version
+        self._events = events
+        self._keys = keys
+        self._chain = chain
+
+    def resolve(
+        self, states: Sequence[LooseState], *, new: tuple[ShortEventId, Pdu] | None = None, may_be_large: bool = True
+    ) -> LooseState:
+        """What ``states`` resolve to. ``new`` is an event in one of them that is not staged yet.
+
+        Raises ``TooLarge`` if ``may_be_large``.
+        """
+        distinct = list({(state.base, frozenset(state.changes.items())): state for state in states}.values())
+        if len(distinct) == 1:
+            return distinct[0]
+        differing: set[ShortStateKey] = set()
+        for other in distinct[1:]:
+            differing |= self._chain.get_differing(distinct[0], other)
+        if not differing:
+            return distinct[0]
+        conflict = self._find_conflict(distinct, differing, new)
+        resolved = self._resolutions.get(conflict)
+        if resolved is None:
+            resolved = self._resolve(conflict, differing, may_be_large=may_be_large)
+        return self._nearest(distinct, differing, resolved, new)
+
+    def _find_conflict(
+        self, states: Sequence[LooseState], differing: set[ShortStateKey], new: tuple[ShortEventId, Pdu] | None
+    ) -> Conflict:
+        def event_id_of(event: ShortEventId) -> EventId:
+            return new[1].event_id if new is not None and event == new[0] else self._events.get_event_id(event)
+
+        conflicted = tuple(
+            {
+                self._keys.get_name(key): event_id_of(event)
+                for key in differing
+                if (event := self._chain.get_loose(state, key)) is not None
+            }
+            for state in states
+        )
+        known = {} if new is None else {new[1].event_id: new[1]}
+        return Conflict(room_version=self._room_version, states=tuple(states), conflicted=conflicted, known=known)
+
+    def _resolve(self, conflict: Conflict, differing: set[ShortStateKey], *, may_be_large: bool) -> Resolved:
+        reads_max = self._resolutions.reads_max() if may_be_large else None
+        reads = _ReadsInPlace(self._events, conflict, reads_max)
+        unconflicted = _Unconflicted(
+            {self._keys.get_name(key) for key in differing},
+            get=lambda key: self._get_shared(conflict.states[0], key),
+            values=lambda: map(reads.note, self._scan_shared(conflict, differing)),
+        )
+        return reads.resolve(unconflicted)
+
+    def _get_shared(self, state: LooseState, key: StateKey) -> EventId | None:
+        short = self._keys.find(*key)
+        event = None if short is None else self._chain.get_loose(state, short)
+        return None if event is None else self._events.get_event_id(event)
+
+    def _scan_shared(self, conflict: Conflict, differing: set[ShortStateKey]) -> Iterator[EventId]:
+        first = conflict.states[0]
+        entries = self._chain.entries(first.base) | dict(first.changes)
+        for key, event in entries.items():
+            if event and key not in differing:
+                yield self._events.get_event_id(event)
+
+    def _nearest(
+        self,
+        states: Sequence[LooseState],
+        differing: set[ShortStateKey],
+        resolved: Resolved,
+        new: tuple[ShortEventId, Pdu] | None,
+    ) -> LooseState:
+        """The resolved state as the least difference from one of those that went into it."""
+        wanted: dict[ShortStateKey, ShortEventId] = {}
+        for key in differing:
+            event_id = resolved.get(self._keys.get_name(key))
+            if event_id is None:
+                wanted[key] = ShortEventId(0)
+            elif new is not None and event_id == new[1].event_id:
+                wanted[key] = new[0]
+            else:
+                event = self._events.find(event_id)
+                assert event is not None, f"{event_id} is in a state, and not stored"
+                wanted[key] = event
+        candidates = []
+        for state in states:
+            changes = dict(state.changes)
+            for key, event in wanted.items():
+                if (self._chain.get(state.base, key) or ShortEventId(0)) == event:
+                    changes.pop(key, None)
+                else:
+                    changes[key] = event
+            candidates.append(LooseState(state.base, changes))
+        return min(candidates, key=lambda candidate: len(candidate.changes))
+
+
+class _Unconflicted(Mapping[StateKey, EventId]):
+    """What all states agree on, read as it is asked for."""
+
+    def __init__(
+        self,
+        conflicting: set[StateKey],
+        *,
+        get: Callable[[StateKey], EventId | None],
+        values: Callable[[], Iterator[EventId]],
+    ) -> None:
+        self._conflicting = conflicting
+        self._get = get
+        self._scan = values
+
+    def __getitem__(self, key: StateKey) -> EventId:
+        event_id = None if key in self._conflicting else self._get(key)
+        if event_id is None:
+            raise KeyError(key)
+        return event_id
+
+    def __iter__(self) -> Iterator[StateKey]:
+        raise TypeError("the state is not laid out")
+
+    def __len__(self) -> int:
+        raise TypeError("the state is not laid out")
+
+    def values(self) -> Iterator[EventId]:  # type: ignore[override]
+        return self._scan()
+
+
+class _ReadsInPlace:
+    """Reads on the event loop, up to a number of events."""
+
+    def __init__(self, events: StagedEvents, conflict: Conflict, reads_max: int | None) -> None:
+        self._events = events
+        self._conflict = conflict
+        self._reads_left = reads_max
+
+    def resolve(self, unconflicted: StateMap) -> Resolved:
+        return resolve_conflict(
+            self._conflict.room_version,
+            unconflicted,
+            self._conflict.conflicted,
+            get_event=self._get_event,
+            get_auth_events=self._get_auth_events,
+            get_order=self._get_order,
+        )
+
+    def _get_event(self, event_id: EventId) -> Pdu | None:
+        self._count()
+        known = self._conflict.known.get(event_id)
+        event = None if known is not None else self._events.find(event_id)
+        return known if event is None else self._events.get_pdu(event)
+
+    def _get_auth_events(self, event_id: EventId) -> list[EventId]:
+        self._count()
+        known = self._conflict.known.get(event_id)
+        if known is not None:
+            return [self._events.get_event_id(event) for event in self._events.find_auth_events(known)]
+        event = self._events.find(event_id)
+        shorts = () if event is None else self._events.get_auth_events(event)
+        return [self._events.get_event_id(short) for short in shorts]
+
+    def _get_order(self, event_id: EventId) -> int:
+        return NEVER if event_id in self._conflict.known else self._events.find(event_id) or 0
+
+    def note(self, event_id: EventId) -> EventId:
+        """Count one more."""
+        self._count()
+        return event_id
+
+    def _count(self) -> None:
+        if self._reads_left is not None:
+            self._reads_left -= 1
+            if self._reads_left < 0:
+                raise TooLarge(self._conflict)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What a worker thread has of the store."""
+
+    pdus: dict[EventId, Pdu | None] = field(default_factory=dict)
+    auth_events: dict[EventId, list[EventId]] = field(default_factory=dict)
+    orders: dict[EventId, int] = field(default_factory=dict)
+
+
+class _ReadsInThread:
+    """Resolves in a worker thread and reads on the event loop."""
+
+    def __init__(self, database: Database, conflict: Conflict) -> None:
+        self._database = database
+        self._conflict = conflict
+        self._loaded = _Loaded()
+
+    def resolve(self) -> Resolved:
+        conflict = self._conflict
+        conflicting = {key for entries in conflict.conflicted for key in entries}
+        return resolve_conflict(
+            conflict.room_version,
+            _Unconflicted(conflicting, get=self._get_shared, values=lambda: self._scan_shared(conflicting)),
+            conflict.conflicted,
+            get_event=self._get_event,
+            get_auth_events=self._get_auth_events,
+            get_order=self._get_order,
+        )
+
+    def _get_event(self, event_id: EventId) -> Pdu | None:
+        return self._require(event_id).pdus[event_id]
+
+    def _get_auth_events(self, event_id: EventId) -> list[EventId]:
+        return self._require(event_id).auth_events[event_id]
+
+    def _get_order(self, event_id: EventId) -> int:
+        return self._require(event_id).orders[event_id]
+
+    def _require(self, event_id: EventId) -> _Loaded:
+        if event_id not in self._loaded.pdus:
+            self._on_loop(lambda snapshot: self._load(snapshot, event_id))
+        return self._loaded
+
+    def _on_loop(self, read: Callable[[Snapshot], T]) -> T:
+        def run() -> T:
+            with self._database.snapshot() as snapshot:
+                return read(snapshot)
+
+        return trio.from_thread.run_sync(run)
+
+    def _load(self, snapshot: Snapshot, event_id: EventId) -> None:
+        """The event, and what will be asked for next: the nearest of its auth chain."""
+        loaded, todo, at = self._loaded, [event_id], 0
+        while at < len(todo) and at < LOADED_AT_ONCE:
+            event_id = todo[at]
+            at += 1
+            known = self._conflict.known.get(event_id)
+            event = None if known is not None else timeline.get_event(snapshot, event_id)
+            if known is not None:
+                auth_events, pdu = tuple(find_auth_events(snapshot, known)), known
+                loaded.orders[event_id] = NEVER
+            elif event is not None:
+                auth_events, pdu = get_auth_events(snapshot, event), timeline.get_pdu(snapshot, event)
+                loaded.orders[event_id] = event
+            else:
+                loaded.pdus[event_id], loaded.auth_events[event_id], loaded.orders[event_id] = None, [], 0
+                continue
+            ids = [EventId(timeline.require_row(snapshot, short).event_id) for short in auth_events]
+            loaded.pdus[event_id], loaded.auth_events[event_id] = pdu, ids
+            todo.extend(other for other in ids if other not in loaded.pdus and other not in todo)
+
+    def _get_shared(self, key: StateKey) -> EventId | None:
+        def read(snapshot: Snapshot) -> EventId | None:
+            short = get_state_key(snapshot, *key)
+            event = None if short is None else StateChain(snapshot).get_loose(self._conflict.states[0], short)
+            return None if event is None else EventId(timeline.require_row(snapshot, event).event_id)
+
+        return self._on_loop(read)
+
+    def _scan_shared(self, conflicting: set[StateKey]) -> Iterator[EventId]:
+        first = self._conflict.states[0]
+        entries = self._on_loop(lambda snapshot: StateChain(snapshot).entries(first.base))
+        todo = list((entries | dict(first.changes)).items())
+        for start in range(0, len(todo), ENTRIES_AT_ONCE):
+            part = todo[start : start + ENTRIES_AT_ONCE]
+            yield from self._on_loop(partial(_name, entries=part, conflicting=conflicting))
+
+
+def _name(
+    snapshot: Snapshot, *, entries: Sequence[tuple[ShortStateKey, ShortEventId]], conflicting: set[StateKey]
+) -> list[EventId]:
+    return [
+        EventId(timeline.require_row(snapshot, event).event_id)
+        for key, event in entries
+        if event and tuple(get_state_key_record(snapshot, key)) not in conflicting
+    ]

@@ -1,0 +1,217 @@
+"""One room being written to in one turn: an event and all that it causes, laid over the snapshot.
+
+What is written in one batch: the event's row and place, the state after it, the room's ends and its current state, the
+indexes of members, relations and words, and unread counts. ``append`` writes events of ours with it, ``receive`` those
+of other servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from conduit_py.data import rooms, search, timeline
+from conduit_py.data.auth_chain import stage_auth_events
+from conduit_py.data.relations import Child, RelationWrites, build_child
+from conduit_py.data.rooms import Room
+from conduit_py.data.short_ids import ShortIds
+from conduit_py.data.state import LooseState
+from conduit_py.data.state_at import HIDDEN, stage_state_at
+from conduit_py.matrix.ids import EventId, ServerName
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.redaction import redact
+from conduit_py.matrix.search_words import count_words
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.rooms.current_state import CurrentState
+from conduit_py.service.rooms.redactions import REDACTION, Redactions
+from conduit_py.service.rooms.resolution import Resolutions, Resolver
+from conduit_py.service.rooms.unread import Noticed, UnreadService
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.rooms import ShortEventId, StateId
+from kvschema.catalog.timeline import OUTLIER, REJECTED, EventRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterTools:
+    """What it takes to write to rooms. One per server."""
+
+    server_name: ServerName
+    short_ids: ShortIds
+    hub: SyncHub
+    unread: UnreadService
+    resolutions: Resolutions
+    now_ms: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How a room ends once an event has been accepted."""
+
+    extremities: tuple[ShortEventId, ...]
+    state: LooseState | None
+    """The current state then; None for the state after the event."""
+
+
+class RoomWriter:
+    """Lives no longer than its turn. ``finish`` must be called when everything is staged."""
+
+    def __init__(self, tools: WriterTools, snapshot: Snapshot, turn: Turn, room: Room) -> None:
+        self.tools = tools
+        self.snapshot = snapshot
+        self.turn = turn
+        self.room = room
+        self.current = CurrentState(tools.short_ids, tools.server_name, snapshot, turn, room)
+        self.events = self.current.events
+        self.resolver = Resolver(tools.resolutions, room.version, self.events, self.current.keys, self.current.chain)
+        self.extremities = room.extremities
+        self._relations = RelationWrites(snapshot, turn)
+        self._redactions = Redactions(snapshot, turn, room, self.current, self._relations, self._child)
+        self._is_changed = False
+
+    def state_after(self, pdu: Pdu, event: ShortEventId, before: LooseState) -> LooseState:
+        """The state after an event that is not rejected."""
+        if pdu.state_key is None:
+            return before
+        key = self.current.keys.intern(pdu.type, pdu.state_key)
+        return LooseState(before.base, {**before.changes, key: event})
+
+    def stage_event(self, pdu: Pdu, event: ShortEventId, *, pos: int, before: LooseState, flags: int = 0) -> EventRow:
+        """Store an event, at a place of the timeline if it has one (``pos``), following the state ``before``."""
+        state_after, replaces = self._name_state(pdu, event, before, flags)
+        redaction = None if pdu.type == REDACTION else self._redactions.take_early(pdu)
+        json = pdu.json if redaction is None else redact(pdu.json, self.room.version)
+        client, federation = timeline.split_pdu(json)
+        row = EventRow(
+            timeline.row_flags(pdu, self.room.version) | flags,
+            self.room.short,
+            pos,
+            state_after,
+            replaces or ShortEventId(0),
+            redaction or ShortEventId(0),
+            pdu.event_id,
+            client,
+            federation,
+        )
+        timeline.stage_event(self.turn, event, row, ts_ms=pdu.origin_server_ts)
+        if pdu.state_key is not None:
+            stage_auth_events(self.turn, event, self.events.find_auth_events(pdu))
+        if redaction is not None or flags & REJECTED:
+            pdu = timeline.pdu_of_row(row, self.room.room_id, self.room.version)
+        self.events.add(event, row, pdu)
+        if pos and not flags & HIDDEN:
+            self._stage_indexes(pdu, event, row)
+        return row
+
+    def _name_state(
+        self, pdu: Pdu, event: ShortEventId, before: LooseState, flags: int
+    ) -> tuple[StateId, ShortEventId | None]:
+        """The name of the state after an event, and what the event replaces in the one before it."""
+        if flags & OUTLIER:
+            return StateId(0), None
+        after, replaces = before, None
+        if pdu.state_key is not None:
+            key = self.current.keys.intern(pdu.type, pdu.state_key)
+            replaces = self.current.chain.get_loose(before, key)
+            if not flags & REJECTED:
+                after = self.state_after(pdu, event, before)
+        if not after.changes:
+            return after.base, replaces
+        self.current.chain.stage(self.turn, StateId(event), after.base, after.changes)
+        return StateId(event), replaces
+
+    def _stage_indexes(self, pdu: Pdu, event: ShortEventId, row: EventRow) -> None:
+        self._is_changed = True
+        search.stage_words(self.turn, self.room.short, row.pos, count_words(pdu.type, pdu.content))
+        child = self._child(pdu, event, row.pos)
+        if child is not None:
+            self._relations.stage(child)
+        if pdu.type == REDACTION:
+            self._redactions.apply(pdu, event, row.state_after)
+
+    def _child(self, pdu: Pdu, event: ShortEventId, pos: int) -> Child | None:
+        """The event as one that relates to another, None for most."""
+        if "m.relates_to" not in pdu.content:
+            return None
+        return build_child(
+            room=self.room.short,
+            event=event,
+            pos=pos,
+            sender=self.tools.short_ids.intern_user(self.snapshot, self.turn, pdu.sender),
+            type=pdu.type,
+            ts_ms=pdu.origin_server_ts,
+            content=pdu.content,
+        )
+
+    # The ends of the room.
+
+    def plan_ends(
+        self, pdu: Pdu, event: ShortEventId, before: LooseState, *, is_end: bool = True, may_be_large: bool = True
+    ) -> Ends:
+        """What accepting an event makes of the ends of the room. Stages nothing. Raises ``TooLarge``.
+
+        ``is_end`` is false for an event that others refer to already.
+        """
+        referred = {self.events.find(event_id) for event_id in pdu.prev_events}
+        kept = tuple(old for old in self.extremities if old not in referred and old != event)
+        extremities = (*kept, event) if is_end else kept
+        if extremities == (event,):
+            return Ends(extremities, None)
+        if extremities == self.extremities:
+            return Ends(extremities, LooseState(self.current.state_id))
+        states = [LooseState(self.events.get_row(old).state_after) for old in kept]
+        if is_end:
+            states.append(self.state_after(pdu, event, before))
+        resolved = self.resolver.resolve(states, new=(event, pdu), may_be_large=may_be_large)
+        return Ends(extremities, resolved)
+
+    def stage_ends(self, ends: Ends, row: EventRow, after: LooseState) -> None:
+        """The event of ``row`` was staged as the newest of the timeline: the room ends with it as planned."""
+        rooms.stage_extremities(self.turn, self.room.short, self.extremities, ends.extremities)
+        self.extremities = ends.extremities
+        state = ends.state
+        if state is None or state == after:
+            # The state after the event, which has a name.
+            state = LooseState(row.state_after)
+        chain, before = self.current.chain, LooseState(self.current.state_id)
+        differing = chain.get_differing(before, state)
+        if not differing and state.changes:
+            state = before
+        changes = {key: chain.get_loose(state, key) or ShortEventId(0) for key in differing}
+        name = state.base
+        if state.changes:
+            name = StateId(self.turn.take_pos())
+            chain.stage(self.turn, name, state.base, state.changes)
+        if name != self.current.state_id:
+            self.current.move(name, changes, row.pos)
+        if name != row.state_after:
+            stage_state_at(self.turn, self.room.short, row.pos, name)
+
+    def find_held(self, event_ids: Sequence[EventId]) -> list[ShortEventId]:
+        """Those of an event's predecessors that are here with their state."""
+        found = (self.events.find(event_id) for event_id in event_ids)
+        return [event for event in found if event is not None and self._is_held(self.events.get_row(event))]
+
+    def _is_held(self, row: EventRow) -> bool:
+        return row.room == self.room.short and not row.flags & OUTLIER
+
+    # Telling.
+
+    def notify(self, pdu: Pdu, pos: int) -> None:
+        """Count a new event as unread for those whose push rules say so."""
+        noticed = Noticed(
+            room=self.room.short,
+            room_id=self.room.room_id,
+            pdu=pdu,
+            pos=pos,
+            power_levels=self.current.power_levels(),
+            member_count=self.current.member_count,
+            get_state=self.current.get,
+        )
+        self.tools.unread.stage(self.snapshot, self.turn, noticed, self.current.scan_local_joined())
+
+    def finish(self) -> None:
+        """Everything is staged: wake those who may see it once it has landed."""
+        if self._is_changed:
+            woken = self.current.scan_local_joined() | self.current.standings.keys()
+            self.tools.hub.stage_room(self.turn, self.room.short, woken)
