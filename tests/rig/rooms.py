@@ -76,6 +76,7 @@ class RoomServer(Server):
         super().__init__(server.services, server.woken)
         self._app = AppClient(app)
         self.hub, self.membership, self.remotes = hub, membership, remotes
+        self.writes: RoomWrites
         self.is_planted = False
         """The test writes into the store what no operation would, so it need not agree with itself in the end."""
         self.next_event_ids = next_event_ids
@@ -113,7 +114,9 @@ async def with_rooms(server: Server) -> RoomServer:
         refusals=(MatrixError,),
         translate=translate,
     )
-    return RoomServer(server, app, next_event_ids, tools.hub, membership, remotes)
+    rooms = RoomServer(server, app, next_event_ids, tools.hub, membership, remotes)
+    rooms.writes = writes
+    return rooms
 
 
 def _build_routes(

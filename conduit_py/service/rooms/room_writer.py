@@ -79,7 +79,7 @@ class RoomWriter:
     def stage_event(self, pdu: Pdu, event: ShortEventId, *, pos: int, before: LooseState, flags: int = 0) -> EventRow:
         """Store an event, at a place of the timeline if it has one (``pos``), following the state ``before``."""
         state_after, replaces = self._name_state(pdu, event, before, flags)
-        redaction = None if pdu.type == REDACTION else self._redactions.take_early(pdu)
+        redaction = self._find_redaction(pdu)
         json = pdu.json if redaction is None else redact(pdu.json, self.room.version)
         client, federation = timeline.split_pdu(json)
         row = EventRow(
@@ -102,6 +102,12 @@ class RoomWriter:
         if pos and not flags & HIDDEN:
             self._stage_indexes(pdu, event, row)
         return row
+
+    def _find_redaction(self, pdu: Pdu) -> ShortEventId | None:
+        """What has redacted an event that is only now stored, or stored anew with its place."""
+        known = self.events.find(pdu.event_id)
+        before = None if known is None else self.events.get_row(known).redacted_by
+        return before or self._redactions.take_early(pdu)
 
     def _name_state(
         self, pdu: Pdu, event: ShortEventId, before: LooseState, flags: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids
@@ -10,9 +10,15 @@ from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend
+from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive
+from conduit_py.service.rooms.resolution import Conflict, TooLarge
+from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import Turn, Writer
+
+RECEIVED_PER_TURN = 10
+"""Events of other servers that are stored together: the event loop is at it for about 10 ms."""
 
 T = TypeVar("T")
 Stage = Callable[[Snapshot, Turn, RoomAppend], T]
@@ -35,13 +41,46 @@ class RoomWrites:
         """
         async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
             with self._database.snapshot() as snapshot:
-                room = rooms.get_room(snapshot, room_id)
-                if room is None:
-                    raise Forbidden(f"nobody on this server is in {room_id}")
-                append = self.append.begin(snapshot, turn, room)
+                append = self.append.begin(snapshot, turn, _require_room(snapshot, room_id))
                 result = stage(snapshot, turn, append)
                 append.finish()
         return result
+
+    async def receive(self, room_id: RoomId, arrivals: Sequence[Arrival]) -> list[Receipt | MissingEvents]:
+        """Judge and store events of other servers, in the order in which they are given.
+
+        What each came to is told in the same order. Raises ``Forbidden`` for a room we do not hold.
+        """
+        results: list[Receipt | MissingEvents] = []
+        while len(results) < len(arrivals):
+            async with self._locks.hold(("room", room_id)):
+                conflict = await self._receive_some(room_id, arrivals[len(results) :], results)
+                if conflict is not None:
+                    await self.append.tools.resolutions.resolve(conflict)
+                    await self._receive_some(room_id, arrivals[len(results) :], results)
+        return results
+
+    async def _receive_some(
+        self, room_id: RoomId, todo: Sequence[Arrival], results: list[Receipt | MissingEvents]
+    ) -> Conflict | None:
+        """The next few, up to the first whose surroundings have to be resolved in a thread; that conflict, if any."""
+        done: list[Receipt | MissingEvents] = []
+        conflict = None
+        async with self._writer.turn() as turn:
+            with self._database.snapshot() as snapshot:
+                receive = RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))
+                for arrival in todo[:RECEIVED_PER_TURN]:
+                    try:
+                        done.append(receive.receive(arrival))
+                    except MissingEvents as error:
+                        done.append(error)
+                    except TooLarge as error:
+                        # What was staged before it lands first: the thread reads only what has.
+                        conflict = None if done else error.conflict
+                        break
+                receive.finish()
+        results += done
+        return conflict
 
     async def create(self, creator: UserId, stage: Callable[[Snapshot, Turn], RoomAppend]) -> RoomId:
         """Write a room that ``stage`` begins. One at a time for each creator, so that the next sees that it is there.
@@ -53,6 +92,13 @@ class RoomWrites:
                 append = stage(snapshot, turn)
                 append.finish()
         return append.room.room_id
+
+
+def _require_room(snapshot: Snapshot, room_id: RoomId) -> rooms.Room:
+    room = rooms.get_room(snapshot, room_id)
+    if room is None:
+        raise Forbidden(f"nobody on this server is in {room_id}")
+    return room
 
 
 def require_joined(snapshot: Snapshot, requester: Requester, room_id: RoomId) -> rooms.Room:

@@ -1,0 +1,266 @@
+"""Events of other servers, judged and added to a room.
+
+What is given here has been checked as far as one can without the room (``service.federation.checks``), and all that it
+refers to has been fetched, or could not be. What is left are the checks on receipt that need the room:
+
+===  ===================================================  =============================================================
+4.   allowed by its auth events                           else *rejected*: stored, has no place, changes nothing
+5.   allowed by the state before it                       else *rejected*
+6.   allowed by the current state                         else *soft-failed*: stored, its state counts for those that
+                                                          refer to it, has no place and is no end of the room
+7.   signed by the room's policy server, if it has one    else *soft-failed*
+===  ===================================================  =============================================================
+
+The state before an event is what the states after its predecessors resolve to. Where some of these are missing, the
+state before the event as another server tells it takes their part, and a gap is left in the timeline.
+
+Spec: server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from conduit_py.data import gaps, timeline
+from conduit_py.data.state import EMPTY, LooseState
+from conduit_py.matrix.auth.rules import check_auth_events, check_event
+from conduit_py.matrix.ids import EventId
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.policy_server import POLICY, parse_policy_server, verify_policy_signature
+from conduit_py.matrix.signing import InvalidSignature
+from conduit_py.service.rooms.room_writer import RoomWriter
+from kvschema.catalog import members
+from kvschema.catalog.rooms import ShortEventId
+from kvschema.catalog.timeline import OUTLIER, REJECTED, SOFT_FAILED, EventRow, Gap
+
+
+class Standing(Enum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    SOFT_FAILED = "soft-failed"
+    OUTLIER = "outlier"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An event with what is known of its surroundings."""
+
+    pdu: Pdu
+    states: tuple[LooseState, ...] = ()
+    """The state before it, told by others, if any of its predecessors is missing."""
+    place: int | None = None
+    """Its place in the timeline if it is history; None for a new event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    event_id: EventId
+    standing: Standing
+    reason: str | None = None
+    """Why it was not accepted."""
+    is_new: bool = True
+    """False for an event that was here already."""
+
+
+class MissingEvents(Exception):
+    """The event cannot be judged without these. Nothing was staged."""
+
+    def __init__(self, event_ids: Sequence[EventId]) -> None:
+        super().__init__(f"without {', '.join(event_ids)} the event cannot be judged")
+        self.event_ids = event_ids
+
+
+class RoomReceive:
+    """Receives into one room in one turn. ``finish`` must be called when everything is staged."""
+
+    def __init__(self, writer: RoomWriter) -> None:
+        self._writer = writer
+        self._room = writer.room
+        self._events = writer.events
+        self._gaps = dict(gaps.scan_gaps(writer.snapshot, writer.room.short))
+
+    def receive(self, arrival: Arrival) -> Receipt:
+        """Judge and stage one event.
+
+        Raises ``MissingEvents``, and ``TooLarge`` if states have to be resolved first; then nothing was staged.
+        """
+        pdu = arrival.pdu
+        known = self._events.find(pdu.event_id)
+        row = None if known is None else self._events.get_row(known)
+        if row is not None and not row.flags & OUTLIER:
+            return Receipt(event_id=pdu.event_id, standing=_standing_of(row), is_new=False)
+        auth_events = self._require_auth_events(pdu)
+        before = self._state_before(arrival)
+        event = self._choose_short(known, auth_events)
+        reason = self._check_auth_events(pdu, auth_events) or self._check_state(pdu, before)
+        if reason is not None:
+            return self._refuse(pdu, known, event, before, REJECTED, reason)
+        reason = None if arrival.place is not None else self._check_now(pdu)
+        if reason is not None:
+            return self._refuse(pdu, known, event, before, SOFT_FAILED, reason)
+        if arrival.place is not None:
+            self._forget_outlier(known, event)
+            self._writer.stage_event(pdu, event, pos=arrival.place, before=before)
+        else:
+            self._accept(pdu, known, event, before)
+        return Receipt(event_id=pdu.event_id, standing=Standing.ACCEPTED)
+
+    def receive_outlier(self, pdu: Pdu) -> Receipt:
+        """Store an event that is needed to judge others: it gets no place, and no state.
+
+        Raises ``MissingEvents``: its auth events come first.
+        """
+        known = self._events.find(pdu.event_id)
+        if known is not None:
+            return Receipt(event_id=pdu.event_id, standing=_standing_of(self._events.get_row(known)), is_new=False)
+        auth_events = self._require_auth_events(pdu)
+        reason = self._check_auth_events(pdu, auth_events)
+        flags = OUTLIER if reason is None else OUTLIER | REJECTED
+        event = ShortEventId(self._writer.turn.take_pos())
+        self._writer.stage_event(pdu, event, pos=0, before=LooseState(EMPTY), flags=flags)
+        standing = Standing.OUTLIER if reason is None else Standing.REJECTED
+        return Receipt(event_id=pdu.event_id, standing=standing, reason=reason)
+
+    def finish(self) -> None:
+        """Everything is staged: wake those who may see it once it has landed."""
+        self._writer.finish()
+
+    # What it is judged by.
+
+    def _require_auth_events(self, pdu: Pdu) -> list[ShortEventId]:
+        found = {event_id: self._events.find(event_id) for event_id in pdu.auth_events}
+        missing = [event_id for event_id, event in found.items() if event is None]
+        if missing:
+            raise MissingEvents(missing)
+        return [event for event in found.values() if event is not None]
+
+    def _state_before(self, arrival: Arrival) -> LooseState:
+        pdu = arrival.pdu
+        held = self._writer.find_held(pdu.prev_events)
+        if len(held) < len(set(pdu.prev_events)) and not arrival.states:
+            raise MissingEvents(self._find_missing(pdu))
+        states = [LooseState(self._events.get_row(event).state_after) for event in held]
+        states += arrival.states
+        return self._writer.resolver.resolve(states) if states else LooseState(EMPTY)
+
+    def _find_missing(self, pdu: Pdu) -> list[EventId]:
+        return [event_id for event_id in dict.fromkeys(pdu.prev_events) if not self._writer.find_held([event_id])]
+
+    def _check_auth_events(self, pdu: Pdu, auth_events: Sequence[ShortEventId]) -> str | None:
+        pdus = [self._events.get_pdu(event) for event in auth_events]
+        denied = check_auth_events(self._room.version, pdu, pdus)
+        if denied is None:
+            by_key = {(auth_event.type, auth_event.state_key): auth_event for auth_event in pdus}
+
+            def get_state(type: str, state_key: str) -> Pdu | None:
+                found = by_key.get((type, state_key))
+                return self._get_create() if found is None and type == "m.room.create" else found
+
+            denied = check_event(self._room.version, pdu, get_state)
+        return None if denied is None else denied.why
+
+    def _get_create(self) -> Pdu | None:
+        """The create event where no event names it among its auth events: the room is named after it."""
+        if self._room.version.auth.create_in_auth_events:
+            return None
+        event = self._events.find(EventId("$" + self._room.room_id[1:]))
+        return None if event is None else self._events.get_pdu(event)
+
+    def _check_state(self, pdu: Pdu, state: LooseState) -> str | None:
+        chain, keys = self._writer.current.chain, self._writer.current.keys
+
+        def get_state(type: str, state_key: str) -> Pdu | None:
+            key = keys.find(type, state_key)
+            event = None if key is None else chain.get_loose(state, key)
+            return None if event is None else self._events.get_pdu(event)
+
+        denied = check_event(self._room.version, pdu, get_state)
+        return None if denied is None else denied.why
+
+    def _check_now(self, pdu: Pdu) -> str | None:
+        denied = check_event(self._room.version, pdu, self._writer.current.get)
+        return self._check_policy(pdu) if denied is None else denied.why
+
+    def _check_policy(self, pdu: Pdu) -> str | None:
+        """Spec: server-server-api/#validating-policy-server-signatures"""
+        event = self._writer.current.get(*POLICY)
+        policy_server = None if event is None else parse_policy_server(event.content)
+        if policy_server is None:
+            return None
+        server = members.RoomServer(self._room.short, policy_server.server_name)
+        if not members.ROOMSERVERIDS.has(self._writer.snapshot, server):
+            return None
+        try:
+            verify_policy_signature(pdu.json, self._room.version, policy_server)
+        except InvalidSignature as error:
+            return str(error)
+        return None
+
+    # What becomes of it.
+
+    def _choose_short(self, known: ShortEventId | None, auth_events: Sequence[ShortEventId]) -> ShortEventId:
+        """The short id that the event has as an outlier, unless one of its auth events was stored after it."""
+        if known is not None and known > max(auth_events, default=ShortEventId(0)):
+            return known
+        return ShortEventId(self._writer.turn.take_pos())
+
+    def _forget_outlier(self, known: ShortEventId | None, event: ShortEventId) -> None:
+        if known is None:
+            return
+        if known != event:
+            timeline.stage_moved(self._writer.turn, known)
+        self._writer.turn.changes(("event", event), ("pdu", event))
+
+    def _refuse(
+        self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, flags: int, reason: str
+    ) -> Receipt:
+        self._forget_outlier(known, event)
+        self._writer.stage_event(pdu, event, pos=0, before=before, flags=flags)
+        self._note_arrived(pdu.event_id)
+        standing = Standing.REJECTED if flags == REJECTED else Standing.SOFT_FAILED
+        return Receipt(event_id=pdu.event_id, standing=standing, reason=reason)
+
+    def _accept(self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState) -> None:
+        writer, missing = self._writer, self._find_missing(pdu)
+        is_end = not any(pdu.event_id in gap.missing for gap in self._gaps.values())
+        ends = writer.plan_ends(pdu, event, before, is_end=is_end)
+        self._forget_outlier(known, event)
+        self._note_arrived(pdu.event_id)
+        pos = int(event)
+        if missing:
+            writer.turn.skip_pos(gaps.GAP_PLACES)
+        if missing or event == known:
+            pos = writer.turn.take_pos()
+        if missing:
+            self._stage_gap(pos, gaps.build_gap(pos - 1, pos - gaps.GAP_PLACES, missing))
+        row = writer.stage_event(pdu, event, pos=pos, before=before)
+        writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
+        writer.notify(pdu, pos)
+
+    def _stage_gap(self, pos: int, gap: Gap) -> None:
+        self._gaps[pos] = gap
+        gaps.stage_gap(self._writer.turn, self._room.short, pos, gap)
+
+    def _note_arrived(self, event_id: EventId) -> None:
+        """The event is not missing any more."""
+        for pos, gap in list(self._gaps.items()):
+            if event_id not in gap.missing:
+                continue
+            missing = [other for other in gap.missing if other != event_id]
+            if missing:
+                self._stage_gap(pos, gap._replace(missing=missing))
+            else:
+                del self._gaps[pos]
+                gaps.stage_gap_removed(self._writer.turn, self._room.short, pos)
+
+
+def _standing_of(row: EventRow) -> Standing:
+    if row.flags & REJECTED:
+        return Standing.REJECTED
+    if row.flags & OUTLIER:
+        return Standing.OUTLIER
+    return Standing.SOFT_FAILED if row.flags & SOFT_FAILED else Standing.ACCEPTED
