@@ -7,11 +7,10 @@ import secrets
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.append import Append
-from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
-from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
+from tests.rig.writing import make_tools
 
 
 class RemoteMembers:
@@ -44,12 +43,8 @@ class RemoteMembers:
 async def open_remote_members(store: Store, hub: SyncHub, server_name: str) -> RemoteMembers:
     name = ServerName(server_name)
     append = Append(
-        server_name=name,
+        tools=make_tools(store, hub, name),
         signing_key=await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes),
-        short_ids=store.ids,
-        hub=hub,
-        unread=UnreadService(get_compiled_ruleset),
-        now_ms=store.now_ms,
         new_event_id=lambda: EventId(f"${secrets.token_urlsafe(18)}:{name}"),
     )
     return RemoteMembers(RoomWrites(store.database, store.writer, store.locks, append))

@@ -42,20 +42,17 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.relations import RelationService
-from conduit_py.service.rooms.resolution import Resolutions
-from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
-from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
-from conduit_py.service.users.push_rules import get_compiled_ruleset
 from tests.rig.client import Client, Response, path
 from tests.rig.remote import Remotes
 from tests.rig.server import SERVER_NAME, Server, load_test_config
+from tests.rig.writing import make_tools
 
 Json = dict[str, Any]
 ROOM_VERSION = "11"
@@ -91,14 +88,8 @@ async def with_rooms(server: Server) -> RoomServer:
     def new_event_id() -> EventId:
         return EventId(next_event_ids.pop() if next_event_ids else f"${secrets.token_urlsafe(18)}:{name}")
 
-    tools = WriterTools(
-        server_name=name,
-        short_ids=store.ids,
-        hub=SyncHub(),
-        unread=UnreadService(get_compiled_ruleset),
-        resolutions=Resolutions(store.database, has_threads=False),
-        now_ms=store.now_ms,
-    )
+    hub = SyncHub()
+    tools = make_tools(store, hub, name)
     append = Append(
         tools=tools,
         signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
@@ -114,7 +105,7 @@ async def with_rooms(server: Server) -> RoomServer:
         refusals=(MatrixError,),
         translate=translate,
     )
-    rooms = RoomServer(server, app, next_event_ids, tools.hub, membership, remotes)
+    rooms = RoomServer(server, app, next_event_ids, hub, membership, remotes)
     rooms.writes = writes
     return rooms
 

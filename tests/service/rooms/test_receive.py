@@ -242,8 +242,8 @@ async def test_receive_resolves_the_ends_of_a_fork(rooms: RoomServer, version: s
 
 
 def _levels(peer: RemoteRoom, version: str, **more: int) -> dict[str, object]:
-    users = {"@alice:one.test": 100} if version != "12" else {}
-    return {"users": {**users, **{peer.user(name): level for name, level in (more or {"bob": 50}).items()}}}
+    users: dict[str, int] = {peer.user(name): level for name, level in (more or {"bob": 50}).items()}
+    return {"users": users if version == "12" else {"@alice:one.test": 100, **users}}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -349,9 +349,7 @@ def make_any(peer: RemoteRoom, chance: random.Random) -> Pdu:
     if kind == 0:
         return peer.say(user, str(chance.random()), prev=prev, ts=ts)
     if kind == 1:
-        levels = {"users": {"@alice:one.test": 100, **{peer.user(name): chance.choice((0, 50, 100)) for name in USERS}}}
-        if peer.version.id == "12":
-            del levels["users"]["@alice:one.test"]
+        levels = _levels(peer, peer.version.id, **{name: chance.choice((0, 50, 100)) for name in USERS})
         return peer.set(user, "m.room.power_levels", levels, prev=prev, ts=ts)
     if kind == 2:
         return peer.set(user, TOPIC, {"topic": str(chance.random())}, prev=prev, ts=ts)

@@ -28,18 +28,14 @@ from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService, NewRoom
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
-from conduit_py.service.rooms.resolution import Resolutions
-from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
-from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.sync.since import SyncRequest
 from conduit_py.service.users.account_data import AccountDataService
-from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, stamp
@@ -50,6 +46,7 @@ from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.remote import Remotes
+from tests.rig.writing import make_tools
 
 SERVER_NAME = ServerName("one.test")
 START_MS = 1_700_000_000_000
@@ -149,14 +146,7 @@ async def open_world(
     async with open_writer(engine, database.cache, last_pos=last_pos, threaded=threaded) as writer:
         hub = SyncHub()
         store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
-        tools = WriterTools(
-            server_name=SERVER_NAME,
-            short_ids=store.ids,
-            hub=hub,
-            unread=UnreadService(get_compiled_ruleset),
-            resolutions=Resolutions(database, has_threads=threaded),
-            now_ms=_now_ms,
-        )
+        tools = make_tools(store, hub, SERVER_NAME, has_threads=threaded)
         append = Append(
             tools=tools,
             signing_key=await load_signing_key(database, writer, random_bytes=lambda count: b"k" * count),

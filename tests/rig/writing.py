@@ -1,0 +1,22 @@
+"""What it takes to write to rooms, without a whole server."""
+
+from __future__ import annotations
+
+from conduit_py.matrix.ids import ServerName
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.rooms.resolution import Resolutions
+from conduit_py.service.rooms.room_writer import WriterTools
+from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.users.push_rules import get_compiled_ruleset
+from conduit_py.service.users.store import Store
+
+
+def make_tools(store: Store, hub: SyncHub, server_name: str, *, has_threads: bool = False) -> WriterTools:
+    return WriterTools(
+        server_name=ServerName(server_name),
+        short_ids=store.ids,
+        hub=hub,
+        unread=UnreadService(get_compiled_ruleset),
+        resolutions=Resolutions(store.database, has_threads=has_threads),
+        now_ms=store.now_ms,
+    )
