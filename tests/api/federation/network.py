@@ -93,6 +93,7 @@ class Network:
             throttle=RateLimiter({}, trio.current_time),
             random_id=secrets.token_urlsafe,
             random_hex=secrets.token_hex,
+            has_threads=False,
         )
         handshakes = build_handshakes(store, build_writes(config, store, around), federation)
         media = build_media(

@@ -173,7 +173,7 @@ class InvitesReceived:
                     event_id=invite.event_id,
                 )
                 members.stage_own(turn, change, old)
-                self._append.hub.stage_room(turn, room, [user])
+                self._append.tools.hub.stage_room(turn, room, [user])
 
 
 def find_problem(shown: Iterable[Pdu], room_id: RoomId) -> str | None:
