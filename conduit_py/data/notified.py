@@ -105,8 +105,9 @@ def stage_unnoticed(snapshot: Snapshot, turn: Turn, room: ShortRoomId, pos: int)
     """The event at a place notifies nobody any more: it was redacted. Its sender has still read what was before."""
     row = ROOMPOS_NOTIFIED.get(snapshot, RoomPos(room, StreamPos(pos)))
     if row is None:
-        return
-    if row.sender:
+        # It may have been staged in this very turn.
+        turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))
+    elif row.sender:
         turn.changes(*(unread_key(user, room) for user in scan_users(row)))
         stage_notified(turn, room, pos, row._replace(groups=[]))
     else:

@@ -16,7 +16,6 @@ from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.state_res import StateKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
-from conduit_py.service.rooms.unread import stage_read
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import JOIN, LEAVE
@@ -95,8 +94,6 @@ class CurrentState:
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
         if new is not None:
             self.standings[change.user] = new
-            if change.before == JOIN != change.after:
-                stage_read(self._snapshot, self._turn, change.user, self._room.short, until=pos, thread=None)
 
     def _get_standing(self, user: ShortUserId) -> Standing | None:
         return self.standings.get(user) or members.get_membership(self._snapshot, user, self._room.short)
@@ -118,8 +115,7 @@ class CurrentState:
     def scan_local_joined(self) -> set[ShortUserId]:
         """Local users that are joined."""
         if self._joined_before is None:
-            scanned = members.scan_members(self._snapshot, self._room.short, JOIN, local_only=True)
-            self._joined_before = frozenset(user for user, _ in scanned)
+            self._joined_before = members.get_local_joined(self._snapshot, self._room.short)
         joined = set(self._joined_before)
         for user, (kind, _) in self.standings.items():
             joined.discard(user) if kind != JOIN else joined.add(user)

@@ -239,7 +239,8 @@ class RoomReceive:
             self._stage_gap(pos, gaps.build_gap(pos - 1, pos - gaps.GAP_PLACES, missing))
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
-        writer.notify(pdu, pos)
+        if not row.redacted_by:
+            writer.notify(pdu, pos)
 
     def _stage_gap(self, pos: int, gap: Gap) -> None:
         self._gaps[pos] = gap

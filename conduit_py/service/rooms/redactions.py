@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conduit_py.data import search, timeline
+from conduit_py.data.notified import stage_unnoticed
 from conduit_py.data.relations import Child, RelationWrites
 from conduit_py.data.rooms import Room
 from conduit_py.data.state_at import HIDDEN
@@ -17,7 +18,6 @@ from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.search_words import count_words
 from conduit_py.service.rooms.current_state import CurrentState
-from conduit_py.service.rooms.unread import stage_unnoticed
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortEventId, StateId
@@ -100,7 +100,7 @@ class Redactions:
                 self._relations.unstage(child)
             search.stage_words_removed(self._turn, self._room.short, row.pos, count_words(pdu.type, pdu.content))
         if row.pos > 0:  # Fetched history notifies nobody.
-            stage_unnoticed(self._turn, self._room.short, row.pos, self._current.scan_local_joined())
+            stage_unnoticed(self._snapshot, self._turn, self._room.short, row.pos)
         json = redact(pdu.json, self._room.version)
         client, federation = timeline.split_pdu(json)
         stripped = row._replace(redacted_by=redaction, client=client, federation=federation)
