@@ -65,8 +65,8 @@ class PartReader:
 
     async def _take_through(self, mark: bytes) -> bytes:
         """What comes before the next ``mark``."""
-        while (at := self._buffer.find(mark)) < 0:
-            if len(self._buffer) > HEAD_BYTES_MAX:
+        while (at := self._buffer.find(mark, 0, HEAD_BYTES_MAX)) < 0:
+            if len(self._buffer) >= HEAD_BYTES_MAX:
                 raise Malformed("there is no boundary, or no end of a part's headers, where it should be")
             await self._receive()
         taken = bytes(self._buffer[:at])

@@ -117,14 +117,19 @@ class Internet:
         """Let the machine listen at a made-up address."""
         context: ssl.SSLContext | None = None
         if is_tls:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            self.ca.issue_cert(*machine.names).configure_cert(context)
+            context = self.server_context(*machine.names)
 
         async def handle(stream: trio.SocketStream) -> None:
             await _serve(machine, stream, context)
 
         await self.put_stream(handle, address, port)
         return machine
+
+    def server_context(self, *names: str) -> ssl.SSLContext:
+        """For a machine that proves to be ``names``."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.ca.issue_cert(*names).configure_cert(context)
+        return context
 
     async def put_stream(self, handle: Callable[[trio.SocketStream], Awaitable[None]], address: str, port: int) -> None:
         """Let ``handle`` have every connection to a made-up address."""
