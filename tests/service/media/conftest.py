@@ -10,12 +10,18 @@ import pytest
 from conduit_py.data.consistency import check_consistency
 from kvschema.catalog import media as trees
 from tests.rig.media import MediaServer, open_media
+from tests.rig.other_servers import OtherServers
 from tests.rig.server import Server
 
 
 @pytest.fixture
-async def media(server: Server, tmp_path: Path) -> AsyncIterator[MediaServer]:
-    async with open_media(server, tmp_path / "media") as media:
+def others() -> OtherServers:
+    return OtherServers()
+
+
+@pytest.fixture
+async def media(server: Server, tmp_path: Path, others: OtherServers) -> AsyncIterator[MediaServer]:
+    async with open_media(server, tmp_path / "media", source=others, MEDIA__REMOTE_SIZE_MAX="200000") as media:
         yield media
         with media.store.snapshot() as snapshot:
             assert list(check_consistency(snapshot)) == []
