@@ -116,12 +116,16 @@ def load_test_config(**overrides: str) -> Config:
 
 
 @asynccontextmanager
-async def open_server(engine: Engine, config: Config) -> AsyncIterator[Server]:
-    """Run a server until the block ends. Opening another one on the same engine later is a restart."""
+async def open_server(engine: Engine, config: Config, *, last_pos: int | None = None) -> AsyncIterator[Server]:
+    """Run a server until the block ends. Opening another one on the same engine later is a restart.
+
+    ``last_pos`` is where positions go on from; None for the last one that is stored.
+    """
     stamp(engine, config.server_name)
     database = Database(engine, ObjectCache(int(config.db_cache_capacity_mb * 1_000_000)))
-    with database.snapshot() as snapshot:
-        last_pos = max(snapshot.pos, 1)
+    if last_pos is None:
+        with database.snapshot() as snapshot:
+            last_pos = max(snapshot.pos, 1)
     woken: list[ShortUserId] = []
 
     def wake(users: Iterable[ShortUserId]) -> None:

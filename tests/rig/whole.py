@@ -23,9 +23,9 @@ class WholeServer(Server):
 
 
 @asynccontextmanager
-async def open_whole(server: Server) -> AsyncIterator[WholeServer]:
+async def open_whole(server: Server, **overrides: str) -> AsyncIterator[WholeServer]:
     """The same store and accounts, with everything else around them."""
-    config = load_test_config(RATE_LIMITS__ENABLED="false", DEFAULT_ROOM_VERSION="11")
+    config = load_test_config(**{"RATE_LIMITS__ENABLED": "false", "DEFAULT_ROOM_VERSION": "11", **overrides})
     built = await build(config, server.store, hash_limiter=None)
     async with trio.open_nursery() as nursery:
         for task in built.tasks:
