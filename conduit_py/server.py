@@ -35,6 +35,7 @@ from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
+from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
@@ -139,6 +140,7 @@ async def build(
         throttle=throttle,
         federation=federation,
         handshakes=build_handshakes(store, writes, federation),
+        reading=build_reading(store.database),
         now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)

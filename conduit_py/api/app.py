@@ -12,6 +12,7 @@ from conduit_py.api.client import sync
 from conduit_py.api.e2ee import e2ee_routes, e2ee_server_routes
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.api.media import media_routes
+from conduit_py.api.reading import reading_routes
 from conduit_py.api.rooms import room_routes
 from conduit_py.api.servers import server_routes
 from conduit_py.config import Config
@@ -24,6 +25,7 @@ from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.build import Handshakes
+from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -49,6 +51,7 @@ class Operations:
     throttle: Throttle
     federation: Federation
     handshakes: Handshakes
+    reading: Reading
     now_ms: Callable[[], int]
 
 
@@ -62,6 +65,7 @@ def build_routes(to: Operations) -> list[Routes]:
         *media_routes(to.config, to.auth, to.media, to.throttle),
         *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
         *server_routes(to.config, to.federation, to.handshakes, to.media, to.throttle, now_ms=to.now_ms),
+        *reading_routes(to.config, to.federation.verifier, to.reading, to.rooms, to.accounts, now_ms=to.now_ms),
     ]
 
 

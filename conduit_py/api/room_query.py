@@ -9,6 +9,7 @@ from conduit_py.matrix.filters import NO_ROOM_EVENT_FILTER, RoomEventFilter, par
 from conduit_py.service.errors import InvalidParam
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_TIME = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 
 
 def get_limit(request: Request) -> int | None:
@@ -23,6 +24,13 @@ def get_count(request: Request, name: str) -> int | None:
         return None
     if not _COUNT.fullmatch(text):
         raise InvalidParam(f"The query parameter {name} must be a number that is not below zero")
+    return int(text)
+
+
+def parse_time(text: str) -> int:
+    """A time in ms. Raises ``InvalidParam``."""
+    if not _TIME.fullmatch(text):
+        raise InvalidParam("The query parameter ts must be a time in ms")
     return int(text)
 
 

@@ -144,7 +144,7 @@ def _build_routes(
         kicking.routes(auth, membership),
         leaving.routes(auth, membership),
         list_joined_rooms.routes(auth, state),
-        list_public_rooms.routes(auth, DirectoryService(store.database, writes, server_name=server_name)),
+        list_public_rooms.routes(auth, DirectoryService(store.database, writes, remotes, server_name=server_name)),
         message_pagination.routes(auth, timeline),
         redaction.routes(auth, send),
         relations.routes(auth, RelationService(store.database, now_ms=store.now_ms)),

@@ -6,14 +6,16 @@ Spec: client-server-api/#published-room-directory
 from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
+from conduit_py.api.directory_query import parse_directory_query
 from conduit_py.api.fields import Body, get_field
 from conduit_py.api.room_query import get_limit
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_room_id
-from conduit_py.service.errors import BadJson, InvalidParam
-from conduit_py.service.rooms.directory import DirectoryQuery, DirectoryService
+from conduit_py.service.errors import InvalidParam
+from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.directory_query import DirectoryQuery
 
 
 def routes(auth: Authenticator, directory: DirectoryService) -> Routes:
@@ -40,7 +42,7 @@ def routes(auth: Authenticator, directory: DirectoryService) -> Routes:
     async def query_public_rooms(request: Request) -> Json:
         auth.require_user(request)
         body = await request.json_object(may_be_empty=True)
-        return await directory.get_public_rooms(_parse_query(body, server=request.args.get("server") or None))
+        return await directory.get_public_rooms(parse_directory_query(body, server=request.args.get("server") or None))
 
     return routes
 
@@ -50,26 +52,3 @@ def _parse_is_public(body: Body) -> bool:
     if visibility not in (None, "public", "private"):
         raise InvalidParam("visibility must be public or private")
     return visibility != "private"
-
-
-def _parse_query(body: Body, *, server: str | None) -> DirectoryQuery:
-    condition = get_field(body, "filter", dict) or {}
-    network = get_field(body, "third_party_instance_id", str)
-    if network is not None and get_field(body, "include_all_networks", bool):
-        raise InvalidParam("third_party_instance_id can only be used if include_all_networks is false")
-    return DirectoryQuery(
-        limit=get_field(body, "limit", int),
-        since=get_field(body, "since", str) or None,
-        search_term=get_field(condition, "generic_search_term", str),
-        room_types=_parse_room_types(get_field(condition, "room_types", list)),
-        server=server,
-        network=network,
-    )
-
-
-def _parse_room_types(types: list[object] | None) -> tuple[str | None, ...] | None:
-    if types is None:
-        return None
-    if not all(entry is None or isinstance(entry, str) for entry in types):
-        raise BadJson("filter.room_types must be a list of strings and null")
-    return tuple(entry for entry in types if entry is None or isinstance(entry, str))

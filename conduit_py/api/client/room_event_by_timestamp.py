@@ -5,18 +5,14 @@ Spec: client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event
 
 from __future__ import annotations
 
-import re
-
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.params import choose_argument, require_argument
+from conduit_py.api.room_query import parse_time
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_room_id
-from conduit_py.service.errors import InvalidParam
 from conduit_py.service.rooms.timestamps import TimestampService
-
-_TIME = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 
 
 def routes(auth: Authenticator, timestamps: TimestampService) -> Routes:
@@ -26,12 +22,10 @@ def routes(auth: Authenticator, timestamps: TimestampService) -> Routes:
     @routes.get("/_matrix/client/v1/rooms/<room_id>/timestamp_to_event")
     async def get_event_by_timestamp(request: Request, room_id: str) -> Json:
         requester = auth.require_user(request)
-        ts = require_argument(request, "ts")
-        if not _TIME.fullmatch(ts):
-            raise InvalidParam("The query parameter ts must be a time in ms")
+        ts_ms = parse_time(require_argument(request, "ts"))
         require_argument(request, "dir")
         is_backwards = choose_argument(request, "dir", ("f", "b")) == "b"
-        event_id, ts_ms = timestamps.find_event(requester, parse_room_id(room_id), int(ts), is_backwards=is_backwards)
-        return {"event_id": event_id, "origin_server_ts": ts_ms}
+        event_id, found_ms = timestamps.find_event(requester, parse_room_id(room_id), ts_ms, is_backwards=is_backwards)
+        return {"event_id": event_id, "origin_server_ts": found_ms}
 
     return routes

@@ -122,7 +122,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
             allow_encryption=config.allow_encryption,
             throttle=throttle,
         ),
-        directory=DirectoryService(store.database, writes, server_name=server_name),
+        directory=DirectoryService(store.database, writes, around.fetcher, server_name=server_name),
         event_stream=EventStream(
             store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
         ),
@@ -141,7 +141,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
             throttle=throttle,
         ),
         snapshots=RoomSnapshots(store.database, now_ms=store.now_ms),
-        spaces=SpaceService(store.database),
+        spaces=SpaceService(store.database, server_name=server_name),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, now_ms=store.now_ms),

@@ -13,18 +13,20 @@ import base64
 import binascii
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import trio
 
 from conduit_py.data import members, rooms, short_ids, state
 from conduit_py.matrix.ids import RoomId, ServerName
+from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.directory_query import DirectoryQuery
+from conduit_py.service.rooms.remote_rooms import fetch_remote_rooms
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Turn
@@ -50,21 +52,6 @@ _CHUNK_STATE = (
 """Field of the answer, type of the state event, key in its content, and how the value must begin to be told."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectoryQuery:
-    """Which rooms of the directory."""
-
-    limit: int | None = None
-    since: str | None = None
-    search_term: str | None = None
-    """Found in a room's name, topic or canonical alias, in whatever case."""
-    room_types: tuple[str | None, ...] | None = None
-    """None among them stands for rooms without a type; in place of them, for all rooms."""
-    server: str | None = None
-    network: str | None = None
-    """A network that an application service bridges to, None for Matrix itself."""
-
-
 class _Place(NamedTuple):
     """Sorts in the order of the directory."""
 
@@ -76,18 +63,28 @@ class _Place(NamedTuple):
 class DirectoryService:
     """One per server."""
 
-    def __init__(self, database: Database, writes: RoomWrites, *, server_name: ServerName) -> None:
+    def __init__(self, database: Database, writes: RoomWrites, fetcher: Fetcher, *, server_name: ServerName) -> None:
         self._database = database
         self._writes = writes
+        self._fetcher = fetcher
         self._server_name = server_name
 
     async def get_public_rooms(self, query: DirectoryQuery) -> dict[str, Any]:
-        """One page of the directory, as clients are given it. Raises ``NotFound`` or ``InvalidParam``.
+        """One page of this server's directory or of another's.
+
+        Raises ``InvalidParam``, ``Forbidden``, and 502 where the other server does not answer.
 
         Spec: client-server-api/#get_matrixclientv3publicrooms
         """
-        if query.server not in (None, "", self._server_name):
-            raise NotFound(f"this server does not federate, so it cannot ask {query.server} for its rooms")
+        if query.server in (None, "", self._server_name):
+            return await self.get_own_rooms(query)
+        return await fetch_remote_rooms(self._fetcher, query, limit=_limit(query.limit))
+
+    async def get_own_rooms(self, query: DirectoryQuery) -> dict[str, Any]:
+        """One page of this server's directory. Raises ``InvalidParam``.
+
+        Spec: server-server-api/#get_matrixfederationv1publicrooms
+        """
         limit = _limit(query.limit)
         since = None if query.since is None else _parse_token(query.since)
         with self._database.snapshot() as snapshot:

@@ -5,19 +5,24 @@ Spec: client-server-api/#get_matrixclientv1room_summaryroomidoralias
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
-from conduit_py.data import members, rooms, state
+from conduit_py.data import members, rooms, short_ids, state
 from conduit_py.data.members import NAME_OF
 from conduit_py.data.rooms import Room
-from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.ids import RoomId, ServerName, server_name_of
 from conduit_py.service.errors import NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
 from conduit_py.service.rooms.directory import build_chunk
 from conduit_py.service.rooms.member_events import is_in, scan_allowed_rooms
+from conduit_py.service.rooms.server_acl import get_acl
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import BAN, INVITE, JOIN
+
+INVITED_MAX: Final = 500
+"""Invited users of a room among whom one of a server is looked for."""
 
 
 class PreviewService:
@@ -74,6 +79,28 @@ def may_preview(snapshot: Snapshot, requester: Requester | None, room: Room) -> 
     if requester is None:
         return False
     return any(is_in(snapshot, requester, room_id) for room_id in get_allowed_rooms(snapshot, room))
+
+
+def may_server_preview(snapshot: Snapshot, server_name: ServerName, room: Room) -> bool:
+    """Could a user of another server, whoever it is, read the room, join it, or ask to?
+
+    Spec: server-server-api/#get_matrixfederationv1hierarchyroomid
+    """
+    if not get_acl(snapshot, room.short).allows(server_name):
+        return False
+    if is_world_readable(snapshot, room.short) or members.is_server_joined(snapshot, room.short, server_name):
+        return True
+    if _is_open(room, _get_join_rule(snapshot, room)):
+        return True
+    if any(_is_server_in(snapshot, server_name, room_id) for room_id in get_allowed_rooms(snapshot, room)):
+        return True
+    invited = islice(members.scan_members(snapshot, room.short, INVITE), INVITED_MAX)
+    return any(server_name_of(short_ids.get_user_id(snapshot, user)) == server_name for user, _ in invited)
+
+
+def _is_server_in(snapshot: Snapshot, server_name: ServerName, room_id: RoomId) -> bool:
+    room = short_ids.get_room(snapshot, room_id)
+    return room is not None and members.is_server_joined(snapshot, room, server_name)
 
 
 def get_allowed_rooms(snapshot: Snapshot, room: Room) -> list[RoomId]:

@@ -16,15 +16,15 @@ from typing import Any
 
 import trio
 
-from conduit_py.data import rooms, timeline
+from conduit_py.data import members, rooms, timeline
 from conduit_py.data.rooms import Room
 from conduit_py.data.spaces import get_child_events
 from conduit_py.data.state import get_current_pdu
-from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.service.errors import Forbidden, InvalidParam
+from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.requester import Requester
-from conduit_py.service.rooms.previews import build_summary, may_preview
+from conduit_py.service.rooms.previews import build_summary, may_preview, may_server_preview
 from conduit_py.storage.database import Database, Snapshot
 
 LIMIT_DEFAULT = 50
@@ -56,8 +56,9 @@ class HierarchyQuery:
 class SpaceService:
     """One per server."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, server_name: ServerName) -> None:
         self._database = database
+        self._server_name = server_name
 
     async def get_hierarchy(self, requester: Requester, room_id: RoomId, query: HierarchyQuery) -> dict[str, Any]:
         """One page of a space and what is in it, in the order of the tree. Raises ``Forbidden`` or ``InvalidParam``.
@@ -82,6 +83,38 @@ class SpaceService:
         if len(walk.found) > limit:
             answer["next_batch"] = f"{told + limit}_{max_depth}_{int(query.suggested_only)}"
         return answer
+
+    async def get_for_server(self, origin: ServerName, room_id: RoomId, *, suggested_only: bool) -> dict[str, Any]:
+        """A room, and the rooms right below it if it is a space, for another server. Raises ``NotFound``.
+
+        Children that this server is not in are left out: what it holds of them may have changed.
+
+        Spec: server-server-api/#get_matrixfederationv1hierarchyroomid
+        """
+        with self._database.snapshot() as snapshot:
+            room = self._get_live(snapshot, room_id)
+            if room is None or not may_server_preview(snapshot, origin, room):
+                raise NotFound(f"{room_id} is not a room that {origin} may look into")
+            children = get_children(snapshot, room, suggested_only=suggested_only)
+            summary = {**build_summary(snapshot, room), "children_state": [_strip(child) for child in children]}
+        told: list[dict[str, Any]] = []
+        hidden: list[RoomId] = []
+        for start in range(0, len(children), ROOMS_PER_SLICE):
+            await trio.lowlevel.checkpoint()
+            with self._database.snapshot() as snapshot:
+                for child in children[start : start + ROOMS_PER_SLICE]:
+                    below = self._get_live(snapshot, RoomId(child.state_key or ""))
+                    if below is not None and may_server_preview(snapshot, origin, below):
+                        told.append(build_summary(snapshot, below))
+                    elif below is not None:
+                        hidden.append(below.room_id)
+        return {"room": summary, "children": told, "inaccessible_children": hidden}
+
+    def _get_live(self, snapshot: Snapshot, room_id: RoomId) -> Room | None:
+        """A room that this server is in."""
+        room = rooms.get_room(snapshot, room_id)
+        is_in = room is not None and members.is_server_joined(snapshot, room.short, self._server_name)
+        return room if is_in else None
 
 
 class _Walk:

@@ -94,7 +94,7 @@ async def test_query_public_rooms_refuses(rooms: RoomServer, body: Json, outcome
 
 async def test_query_public_rooms_asks_no_other_server(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
-    assert (await alice.post("/publicRooms", {}, server="two.test")).outcome == (404, "M_NOT_FOUND")
+    assert (await alice.post("/publicRooms", {}, server="two.test")).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_query_public_rooms_missing_token(rooms: RoomServer) -> None:

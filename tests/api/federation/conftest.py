@@ -13,7 +13,10 @@ from conduit_py.http.in_process import AppClient, ClientReply
 from conduit_py.server import build
 from kvschema.engine import Engine
 from tests.api.federation.network import Network, open_network
+from tests.api.federation.reading import Shared, open_shared
 from tests.api.federation.scene import Scene, open_scene
+from tests.rig.network import Node
+from tests.rig.network import open_network as open_servers
 from tests.rig.server import Server, load_test_config
 
 
@@ -56,3 +59,15 @@ async def network(tmp_path: Path) -> AsyncIterator[Network]:
 async def scene(make_engine: Callable[[], Engine], autojump_clock: MockClock) -> AsyncIterator[Scene]:
     async with open_scene(make_engine) as scene:
         yield scene
+
+
+@pytest.fixture
+async def server_one(make_engine: Callable[[], Engine], autojump_clock: MockClock) -> AsyncIterator[Node]:
+    """one.test, whole, in a network without others."""
+    async with open_servers(make_engine, "one.test") as servers:
+        yield servers["one.test"]
+
+
+@pytest.fixture
+async def shared(server_one: Node) -> Shared:
+    return await open_shared(server_one)
