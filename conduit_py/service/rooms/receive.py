@@ -54,11 +54,14 @@ class Arrival:
     """The state before it, told by others, if any of its predecessors is missing."""
     place: int | None = None
     """Its place in the timeline if it is history; None for a new event."""
+    must_be_accepted: bool = False
+    """Do not even store it otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     event_id: EventId
+    event: ShortEventId
     standing: Standing
     reason: str | None = None
     """Why it was not accepted."""
@@ -91,23 +94,26 @@ class RoomReceive:
         pdu = arrival.pdu
         known = self._events.find(pdu.event_id)
         row = None if known is None else self._events.get_row(known)
-        if row is not None and not row.flags & OUTLIER:
-            return Receipt(event_id=pdu.event_id, standing=_standing_of(row), is_new=False)
+        if known is not None and row is not None and not row.flags & OUTLIER:
+            return Receipt(event_id=pdu.event_id, event=known, standing=_standing_of(row), is_new=False)
         auth_events = self._require_auth_events(pdu)
         before = self._state_before(arrival)
         event = self._choose_short(known, auth_events)
         reason = self._check_auth_events(pdu, auth_events) or self._check_state(pdu, before)
+        flags = REJECTED
+        if reason is None and arrival.place is None:
+            reason, flags = self._check_now(pdu), SOFT_FAILED
         if reason is not None:
-            return self._refuse(pdu, known, event, before, REJECTED, reason)
-        reason = None if arrival.place is not None else self._check_now(pdu)
-        if reason is not None:
-            return self._refuse(pdu, known, event, before, SOFT_FAILED, reason)
+            if not arrival.must_be_accepted:
+                self._stage_refused(pdu, known, event, before, flags)
+            standing = Standing.REJECTED if flags == REJECTED else Standing.SOFT_FAILED
+            return Receipt(event_id=pdu.event_id, event=event, standing=standing, reason=reason)
         if arrival.place is not None:
             self._forget_outlier(known, event)
             self._writer.stage_event(pdu, event, pos=arrival.place, before=before)
         else:
             self._accept(pdu, known, event, before)
-        return Receipt(event_id=pdu.event_id, standing=Standing.ACCEPTED)
+        return Receipt(event_id=pdu.event_id, event=event, standing=Standing.ACCEPTED)
 
     def receive_outlier(self, pdu: Pdu) -> Receipt:
         """Store an event that is needed to judge others: it gets no place, and no state.
@@ -116,14 +122,18 @@ class RoomReceive:
         """
         known = self._events.find(pdu.event_id)
         if known is not None:
-            return Receipt(event_id=pdu.event_id, standing=_standing_of(self._events.get_row(known)), is_new=False)
+            standing = _standing_of(self._events.get_row(known))
+            return Receipt(event_id=pdu.event_id, event=known, standing=standing, is_new=False)
         auth_events = self._require_auth_events(pdu)
         reason = self._check_auth_events(pdu, auth_events)
         flags = OUTLIER if reason is None else OUTLIER | REJECTED
         event = ShortEventId(self._writer.turn.take_pos())
         self._writer.stage_event(pdu, event, pos=0, before=LooseState(EMPTY), flags=flags)
+        if pdu.state_key is not None:
+            # It may be an entry of a state that is laid out before the event gets its place.
+            self._writer.current.keys.intern(pdu.type, pdu.state_key)
         standing = Standing.OUTLIER if reason is None else Standing.REJECTED
-        return Receipt(event_id=pdu.event_id, standing=standing, reason=reason)
+        return Receipt(event_id=pdu.event_id, event=event, standing=standing, reason=reason)
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
@@ -215,14 +225,12 @@ class RoomReceive:
             timeline.stage_moved(self._writer.turn, known)
         self._writer.turn.changes(("event", event), ("pdu", event))
 
-    def _refuse(
-        self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, flags: int, reason: str
-    ) -> Receipt:
+    def _stage_refused(
+        self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, flags: int
+    ) -> None:
         self._forget_outlier(known, event)
         self._writer.stage_event(pdu, event, pos=0, before=before, flags=flags)
         self._note_arrived(pdu.event_id)
-        standing = Standing.REJECTED if flags == REJECTED else Standing.SOFT_FAILED
-        return Receipt(event_id=pdu.event_id, standing=standing, reason=reason)
 
     def _accept(self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState) -> None:
         writer, missing = self._writer, self._find_missing(pdu)

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids
 from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend
-from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive
+from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
 from conduit_py.service.rooms.resolution import Conflict, TooLarge
 from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.storage.database import Database, Snapshot
@@ -21,6 +22,8 @@ RECEIVED_PER_TURN = 10
 """Events of other servers that are stored together: the event loop is at it for about 10 ms."""
 
 T = TypeVar("T")
+StageAccepted = Callable[[Snapshot, Turn, Receipt], None]
+"""Stages what goes with an event of another server that was accepted."""
 Stage = Callable[[Snapshot, Turn, RoomAppend], T]
 """Reads, decides and stages, without awaiting. What it raises leaves no trace."""
 
@@ -54,33 +57,84 @@ class RoomWrites:
         results: list[Receipt | MissingEvents] = []
         while len(results) < len(arrivals):
             async with self._locks.hold(("room", room_id)):
-                conflict = await self._receive_some(room_id, arrivals[len(results) :], results)
-                if conflict is not None:
-                    await self.append.tools.resolutions.resolve(conflict)
-                    await self._receive_some(room_id, arrivals[len(results) :], results)
+                await self._receive_some(room_id, arrivals[len(results) :], results, _stage_nothing)
+        return results
+
+    async def accept(self, room_id: RoomId, pdu: Pdu, also: StageAccepted) -> Receipt:
+        """Take an event of another server that must be accepted, and stage with it whatever ``also`` does.
+
+        Raises ``Forbidden`` where it is not allowed, and ``MissingEvents``. Then nothing that it causes was staged.
+        """
+        results: list[Receipt | MissingEvents] = []
+        async with self._locks.hold(("room", room_id)):
+            await self._receive_some(room_id, [Arrival(pdu=pdu, must_be_accepted=True)], results, also)
+        [result] = results
+        if isinstance(result, MissingEvents):
+            raise result
+        if result.standing is not Standing.ACCEPTED:
+            raise Forbidden(result.reason or f"{pdu.event_id} was refused before")
+        return result
+
+    async def store_outliers(self, room_id: RoomId, pdus: Sequence[Pdu]) -> list[Receipt | MissingEvents]:
+        """Store events that others are judged by, each after its auth events."""
+        results: list[Receipt | MissingEvents] = []
+        for start in range(0, len(pdus), RECEIVED_PER_TURN):
+            async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
+                with self._database.snapshot() as snapshot:
+                    receive = self._begin_receive(snapshot, turn, room_id)
+                    for pdu in pdus[start : start + RECEIVED_PER_TURN]:
+                        try:
+                            results.append(receive.receive_outlier(pdu))
+                        except MissingEvents as error:
+                            results.append(error)
         return results
 
     async def _receive_some(
-        self, room_id: RoomId, todo: Sequence[Arrival], results: list[Receipt | MissingEvents]
+        self,
+        room_id: RoomId,
+        todo: Sequence[Arrival],
+        results: list[Receipt | MissingEvents],
+        also: StageAccepted,
+    ) -> None:
+        """Receive the next few, at least one. The room's lock is held."""
+        before = len(results)
+        while len(results) == before:
+            conflict = await self._stage_some(room_id, todo, results, also)
+            if conflict is not None:
+                await self.append.tools.resolutions.resolve(conflict)
+
+    async def _stage_some(
+        self,
+        room_id: RoomId,
+        todo: Sequence[Arrival],
+        results: list[Receipt | MissingEvents],
+        also: StageAccepted,
     ) -> Conflict | None:
         """The next few, up to the first whose surroundings have to be resolved in a thread; that conflict, if any."""
         done: list[Receipt | MissingEvents] = []
         conflict = None
         async with self._writer.turn() as turn:
             with self._database.snapshot() as snapshot:
-                receive = RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))
+                receive = self._begin_receive(snapshot, turn, room_id)
                 for arrival in todo[:RECEIVED_PER_TURN]:
                     try:
-                        done.append(receive.receive(arrival))
+                        receipt = receive.receive(arrival)
                     except MissingEvents as error:
                         done.append(error)
+                        continue
                     except TooLarge as error:
                         # What was staged before it lands first: the thread reads only what has.
                         conflict = None if done else error.conflict
                         break
+                    if receipt.standing is Standing.ACCEPTED and receipt.is_new:
+                        also(snapshot, turn, receipt)
+                    done.append(receipt)
                 receive.finish()
         results += done
         return conflict
+
+    def _begin_receive(self, snapshot: Snapshot, turn: Turn, room_id: RoomId) -> RoomReceive:
+        return RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))
 
     async def create(self, creator: UserId, stage: Callable[[Snapshot, Turn], RoomAppend]) -> RoomId:
         """Write a room that ``stage`` begins. One at a time for each creator, so that the next sees that it is there.
@@ -92,6 +146,10 @@ class RoomWrites:
                 append = stage(snapshot, turn)
                 append.finish()
         return append.room.room_id
+
+
+def _stage_nothing(snapshot: Snapshot, turn: Turn, receipt: Receipt) -> None:
+    pass
 
 
 def _require_room(snapshot: Snapshot, room_id: RoomId) -> rooms.Room:
