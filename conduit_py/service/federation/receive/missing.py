@@ -1,0 +1,236 @@
+"""What an event refers to and we do not hold: fetched from the server that sent the event, and stored.
+
+- Events before it: a stretch of history up to what we hold (``/get_missing_events``). Where it is too long, the state
+  before the oldest event that was fetched is asked for (``/state_ids``), and a gap is left in the timeline.
+- Events that allowed it: its whole auth chain (``/event_auth``), or one by one.
+
+Nothing is locked meanwhile. What could not be fetched is left alone for a while, and longer each time.
+
+Spec: server-server-api/#backfilling-and-retrieving-missing-events,
+server-server-api/#retrieving-event-authorization-information
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import Any, Final
+
+import trio
+
+from conduit_py.data import rooms, timeline
+from conduit_py.data.rooms import Room
+from conduit_py.data.state import LooseState
+from conduit_py.log import get_logger
+from conduit_py.matrix.ids import EventId, ServerName
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.outbound.errors import RemoteError
+from conduit_py.outbound.federation import Fetcher
+from conduit_py.outbound.federation_events import (
+    fetch_event,
+    fetch_event_auth,
+    fetch_missing_events,
+    fetch_state,
+    fetch_state_ids,
+)
+from conduit_py.service.federation.checks import Checks
+from conduit_py.service.federation.pauses import Pauses
+from conduit_py.service.federation.receive.order import by_auth_events, by_prev_events
+from conduit_py.service.federation.receive.state_told import lay_out_state
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.storage.database import Database, Snapshot
+from kvschema.catalog.timeline import OUTLIER
+
+_log = get_logger(__name__)
+
+EXTREMITIES_MAX: Final = 20
+"""Of what we hold, so many events are named to the other server."""
+SINGLE_EVENTS_MAX: Final = 100
+"""Missing events of a state that are fetched one by one; of more, the whole state is fetched."""
+AUTH_DEPTH_MAX: Final = 20
+"""How far back auth events are followed one by one."""
+EVENTS_AT_ONCE: Final = 10
+"""Single events asked for at the same time, for one event received."""
+STORED_AT_ONCE: Final = 200
+PAUSE_MS: Final = 60_000
+PAUSE_MAX_MS: Final = 3_600_000
+
+
+class StillMissing(Exception):
+    """The event cannot be judged now: what it refers to cannot be had."""
+
+
+class MissingEventsFetcher:
+    """One per server.
+
+    :param prev_events_max: the longest stretch of history that is fetched for one event.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        writes: RoomWrites,
+        fetcher: Fetcher,
+        checks: Checks,
+        *,
+        prev_events_max: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._writes = writes
+        self._fetcher = fetcher
+        self._checks = checks
+        self._prev_events_max = prev_events_max
+        self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=now_ms)
+
+    async def fetch_before(self, origin: ServerName, room: Room, pdu: Pdu) -> list[Pdu]:
+        """Events that ``pdu`` follows, as far back as to what we hold or as we want: checked, in order, not stored.
+
+        Empty if there are none to be had.
+        """
+        with self._database.snapshot() as snapshot:
+            earliest = _get_extremities(snapshot, room)
+            missing = [("before", other) for other in pdu.prev_events if not is_held(snapshot, room, other)]
+        if not any(map(self._pauses.is_over, missing)):
+            return []
+        try:
+            raws = await fetch_missing_events(
+                self._fetcher,
+                origin,
+                room.room_id,
+                earliest_events=earliest,
+                latest_events=[pdu.event_id],
+                limit=self._prev_events_max,
+            )
+        except RemoteError as error:
+            self._note_failures("events before one", origin, missing, error)
+            return []
+        found = await self._check(room, raws[: self._prev_events_max])
+        wanted = _connected(pdu, found)
+        if not wanted:
+            self._note_failures("events before one", origin, missing, None)
+        return [other for other in by_prev_events(wanted) if other.event_id != pdu.event_id]
+
+    async def fetch_state_before(self, origin: ServerName, room: Room, event_id: EventId) -> LooseState:
+        """The state before an event as the other server has it, with its events stored. Raises ``StillMissing``."""
+        if not self._pauses.is_over(("state", event_id)):
+            raise StillMissing(f"the state before {event_id} could not be fetched a while ago")
+        try:
+            told = await fetch_state_ids(self._fetcher, origin, room.room_id, event_id)
+            missing = await self._find_missing([*told.pdu_ids, *told.auth_chain_ids])
+            if len(missing) > SINGLE_EVENTS_MAX:
+                full = await fetch_state(self._fetcher, origin, room.room_id, event_id)
+                await self._store(room, [*full.auth_chain, *full.pdus])
+            elif missing:
+                await self._fetch_single(origin, room, missing)
+        except RemoteError as error:
+            self._note_failures("the state before an event", origin, [("state", event_id)], error)
+            raise StillMissing(f"the state before {event_id} cannot be fetched: {error}") from error
+        still_missing = await self._find_missing(told.pdu_ids)
+        if still_missing:
+            self._note_failures("the state before an event", origin, [("state", event_id)], None)
+            raise StillMissing(f"of the state before {event_id}, {len(still_missing)} events cannot be had")
+        return await lay_out_state(self._database, room.short, told.pdu_ids)
+
+    async def fetch_auth_events(self, origin: ServerName, room: Room, pdu: Pdu) -> None:
+        """Store what allowed an event. Raises ``StillMissing``."""
+        missing = await self._find_missing(pdu.auth_events)
+        if any(map(self._pauses.is_over, missing)):
+            try:
+                await self._store(room, await fetch_event_auth(self._fetcher, origin, room.room_id, pdu.event_id))
+            except RemoteError as error:
+                _log.debug("an auth chain cannot be fetched", origin=origin, event=pdu.event_id, error=str(error))
+            missing = await self._find_missing(pdu.auth_events)
+            if missing:
+                await self._fetch_single(origin, room, missing)
+                missing = await self._find_missing(pdu.auth_events)
+        if missing:
+            self._note_failures("what allowed an event", origin, missing, None)
+            raise StillMissing(f"auth events of {pdu.event_id} cannot be had: {', '.join(missing)}")
+
+    async def _fetch_single(self, origin: ServerName, room: Room, event_ids: Collection[EventId]) -> None:
+        """Fetch events one by one, and in turn what allowed them, and store what can be judged."""
+        found: dict[EventId, Pdu] = {}
+        todo = list(dict.fromkeys(event_ids))
+        for _ in range(AUTH_DEPTH_MAX):
+            todo = [event_id for event_id in todo if self._pauses.is_over(event_id)]
+            if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX:
+                break
+            raws = await self._ask_each(origin, todo)
+            checked = await self._check(room, raws)
+            found.update((pdu.event_id, pdu) for pdu in checked if pdu.event_id in todo)
+            for event_id in todo:
+                if event_id not in found:
+                    self._pauses.note(event_id, has_failed=True)
+            named = {event_id for pdu in found.values() for event_id in pdu.auth_events} - found.keys()
+            todo = await self._find_missing(named)
+        await self._store_checked(room, found.values())
+
+    async def _ask_each(self, origin: ServerName, event_ids: Sequence[EventId]) -> list[dict[str, Any]]:
+        raws: list[dict[str, Any]] = []
+        limiter = trio.CapacityLimiter(EVENTS_AT_ONCE)
+
+        async def ask(event_id: EventId) -> None:
+            async with limiter:
+                try:
+                    raws.append(await fetch_event(self._fetcher, origin, event_id))
+                except RemoteError as error:
+                    _log.debug("an event cannot be fetched", event_id=event_id, origin=origin, error=str(error))
+
+        async with trio.open_nursery() as nursery:
+            for event_id in event_ids:
+                nursery.start_soon(ask, event_id)
+        return raws
+
+    async def _store(self, room: Room, raws: Sequence[dict[str, Any]]) -> None:
+        for start in range(0, len(raws), STORED_AT_ONCE * 10):
+            await self._store_checked(room, await self._check(room, raws[start : start + STORED_AT_ONCE * 10]))
+
+    async def _store_checked(self, room: Room, pdus: Iterable[Pdu]) -> None:
+        ordered = by_auth_events(pdus)
+        for start in range(0, len(ordered), STORED_AT_ONCE):
+            await self._writes.store_outliers(room.room_id, ordered[start : start + STORED_AT_ONCE])
+
+    async def _check(self, room: Room, raws: Sequence[dict[str, Any]]) -> list[Pdu]:
+        """Those that are valid events of the room."""
+        checked = await self._checks.check_many(raws, room.version)
+        return [pdu for pdu in checked if isinstance(pdu, Pdu) and pdu.room_id == room.room_id]
+
+    async def _find_missing(self, event_ids: Iterable[EventId]) -> list[EventId]:
+        wanted, missing = list(dict.fromkeys(event_ids)), []
+        for start in range(0, len(wanted), STORED_AT_ONCE * 10):
+            await trio.lowlevel.checkpoint()
+            with self._database.snapshot() as snapshot:
+                part = wanted[start : start + STORED_AT_ONCE * 10]
+                missing += [event_id for event_id in part if timeline.get_event(snapshot, event_id) is None]
+        return missing
+
+    def _note_failures(
+        self, what: str, origin: ServerName, keys: Iterable[Hashable], error: RemoteError | None
+    ) -> None:
+        _log.debug("what events refer to cannot be fetched", what=what, origin=origin, error=str(error or "not given"))
+        for key in keys:
+            self._pauses.note(key, has_failed=True)
+
+
+def is_held(snapshot: Snapshot, room: Room, event_id: EventId) -> bool:
+    """Do we have the event with the state after it?"""
+    found = timeline.find_row(snapshot, event_id)
+    return found is not None and found[1].room == room.short and not found[1].flags & OUTLIER
+
+
+def _get_extremities(snapshot: Snapshot, room: Room) -> list[EventId]:
+    current = rooms.get_room(snapshot, room.room_id)
+    events = () if current is None else current.extremities[-EXTREMITIES_MAX:]
+    return [EventId(timeline.require_row(snapshot, event).event_id) for event in events]
+
+
+def _connected(pdu: Pdu, found: Sequence[Pdu]) -> list[Pdu]:
+    """Those of ``found`` that lie before ``pdu``: the other server decides what it sends, we what we asked for."""
+    by_id = {other.event_id: other for other in found}
+    todo, reached = list(pdu.prev_events), {}
+    while todo:
+        other = by_id.pop(todo.pop(), None)
+        if other is not None:
+            reached[other.event_id] = other
+            todo.extend(other.prev_events)
+    return [other for other in found if other.event_id in reached]

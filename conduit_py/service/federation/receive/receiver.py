@@ -1,0 +1,242 @@
+"""Transactions of other servers: each is done once and answered when everything in it is on disk.
+
+A transaction goes on when the request that brought it is given up, and a request that brings it again waits for it. The
+events of one room are received in the order they came in, those of different rooms side by side.
+
+Spec: server-server-api/#transactions
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import trio
+
+from conduit_py.data import received, state
+from conduit_py.log import get_logger
+from conduit_py.matrix.edus import RECEIPT, TYPING, parse_edu
+from conduit_py.matrix.ids import Malformed, RoomId, ServerName
+from conduit_py.matrix.server_acl import parse_server_acl
+from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError
+from conduit_py.service.federation.receive.room_events import RawEvent, Results, RoomEvents
+from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.users.store import Store
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.locks import KeyedLocks
+from kvschema.errors import StorageFull
+
+_log = get_logger(__name__)
+
+PDUS_MAX: Final = 50
+EDUS_MAX: Final = 100
+"""Spec: server-server-api/#transactions"""
+TRANSACTIONS_MAX: Final = 60
+"""Transactions at a time: bounds what is held of them in memory."""
+TRANSACTIONS_PER_SERVER_MAX: Final = 3
+"""A server sends one at a time; one more may be there because it gave up on the first."""
+
+EduHandler = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
+EduHandlers = Mapping[str, EduHandler]
+"""By type. Each is given who sent the EDU and its content, and raises ``Malformed`` for what it cannot be."""
+TakeOutside = Callable[[ServerName, RoomId, RawEvent], Awaitable[None]]
+"""Takes an event of a room that we do not take part in, if it is of interest all the same."""
+
+Answer = dict[str, dict[str, str]]
+
+
+class NotDone(MatrixError):
+    """The transaction failed here; the other server should send it again."""
+
+    errcode, status = "M_UNKNOWN", 500
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A transaction that is being done."""
+
+    answer: bytes | None = None
+    error: MatrixError | StorageFull | None = None
+    landed: trio.Event = field(default_factory=trio.Event)
+
+
+async def take_nothing_outside(origin: ServerName, room_id: RoomId, raw: RawEvent) -> None:
+    """Events of rooms that we do not take part in are none of our business."""
+    await trio.lowlevel.checkpoint()
+
+
+class Receiver:
+    """One per server. ``run`` is owned by the nursery tree."""
+
+    def __init__(
+        self, store: Store, room_events: RoomEvents, edu_handlers: EduHandlers, take_outside: TakeOutside
+    ) -> None:
+        self._store = store
+        self._room_events = room_events
+        self._edu_handlers = edu_handlers
+        self._take_outside = take_outside
+        self._flights: dict[tuple[ServerName, str], _Flight] = {}
+        self._flying: Counter[ServerName] = Counter()
+        self._rooms = KeyedLocks()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Does transactions for as long as the server runs."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def receive_transaction(
+        self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
+    ) -> bytes:
+        """What became of each event, as JSON: ``{event_id: {} | {"error": why}}``.
+
+        Raises ``InvalidParam``, ``LimitExceeded``, ``NotDone`` and ``StorageFull``.
+        """
+        if len(pdus) > PDUS_MAX or len(edus) > EDUS_MAX:
+            raise InvalidParam(f"a transaction must not have more than {PDUS_MAX} PDUs and {EDUS_MAX} EDUs")
+        flight = self._flights.get((origin, txn_id))
+        if flight is None:
+            with self._store.snapshot() as snapshot:
+                answer = received.get_answer(snapshot, origin, txn_id)
+            if answer is not None:
+                return answer
+            flight = self._take_off(origin, txn_id, pdus, edus)
+        await flight.landed.wait()
+        if flight.error is not None:
+            raise flight.error
+        assert flight.answer is not None, "a transaction ended with neither an answer nor an error"
+        return flight.answer
+
+    def _take_off(self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]) -> _Flight:
+        if self._nursery is None:
+            raise NotDone("the server is going down")
+        if len(self._flights) >= TRANSACTIONS_MAX or self._flying[origin] >= TRANSACTIONS_PER_SERVER_MAX:
+            raise LimitExceeded("too many transactions at a time: send it again later")
+        flight = self._flights[origin, txn_id] = _Flight()
+        self._flying[origin] += 1
+        self._nursery.start_soon(self._fly, flight, origin, txn_id, pdus, edus)
+        return flight
+
+    async def _fly(
+        self, flight: _Flight, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
+    ) -> None:
+        try:
+            results = await self._receive(origin, pdus, edus)
+            flight.answer = await self._store_answer(origin, txn_id, results)
+        except StorageFull as error:
+            flight.error = error
+        finally:
+            if flight.answer is None and flight.error is None:
+                flight.error = NotDone("the server is going down")
+            del self._flights[origin, txn_id]
+            self._flying[origin] -= 1
+            if not self._flying[origin]:
+                del self._flying[origin]
+            flight.landed.set()
+
+    async def _receive(self, origin: ServerName, pdus: Sequence[Any], edus: Sequence[Any]) -> Results:
+        by_room: dict[RoomId, list[RawEvent]] = {}
+        for raw in pdus:
+            room_id = raw.get("room_id") if isinstance(raw, dict) else None
+            if isinstance(room_id, str):
+                by_room.setdefault(RoomId(room_id), []).append(raw)
+        results: Results = {}
+        full: list[StorageFull] = []
+
+        async def attempt(receive: Awaitable[None]) -> None:
+            try:
+                await receive
+            except StorageFull as error:
+                full.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attempt, self._receive_edus(origin, edus))
+            for room_id, raws in by_room.items():
+                nursery.start_soon(attempt, self._receive_room(origin, room_id, raws, results))
+        if full:
+            raise full[0]
+        return results
+
+    async def _store_answer(self, origin: ServerName, txn_id: str, results: Results) -> bytes:
+        told: Answer = {event_id: {} if why is None else {"error": why} for event_id, why in results.items()}
+        answer = orjson.dumps(told)
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                now_ms = self._store.now_ms()
+                received.stage_answer(snapshot, turn, origin, txn_id, results=answer, now_ms=now_ms)
+        return answer
+
+    async def _receive_room(
+        self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent], results: Results
+    ) -> None:
+        async with self._rooms.hold(room_id):
+            try:
+                results.update(await self._receive_events(origin, room_id, raws))
+            except StorageFull:
+                raise
+            except Exception:
+                # A mistake of ours about one event must not keep all others of the room, or of the server, from us.
+                _log.exception("events could not be received", origin=origin, room=room_id, events=len(raws))
+                failed = raws
+            else:
+                return
+        if len(failed) > 1:
+            for raw in failed:
+                await self._receive_room(origin, room_id, [raw], results)
+
+    async def _receive_events(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+        with self._store.snapshot() as snapshot:
+            room = get_live_room(snapshot, room_id)
+            is_allowed = _may_take_part(snapshot, origin, room_id)
+        if room is None:
+            for raw in raws:
+                await self._take_outside(origin, room_id, raw)
+            return {}
+        if not is_allowed:
+            return self._room_events.refuse(room, raws, f"{origin} may not take part in the room")
+        return await self._room_events.receive(origin, room, raws)
+
+    async def _receive_edus(self, origin: ServerName, edus: Sequence[Any]) -> None:
+        for edu in edus:
+            try:
+                edu_type, content = parse_edu(edu)
+                handler = self._edu_handlers.get(edu_type)
+                if handler is not None:
+                    with self._store.snapshot() as snapshot:
+                        allowed = _without_denied(snapshot, origin, edu_type, content)
+                    if allowed is not None:
+                        await handler(origin, allowed)
+            except (Malformed, MatrixError) as error:
+                _log.debug("an EDU was dropped", origin=origin, why=str(error))
+
+
+def _without_denied(
+    snapshot: Snapshot, origin: ServerName, edu_type: str, content: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """What is left of an EDU without the rooms that shut the server out; None for nothing.
+
+    Spec: server-server-api/#server-access-control-lists-acls
+    """
+    if edu_type == TYPING:
+        room_id = content.get("room_id")
+        is_allowed = isinstance(room_id, str) and _may_take_part(snapshot, origin, RoomId(room_id))
+        return content if is_allowed else None
+    if edu_type == RECEIPT:
+        return {room_id: told for room_id, told in content.items() if _may_take_part(snapshot, origin, RoomId(room_id))}
+    return content
+
+
+def _may_take_part(snapshot: Snapshot, origin: ServerName, room_id: RoomId) -> bool:
+    """Does the room's access control list allow the server? True for rooms that we do not take part in."""
+    room = get_live_room(snapshot, room_id)
+    if room is None:
+        return True
+    acl = state.get_current_pdu(snapshot, room.short, "m.room.server_acl", "")
+    return parse_server_acl(None if acl is None else acl.content).allows(origin)
