@@ -36,6 +36,8 @@ from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
+from conduit_py.service.federation.receive.build import build_receiver
+from conduit_py.service.federation.receive.receiver import take_nothing_outside
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
@@ -106,7 +108,10 @@ async def build(
     metrics = _watch(store, hub)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
-    federation = build_federation(config, store, signing_key=signing_key, throttle=throttle, dns=dns, http=http)
+    has_threads = hash_limiter is not None
+    federation = build_federation(
+        config, store, signing_key=signing_key, throttle=throttle, has_threads=has_threads, dns=dns, http=http
+    )
     around = Around(
         signing_key=signing_key,
         fetcher=federation.client,
@@ -114,7 +119,7 @@ async def build(
         throttle=throttle,
         random_id=secrets.token_urlsafe,
         random_hex=secrets.token_hex,
-        has_threads=hash_limiter is not None,
+        has_threads=has_threads,
     )
     writes = build_writes(config, store, around)
     rooms = build_rooms(config, store, around, writes)
@@ -135,11 +140,12 @@ async def build(
             federation.media,
             throttle=throttle,
             random_id=secrets.token_urlsafe,
-            has_threads=hash_limiter is not None,
+            has_threads=has_threads,
         ),
         throttle=throttle,
         federation=federation,
         handshakes=build_handshakes(store, writes, federation),
+        receiver=build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside),
         reading=build_reading(store.database),
         now_ms=store.now_ms,
     )
@@ -158,6 +164,7 @@ async def build(
 def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     """What the services behind the operations have to run beside them."""
     yield built.federation.http.run
+    yield built.receiver.run
     yield built.rooms.typing.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run

@@ -26,6 +26,7 @@ from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.federation.reading.build import Reading
+from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sync.service import SyncService
@@ -51,6 +52,7 @@ class Operations:
     throttle: Throttle
     federation: Federation
     handshakes: Handshakes
+    receiver: Receiver
     reading: Reading
     now_ms: Callable[[], int]
 
@@ -64,7 +66,7 @@ def build_routes(to: Operations) -> list[Routes]:
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
         *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
-        *server_routes(to.config, to.federation, to.handshakes, to.media, to.throttle, now_ms=to.now_ms),
+        *server_routes(to.config, to.federation, to.handshakes, to.receiver, to.media, to.throttle, now_ms=to.now_ms),
         *reading_routes(to.config, to.federation.verifier, to.reading, to.rooms, to.accounts, now_ms=to.now_ms),
     ]
 

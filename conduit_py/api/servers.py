@@ -16,6 +16,7 @@ from conduit_py.api.federation import (
     knocks,
     leaving_v1,
     leaving_v2,
+    transactions,
     version,
     wellknown,
 )
@@ -25,6 +26,7 @@ from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.build import Handshakes
+from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.users.throttle import Throttle
 
@@ -33,6 +35,7 @@ def server_routes(
     config: Config,
     federation: Federation,
     handshakes: Handshakes,
+    receiver: Receiver,
     media: MediaServices,
     throttle: Throttle,
     *,
@@ -52,6 +55,7 @@ def server_routes(
         knocks.routes(auth, handshakes.templates, handshakes.submissions),
         leaving_v1.routes(auth, handshakes.templates),
         leaving_v2.routes(auth, handshakes.submissions),
+        transactions.routes(auth, receiver),
         version.routes(auth, version=conduit_py.__version__),
         wellknown.routes(delegated=config.well_known.server if config.allow_federation else None),
     ]

@@ -443,7 +443,6 @@ _NO_PRESENCE = "presence is not there yet"
 
 WAITING: dict[str, str] = {
     "allow_federation": _NO_FEDERATION,
-    "max_fetch_prev_events": _NO_FEDERATION,
     "typing_federation_timeout": _NO_FEDERATION,
     "allow_local_presence": _NO_PRESENCE,
     "allow_incoming_presence": _NO_PRESENCE,

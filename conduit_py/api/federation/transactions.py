@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.api.federation.body import event_body
-from conduit_py.http.reply import JSON_TYPE, Reply
+from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.service.errors import BadJson
@@ -24,10 +24,10 @@ def routes(auth: ServerAuthenticator, receiver: Receiver) -> Routes:
     routes = Routes("transactions")
 
     @routes.put("/_matrix/federation/v1/send/<txn_id>")
-    async def send_transaction(request: Request, txn_id: str) -> Reply:
+    async def send_transaction(request: Request, txn_id: str) -> Raw:
         origin, body = await event_body(auth, request, bytes_max=BODY_BYTES_MAX)
         results = await receiver.receive_transaction(origin, txn_id, _list(body, "pdus"), _list(body, "edus"))
-        return Reply(b'{"pdus":' + results + b"}", content_type=JSON_TYPE)
+        return Raw(b'{"pdus":' + results + b"}")
 
     return routes
 

@@ -16,6 +16,7 @@ from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.media import MediaClient
 from conduit_py.outbound.resolve import Resolver, split_server_name
 from conduit_py.service.federation.auth import RequestVerifier
+from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.destinations import StoredDelegations
 from conduit_py.service.federation.key_store import KeyStore
 from conduit_py.service.federation.keys import KeyRing
@@ -37,6 +38,7 @@ class Federation:
     media: MediaClient
     own_keys: OwnKeys
     keys: KeyRing
+    checks: Checks
     notary: Notary
     verifier: RequestVerifier
 
@@ -47,6 +49,7 @@ def build_federation(
     *,
     signing_key: SigningKey,
     throttle: Callable[[tuple[str, Hashable]], None],
+    has_threads: bool,
     dns: Dns | None = None,
     tcp: httpcore2.AsyncNetworkBackend | None = None,
     http: HttpClient | None = None,
@@ -85,6 +88,7 @@ def build_federation(
         media=MediaClient(http, client),
         own_keys=own_keys,
         keys=keys,
+        checks=Checks(keys, now_ms=store.now_ms, has_threads=has_threads),
         notary=Notary(keys, own_keys, is_allowed=config.allow_federation),
         verifier=RequestVerifier(
             keys,

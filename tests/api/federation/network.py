@@ -24,6 +24,8 @@ from conduit_py.http.server import serve_http
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
+from conduit_py.service.federation.receive.build import build_receiver
+from conduit_py.service.federation.receive.receiver import take_nothing_outside
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.ratelimit import RateLimiter
@@ -81,6 +83,7 @@ class Network:
             store,
             signing_key=key,
             throttle=lambda key: None,
+            has_threads=False,
             dns=self.internet.dns,
             tcp=self.internet.cables,
         )
@@ -95,12 +98,14 @@ class Network:
             random_hex=secrets.token_hex,
             has_threads=False,
         )
-        handshakes = build_handshakes(store, build_writes(config, store, around), federation)
+        writes = build_writes(config, store, around)
+        handshakes = build_handshakes(store, writes, federation)
+        receiver = build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside)
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
         )
         routes = [
-            *server_routes(config, federation, handshakes, media, lambda key: None, now_ms=store.now_ms),
+            *server_routes(config, federation, handshakes, receiver, media, lambda key: None, now_ms=store.now_ms),
             _echo(auth),
         ]
         app = App(routes, request_bytes_max=100_000, refusals=(MatrixError,), translate=translate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_py.service.federation.build import Federation
-from conduit_py.service.federation.handshakes.interim import Checks, OnCurrentState
+from conduit_py.service.federation.handshakes.interim import OnCurrentState
 from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
@@ -23,7 +23,7 @@ class Handshakes:
 
 
 def build_handshakes(store: Store, writes: RoomWrites, federation: Federation) -> Handshakes:
-    checks = Checks(federation.keys)
+    checks = federation.checks
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, OnCurrentState(writes)),

@@ -21,7 +21,9 @@ class PduChecks(Protocol):
         """
         ...
 
-    async def check_many(self, raws: Sequence[Mapping[str, Any]], room_version: RoomVersion) -> list[Pdu | Exception]:
+    async def check_many(
+        self, raws: Sequence[Mapping[str, Any]], room_version: RoomVersion
+    ) -> Sequence[Pdu | Exception]:
         """The same for each of many, with what would have been raised in the place of the event."""
         ...
 
