@@ -33,7 +33,7 @@ from conduit_py.outbound.user_keys import UserKeysClient
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
-from conduit_py.service.federation.build import Federation, build_federation
+from conduit_py.service.federation.build import Federation, build_federation, forbidden_names
 from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.federation.receive.build import build_receiver
@@ -43,6 +43,7 @@ from conduit_py.service.media.build import build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
+from conduit_py.service.sending.build import build_sending
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
@@ -112,11 +113,14 @@ async def build(
     federation = build_federation(
         config, store, signing_key=signing_key, throttle=throttle, has_threads=has_threads, dns=dns, http=http
     )
+    is_forbidden = forbidden_names(config.forbidden_remote_server_names)
+    sending = build_sending(config, store, federation.client, is_forbidden=is_forbidden)
     around = Around(
         signing_key=signing_key,
         fetcher=federation.client,
         hub=hub,
         throttle=throttle,
+        outbox=sending.outbox,
         random_id=secrets.token_urlsafe,
         random_hex=secrets.token_hex,
         has_threads=has_threads,
@@ -147,6 +151,7 @@ async def build(
         handshakes=build_handshakes(store, writes, federation),
         receiver=build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside),
         reading=build_reading(store.database),
+        sending=sending,
         now_ms=store.now_ms,
     )
     pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
@@ -165,6 +170,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     """What the services behind the operations have to run beside them."""
     yield built.federation.http.run
     yield built.receiver.run
+    yield built.sending.senders.run
     yield built.rooms.typing.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run

@@ -29,6 +29,7 @@ from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.rooms.build import Rooms
+from conduit_py.service.sending.build import SendingServices
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
@@ -54,20 +55,24 @@ class Operations:
     handshakes: Handshakes
     receiver: Receiver
     reading: Reading
+    sending: SendingServices
     now_ms: Callable[[], int]
 
 
 def build_routes(to: Operations) -> list[Routes]:
     """The operations of every module."""
+    servers = ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies, to.sending.senders.heard_from)
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         *room_routes(to.config, to.auth, to.rooms),
         *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
-        *e2ee_server_routes(ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies), to.e2ee),
-        *server_routes(to.config, to.federation, to.handshakes, to.receiver, to.media, to.throttle, now_ms=to.now_ms),
-        *reading_routes(to.config, to.federation.verifier, to.reading, to.rooms, to.accounts, now_ms=to.now_ms),
+        *e2ee_server_routes(servers, to.e2ee),
+        *server_routes(
+            servers, to.config, to.federation, to.handshakes, to.receiver, to.media, to.throttle, now_ms=to.now_ms
+        ),
+        *reading_routes(servers, to.config, to.reading, to.rooms, to.accounts, now_ms=to.now_ms),
     ]
 
 

@@ -9,15 +9,14 @@ from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.config import Config
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import ServerName
-from conduit_py.service.federation.auth import RequestVerifier
 from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.users.build import Accounts
 
 
 def reading_routes(
+    auth: ServerAuthenticator,
     config: Config,
-    verifier: RequestVerifier,
     reading: Reading,
     rooms: Rooms,
     accounts: Accounts,
@@ -25,7 +24,6 @@ def reading_routes(
     now_ms: Callable[[], int],
 ) -> list[Routes]:
     """The routes of every module, in the order of the spec's OpenAPI files."""
-    auth = ServerAuthenticator(verifier, config.trusted_proxies)
     server_name = ServerName(config.server_name)
     return [
         backfill.routes(auth, reading.events, server_name=server_name, now_ms=now_ms),

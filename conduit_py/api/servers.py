@@ -32,6 +32,7 @@ from conduit_py.service.users.throttle import Throttle
 
 
 def server_routes(
+    auth: ServerAuthenticator,
     config: Config,
     federation: Federation,
     handshakes: Handshakes,
@@ -42,7 +43,6 @@ def server_routes(
     now_ms: Callable[[], int],
 ) -> list[Routes]:
     """The routes of every module, in the order of the spec's OpenAPI files."""
-    auth = ServerAuthenticator(federation.verifier, config.trusted_proxies)
     server_name = ServerName(config.server_name)
     return [
         content_repository.routes(auth, media.fetch, media.thumbnails, throttle, server_name=server_name),

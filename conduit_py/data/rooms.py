@@ -35,8 +35,12 @@ def get_room(snapshot: Snapshot, room_id: RoomId) -> Room | None:
     if not state_id:
         return None
     record = short_ids.get_room_record(snapshot, short)
-    extremities = tuple(key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, short))
-    return Room(short, room_id, ROOM_VERSIONS[record.room_version], state_id, extremities)
+    return Room(short, room_id, ROOM_VERSIONS[record.room_version], state_id, get_extremities(snapshot, short))
+
+
+def get_extremities(snapshot: Snapshot, room: ShortRoomId) -> tuple[ShortEventId, ...]:
+    """The forward extremities of a room."""
+    return tuple(key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, room))
 
 
 def stage_new(turn: Turn, room_id: RoomId) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import KeyId, Malformed, ServerName, parse_key_id, parse_server_name
-from conduit_py.matrix.signing import SigningKey, VerifyKey, sign_json, verify_json_signature
+from conduit_py.matrix.signing import SigningKey, VerifyKey, verify_json_signature
 
 SCHEME: Final = "x-matrix"
 
@@ -82,17 +83,15 @@ def _parameters(header: str, position: int) -> Iterator[tuple[str, str]]:
 
 
 def build_x_matrix(
-    *,
-    method: str,
-    uri: str,
-    origin: ServerName,
-    destination: ServerName,
-    content: Mapping[str, Any] | None,
-    signing_key: SigningKey,
+    *, method: str, uri: str, origin: ServerName, destination: ServerName, body: bytes | None, signing_key: SigningKey
 ) -> str:
-    """The header for one request of ours; ``uri`` is path and query as sent, ``content`` the body or ``None``."""
-    request = _request_json(method, uri, origin, destination, content)
-    signature = sign_json(request, entity=origin, signing_key=signing_key)["signatures"][origin][signing_key.key_id]
+    """The header for one request of ours; ``uri`` is path and query as sent, ``body`` canonical JSON or ``None``."""
+    members = {"destination": destination, "method": method, "origin": origin, "uri": uri}
+    signed = encode_canonical_json(members, strict=False)
+    if body is not None:
+        # In canonical JSON the content comes first, and it is canonical already.
+        signed = b'{"content":' + body + b"," + signed[1:]
+    signature = signing_key.sign(signed)
     return f'X-Matrix origin="{origin}",destination="{destination}",key="{signing_key.key_id}",sig="{signature}"'
 
 

@@ -30,6 +30,9 @@ REFUSAL_BYTES_MAX: Final = 64 * 1024
 KEYS_BYTES_MAX: Final = 64 * 1024
 """An answer about its keys by one server. A server that has had a hundred keys needs about 12 KiB."""
 NOTARY_BYTES_MAX: Final = 2 * 1024 * 1024
+TRANSACTION_TIMEOUT_S: Final = 60.0
+"""The other server may have to ask for what it is missing before it answers."""
+TRANSACTION_ANSWER_BYTES_MAX: Final = 256 * 1024
 
 ERRCODE_CHARS_MAX: Final = 255
 
@@ -89,20 +92,21 @@ class FederationClient:
         destination: ServerName,
         path: str,
         *,
-        content: Mapping[str, Any] | None = None,
+        content: Mapping[str, Any] | bytes | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
         bytes_max: int = ANSWER_BYTES_MAX,
         is_signed: bool = True,
     ) -> dict[str, Any]:
-        """The JSON object that ``destination`` answers. ``path`` comes from `build_path`.
+        """The JSON object that ``destination`` answers. ``path`` comes from `build_path`; bytes are canonical JSON.
 
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
-        target, headers = await self._prepare(method, destination, path, content, is_signed=is_signed)
+        body = (
+            content if content is None or isinstance(content, bytes) else encode_canonical_json(content, strict=False)
+        )
+        target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
         headers["Accept"] = "application/json"
-        body = None
-        if content is not None:
-            body = encode_canonical_json(content, strict=False)
+        if body is not None:
             headers["Content-Type"] = "application/json"
         reply = await self._http.fetch(
             method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
@@ -128,7 +132,7 @@ class FederationClient:
         return self._is_allowed and destination != self._server_name and not self._is_forbidden(destination)
 
     async def _prepare(
-        self, method: str, destination: ServerName, path: str, content: Mapping[str, Any] | None, *, is_signed: bool
+        self, method: str, destination: ServerName, path: str, body: bytes | None, *, is_signed: bool
     ) -> tuple[Target, dict[str, str]]:
         """Whom to ask, and the headers that say who asks."""
         if not self._is_allowed:
@@ -146,10 +150,25 @@ class FederationClient:
             uri=path,
             origin=self._server_name,
             destination=destination,
-            content=content,
+            body=body,
             signing_key=self._signing_key,
         )
         return target, {"Authorization": authorization}
+
+    async def send_transaction(self, destination: ServerName, txn_id: str, body: bytes) -> dict[str, Any]:
+        """Bring a transaction, in canonical JSON, and return the answer.
+
+        Spec: server-server-api/#put_matrixfederationv1sendtxnid
+        """
+        path = build_path("_matrix", "federation", "v1", "send", txn_id)
+        return await self.fetch(
+            "PUT",
+            destination,
+            path,
+            content=body,
+            timeout_s=TRANSACTION_TIMEOUT_S,
+            bytes_max=TRANSACTION_ANSWER_BYTES_MAX,
+        )
 
     async def fetch_server_keys(self, server_name: ServerName) -> dict[str, Any]:
         """What a server says of its own keys; nothing of it is checked.

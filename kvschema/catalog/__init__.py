@@ -14,6 +14,7 @@ from kvschema.catalog import (
     relations,
     rooms,
     search,
+    sending,
     server,
     state,
     timeline,
@@ -38,6 +39,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *receipts.TREES,
     *transactions.TREES,
     *federation.TREES,
+    *sending.TREES,
     *e2ee.TREES,
     *media.TREES,
 )

@@ -17,6 +17,7 @@ from conduit_py.data import (
     receipts,
     received_messages,
     remote_lists,
+    sending,
     short_ids,
     state,
     state_at,
@@ -24,7 +25,7 @@ from conduit_py.data import (
 )
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient
-from conduit_py.matrix.ids import DeviceId, RoomId, ServerName, UserId
+from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit_py.server import build
 from conduit_py.service.users.store import Store
 from conduit_py.storage.cache import ObjectCache
@@ -35,6 +36,7 @@ from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
 from kvschema.catalog.receipts import Receipt
 from kvschema.catalog.rooms import StreamPos
+from kvschema.catalog.sending import QueuedEdu, Sending
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
@@ -119,6 +121,7 @@ class _Story:
         await self._read(room_id, alice, last)
         await self._encrypt(alice, bob)
         await self._upload(alice)
+        await self._queue(room_id, last)
 
     async def _ok(self, request: Any) -> Any:
         response = await request
@@ -235,6 +238,20 @@ class _Story:
         uris = [await upload(user, plain(100, 100), "image/png") for _ in range(2)]
         assert (await thumbnail(user, uris[0], width=32, height=32)).status == 200
         await create_media(user)
+
+    async def _queue(self, room_id: str, event_id: str) -> None:
+        """An event and an EDU that wait for a server, and a transaction on its way."""
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                room = short_ids.get_room(snapshot, RoomId(room_id))
+                event = timeline.get_event(snapshot, EventId(event_id))
+                assert room is not None
+                assert event is not None
+                pos, name = turn.take_pos(), ServerName("two.test")
+                sending.stage_event(turn, name, pos, event)
+                sending.stage_last_event(turn, name, room, event)
+                sending.stage_edu(turn, name, pos, QueuedEdu(b'{"content":{},"edu_type":"m.presence"}'))
+                sending.stage_sending(turn, name, Sending("1", event_until=pos, edu_until=pos))
 
     async def _read(self, room_id: str, user: Client, event_id: str) -> None:
         async with self._store.writer.turn() as turn:

@@ -22,6 +22,7 @@ from tests.data import (
     plants_in_indexes,
     plants_in_media,
     plants_in_rooms,
+    plants_in_sending,
     plants_in_use,
 )
 from tests.data.full_store import Rows, fill, make_rows
@@ -34,6 +35,7 @@ PLANTS = {
     **plants_in_graphs.PLANTS,
     **plants_in_indexes.PLANTS,
     **plants_in_media.PLANTS,
+    **plants_in_sending.PLANTS,
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import KeyId, Malformed, ServerName
 from conduit_py.matrix.signing import InvalidSignature, SigningKey, VerifyKey
 from conduit_py.matrix.x_matrix import XMatrix, build_x_matrix, is_x_matrix, parse_x_matrix, verify_request
@@ -73,7 +74,8 @@ def test_any_header_is_read_or_malformed(text: str) -> None:
 
 
 def build(content: dict[str, Any] | None = None) -> XMatrix:
-    header = build_x_matrix(method="PUT", uri="/x?y=%20", origin=ONE, destination=TWO, content=content, signing_key=KEY)
+    body = None if content is None else encode_canonical_json(content, strict=True)
+    header = build_x_matrix(method="PUT", uri="/x?y=%20", origin=ONE, destination=TWO, body=body, signing_key=KEY)
     return parse_x_matrix(header)
 
 
@@ -84,7 +86,7 @@ def verify(header: XMatrix, **changes: Any) -> None:
 
 
 def test_header_that_we_build_is_as_older_servers_want_it() -> None:
-    header = build_x_matrix(method="GET", uri="/", origin=ONE, destination=TWO, content=None, signing_key=KEY)
+    header = build_x_matrix(method="GET", uri="/", origin=ONE, destination=TWO, body=None, signing_key=KEY)
     assert header.startswith('X-Matrix origin="one.test",destination="two.test:8448",key="ed25519:1",sig="')
     assert " " not in header.partition(" ")[2]
     assert "\\" not in header

@@ -40,20 +40,19 @@ class Peer:
 
     async def request(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> Response:
         """A signed request; the reply is held against the specification."""
+        body = None if content is None else encode_canonical_json(content, strict=False)
         header = build_x_matrix(
             method=method,
             uri=path,
             origin=self.name,
             destination=ServerName(self.node.name),
-            content=content,
+            body=body,
             signing_key=self.key,
         )
         headers = {"Authorization": header}
-        body = b""
-        if content is not None:
+        if body is not None:
             headers["Content-Type"] = "application/json"
-            body = encode_canonical_json(content, strict=False)
-        reply = await AppClient(self.node.built.app).request(method, path, headers, body)
+        reply = await AppClient(self.node.built.app).request(method, path, headers, body or b"")
         response = Response(reply.status, reply.headers, reply.body)
         content_type = reply.headers.get("content-type")
         parsed = response.json if content_type == "application/json" else None

@@ -47,6 +47,7 @@ from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
 from tests.rig.client import Client, Response, path
@@ -66,21 +67,21 @@ class RoomServer(Server):
         server: Server,
         app: App,
         next_event_ids: list[str],
-        hub: SyncHub,
+        writes: RoomWrites,
         membership: MembershipService,
         remotes: Remotes,
     ) -> None:
         super().__init__(server.services, server.woken)
         self._app = AppClient(app)
-        self.hub, self.membership, self.remotes = hub, membership, remotes
-        self.writes: RoomWrites
+        self.hub, self.writes = writes.append.tools.hub, writes
+        self.membership, self.remotes = membership, remotes
         self.is_planted = False
         """The test writes into the store what no operation would, so it need not agree with itself in the end."""
         self.next_event_ids = next_event_ids
         """Taken from the end, where events of room versions 1 and 2 get their ids; random ones when it is empty."""
 
 
-async def with_rooms(server: Server) -> RoomServer:
+async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer:
     """The same server, with the operations of rooms beside those of accounts."""
     store, name = server.store, ServerName(SERVER_NAME)
     next_event_ids: list[str] = []
@@ -88,8 +89,7 @@ async def with_rooms(server: Server) -> RoomServer:
     def new_event_id() -> EventId:
         return EventId(next_event_ids.pop() if next_event_ids else f"${secrets.token_urlsafe(18)}:{name}")
 
-    hub = SyncHub()
-    tools = make_tools(store, hub, name)
+    tools = make_tools(store, SyncHub(), name, outbox=outbox)
     append = Append(
         tools=tools,
         signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
@@ -105,9 +105,7 @@ async def with_rooms(server: Server) -> RoomServer:
         refusals=(MatrixError,),
         translate=translate,
     )
-    rooms = RoomServer(server, app, next_event_ids, hub, membership, remotes)
-    rooms.writes = writes
-    return rooms
+    return RoomServer(server, app, next_event_ids, writes, membership, remotes)
 
 
 def _build_routes(

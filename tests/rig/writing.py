@@ -7,16 +7,21 @@ from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
+from tests.rig.sending import open_outbox
 
 
-def make_tools(store: Store, hub: SyncHub, server_name: str, *, has_threads: bool = False) -> WriterTools:
+def make_tools(
+    store: Store, hub: SyncHub, server_name: str, *, outbox: Outbox | None = None, has_threads: bool = False
+) -> WriterTools:
     return WriterTools(
         server_name=ServerName(server_name),
         short_ids=store.ids,
         hub=hub,
         unread=UnreadService(get_compiled_ruleset),
+        outbox=outbox or open_outbox(ServerName(server_name)),
         resolutions=Resolutions(store.database, has_threads=has_threads),
         now_ms=store.now_ms,
     )

@@ -5,7 +5,7 @@ Spec: server-server-api/#request-authentication
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.ids import ServerName
@@ -13,10 +13,16 @@ from conduit_py.service.federation.auth import RequestVerifier
 
 
 class ServerAuthenticator:
-    """One per server."""
+    """One per server.
 
-    def __init__(self, verifier: RequestVerifier, trusted_proxies: Collection[Network]) -> None:
+    :param heard_from: told of every server that a verified request came from.
+    """
+
+    def __init__(
+        self, verifier: RequestVerifier, trusted_proxies: Collection[Network], heard_from: Callable[[ServerName], None]
+    ) -> None:
         self._verifier = verifier
+        self._heard_from = heard_from
         self._trusted_proxies = trusted_proxies
 
     async def require_server(self, request: Request, *, bytes_max: int | None = None) -> ServerName:
@@ -26,12 +32,14 @@ class ServerAuthenticator:
         """
         self._verifier.require_allowed()
         self.throttle(request)
-        return await self._verifier.verify(
+        origin = await self._verifier.verify(
             request.headers.getlist("authorization"),
             method=request.method,
             uri=request.raw_uri,
             body=await request.get_data(bytes_max=bytes_max),
         )
+        self._heard_from(origin)
+        return origin
 
     def require_allowed(self) -> None:
         """Raises ``Forbidden`` while this server keeps to itself."""

@@ -29,6 +29,7 @@ from conduit_py.data.consistency import (
     order,
     reading,
     relating,
+    sending,
     server,
     shorts,
     states,
@@ -138,6 +139,10 @@ CHECKS = _checks(
         "filehash_thumbnailid": (media.check_thumbnails_of_files,),
         "mediaid_pending": (media.check_pending,),
         "userid_pendingmediaid": (media.check_pending_of_users,),
+        "servernameevent_data": (sending.check_events,),
+        "servernameroom_lastevent": (sending.check_last_events,),
+        "servernameedu_data": (sending.check_edus,),
+        "servername_sending": (sending.check_sending,),
     }
 )
 

@@ -19,7 +19,7 @@ from conduit_py.matrix.auth.select import select_auth_types
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.event_builder import build_event, sign_and_hash
 from conduit_py.matrix.event_format import TooLarge as EventTooLarge
-from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId
+from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.room_versions import RoomVersion
@@ -208,6 +208,8 @@ class RoomAppend:
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
         writer.notify(pdu, pos)
+        if server_name_of(pdu.sender) == self.server_name:
+            writer.stage_outgoing(pdu, event)
         return event
 
     def finish(self) -> None:

@@ -37,6 +37,7 @@ from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.rooms.upgrade import UpgradeService
 from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.users.push_rules import get_compiled_ruleset
 from conduit_py.service.users.store import Store
 
@@ -80,6 +81,7 @@ class Around:
     fetcher: Fetcher
     hub: SyncHub
     throttle: RateLimiter
+    outbox: Outbox
     random_id: Callable[[int], str]
     """URL-safe text made of so many random bytes."""
     random_hex: Callable[[int], str]
@@ -94,6 +96,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         short_ids=store.ids,
         hub=around.hub,
         unread=UnreadService(get_compiled_ruleset),
+        outbox=around.outbox,
         resolutions=Resolutions(store.database, has_threads=around.has_threads),
         now_ms=store.now_ms,
     )

@@ -15,6 +15,7 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.state_res import StateKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
+from conduit_py.service.rooms.outgoing import JoinedServers
 from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -44,6 +45,7 @@ class CurrentState:
         """Local users whose membership was changed here, as it is now."""
         self._joined_before: frozenset[ShortUserId] | None = None
         self._joined_difference = 0
+        self.servers = JoinedServers(snapshot, room.short)
 
     def get_event(self, type: str, state_key: str) -> ShortEventId | None:
         """One entry."""
@@ -89,6 +91,7 @@ class CurrentState:
             sender="" if pdu is None else pdu.sender,
             stripped_state=None if pdu is None else self._stripped_state(pdu),
         )
+        self.servers.note(change)
         old = self._get_standing(change.user) if change.is_local else None
         new = members.stage_member(self._turn, change, old)
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)

@@ -26,6 +26,7 @@ from conduit_py.service.rooms.current_state import CurrentState
 from conduit_py.service.rooms.redactions import REDACTION, Redactions
 from conduit_py.service.rooms.resolution import Resolutions, Resolver
 from conduit_py.service.rooms.unread import Noticed, UnreadService
+from conduit_py.service.sending.outbox import Outbox
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortEventId, StateId
@@ -40,6 +41,7 @@ class WriterTools:
     short_ids: ShortIds
     hub: SyncHub
     unread: UnreadService
+    outbox: Outbox
     resolutions: Resolutions
     now_ms: Callable[[], int]
 
@@ -202,6 +204,11 @@ class RoomWriter:
         return row.room == self.room.short and not row.flags & OUTLIER
 
     # Telling.
+
+    def stage_outgoing(self, pdu: Pdu, event: ShortEventId) -> None:
+        """Queue a new event for the servers that were in the room before it, or are after it."""
+        told = self.current.servers.take_told()
+        self.tools.outbox.stage_pdu(self.snapshot, self.turn, self.room.short, event, pdu, told)
 
     def notify(self, pdu: Pdu, pos: int) -> None:
         """Count a new event as unread for those whose push rules say so."""

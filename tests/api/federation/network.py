@@ -21,6 +21,7 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.http.server import serve_http
+from conduit_py.matrix.ids import ServerName
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
@@ -39,6 +40,7 @@ from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import Writer, open_writer
 from kvschema.engine.memory import MemoryEngine
 from tests.outbound.web import Internet, open_internet
+from tests.rig.sending import open_outbox
 from tests.rig.server import START_MS, load_test_config
 
 ECHO = "/_matrix/federation/v1/echo"
@@ -88,11 +90,12 @@ class Network:
             tcp=self.internet.cables,
         )
         self._nursery.start_soon(federation.http.run)
-        auth = ServerAuthenticator(federation.verifier, ())
+        auth = ServerAuthenticator(federation.verifier, (), lambda origin: None)
         around = Around(
             signing_key=key,
             fetcher=federation.client,
             hub=SyncHub(),
+            outbox=open_outbox(ServerName(name)),
             throttle=RateLimiter({}, trio.current_time),
             random_id=secrets.token_urlsafe,
             random_hex=secrets.token_hex,
@@ -105,7 +108,9 @@ class Network:
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
         )
         routes = [
-            *server_routes(config, federation, handshakes, receiver, media, lambda key: None, now_ms=store.now_ms),
+            *server_routes(
+                auth, config, federation, handshakes, receiver, media, lambda key: None, now_ms=store.now_ms
+            ),
             _echo(auth),
         ]
         app = App(routes, request_bytes_max=100_000, refusals=(MatrixError,), translate=translate)

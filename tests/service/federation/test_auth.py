@@ -50,7 +50,7 @@ class World:
             uri=URI,
             origin=ServerName(origin),
             destination=ServerName(destination),
-            content=content,
+            body=None if content is None else encode_canonical_json(content, strict=True),
             signing_key=self.two.key,
         )
 
