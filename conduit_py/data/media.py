@@ -9,6 +9,7 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import media
 from kvschema.catalog.media import (
     AccessFile,
+    BlockedMedia,
     ByFile,
     ByMediaId,
     ByMxc,
@@ -41,6 +42,12 @@ def stage_media(turn: Turn, mxc: ByMxc, row: Media) -> None:
     turn.batch.require_absent(media.MXC_MEDIA, mxc)
     turn.batch.put(media.MXC_MEDIA, mxc, row)
     turn.batch.put(media.FILE_MEDIA, FileMedia(row.file_hash, *mxc), None)
+
+
+def stage_fetched_media(turn: Turn, mxc: ByMxc, row: Media) -> None:
+    """A new medium of another server. The batch is refused if it is blocked."""
+    turn.batch.require_absent(media.BLOCKED_MEDIA, mxc)
+    stage_media(turn, mxc, row)
 
 
 def stage_media_removed(turn: Turn, mxc: ByMxc, row: Media) -> None:
@@ -123,8 +130,9 @@ def stage_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail, of: Media) -> 
 
 
 def stage_foreign_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail) -> None:
-    """One of a medium that need not be here."""
+    """One of a medium that need not be here. The batch is refused if the medium is blocked."""
     assert row.is_foreign
+    turn.batch.require_absent(media.BLOCKED_MEDIA, ByMxc(key.server_name, key.media_id))
     _stage_new_thumbnail(turn, key, row)
 
 
@@ -137,6 +145,25 @@ def _stage_new_thumbnail(turn: Turn, key: ThumbnailId, row: Thumbnail) -> None:
 def stage_thumbnail_removed(turn: Turn, key: ThumbnailId, file_hash: bytes) -> None:
     turn.batch.delete(media.THUMBNAIL, key)
     turn.batch.delete(media.FILE_THUMBNAIL, FileThumbnail(file_hash, *key))
+
+
+# --- blocked ---
+
+
+def get_blocked(snapshot: Snapshot, mxc: ByMxc) -> BlockedMedia | None:
+    return media.BLOCKED_MEDIA.get(snapshot, mxc)
+
+
+def scan_blocked(snapshot: Snapshot) -> Iterator[tuple[ByMxc, BlockedMedia]]:
+    yield from media.BLOCKED_MEDIA.scan(snapshot)
+
+
+def stage_blocked(turn: Turn, mxc: ByMxc, row: BlockedMedia | None) -> None:
+    """``None`` unblocks."""
+    if row is None:
+        turn.batch.delete(media.BLOCKED_MEDIA, mxc)
+    else:
+        turn.batch.put(media.BLOCKED_MEDIA, mxc, row)
 
 
 # --- pending ids ---

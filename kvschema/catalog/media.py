@@ -110,6 +110,11 @@ class PendingMedia(NamedTuple):
     expires_ms: int
 
 
+class BlockedMedia(NamedTuple):
+    blocked_ms: int
+    reason: str | None = None
+
+
 _MXC = (Text(SERVER_NAME_BYTES_MAX), Text(MEDIA_ID_BYTES_MAX))
 _FORM = (U64(), U64(), U8(), U8())
 
@@ -182,6 +187,15 @@ USER_PENDING: Tree[UserMedia, None] = Tree(
     derived="mediaid_pending",
 )
 
+BLOCKED_MEDIA: Tree[ByMxc, BlockedMedia] = Tree(
+    "blocked_servernamemediaid",
+    Key(ByMxc, _MXC),
+    record(BlockedMedia),
+    since=1,
+    doc="Media that are neither served nor fetched, whether they are here or not.",
+    bound="one row for each medium that an administrator blocks",
+)
+
 TREES = (
     MXC_MEDIA,
     FILE_MEDIA,
@@ -191,4 +205,5 @@ TREES = (
     FILE_THUMBNAIL,
     PENDING_MEDIA,
     USER_PENDING,
+    BLOCKED_MEDIA,
 )

@@ -151,6 +151,7 @@ UNCHECKED: Mapping[str, str] = {
     "userdevicesessionid_uiaainfo": "each row stands alone, and lives for an hour",
     "openidtoken_expiresatuserid": "each row stands alone, and lives for an hour",
     "registrationtoken_info": "each row stands alone",
+    "blocked_servernamemediaid": "each row stands alone: what it names need not be here",
     "userid_report": "each row stands alone: what it names need not exist any more",
     "leavinguserids": "each row stands alone, and goes when the rooms are left",
     "userid_erasedpos": "each row stands alone",

@@ -13,6 +13,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.media.access import FileAccess
 from conduit_py.service.media.arrivals import Arrivals
 from conduit_py.service.media.blocking import Blocking
+from conduit_py.service.media.blocks import MediaBlocks
 from conduit_py.service.media.fetch import FetchService
 from conduit_py.service.media.files import MediaFiles
 from conduit_py.service.media.keeping import Keeper
@@ -37,6 +38,7 @@ class MediaServices:
     fetch: FetchService
     thumbnails: ThumbnailService
     remote: RemoteMedia
+    blocks: MediaBlocks
     removal: Removal
     sweep: MediaSweep
     access: FileAccess
@@ -63,7 +65,7 @@ def build_media(
     images = Blocking(trio.CapacityLimiter(IMAGES_AT_ONCE) if has_threads else None)
     files = MediaFiles(config.media.path, config.media.directory_structure, disk, run_id=random_id())
     access, arrivals = FileAccess(store), Arrivals()
-    keeper = Keeper(store, files, access)
+    keeper, blocks = Keeper(store, files, access), MediaBlocks(store)
     remote = RemoteMedia(
         store,
         source,
@@ -79,6 +81,7 @@ def build_media(
         access=access,
         arrivals=arrivals,
         remote=remote,
+        blocks=blocks,
         serves_all_legacy=config.media.allow_legacy,
     )
     removal = Removal(store, files, access)
@@ -96,6 +99,7 @@ def build_media(
         fetch=fetch,
         thumbnails=ThumbnailService(store, fetch=fetch, remote=remote, files=files, keeper=keeper, blocking=images),
         remote=remote,
+        blocks=blocks,
         removal=removal,
         sweep=MediaSweep(server_name, store, config.media.retention, files, removal),
         access=access,

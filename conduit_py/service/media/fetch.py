@@ -15,6 +15,7 @@ from conduit_py.matrix.ids import Malformed, ServerName, parse_server_name
 from conduit_py.service.errors import NotFound
 from conduit_py.service.media.access import FileAccess
 from conduit_py.service.media.arrivals import Arrivals, NotYetUploaded
+from conduit_py.service.media.blocks import MediaBlocks
 from conduit_py.service.media.files import CHUNK_BYTES, MediaFiles
 from conduit_py.service.media.remote import RemoteMedia
 from conduit_py.service.users.store import Store
@@ -74,6 +75,7 @@ class FetchService:
         access: FileAccess,
         arrivals: Arrivals,
         remote: RemoteMedia,
+        blocks: MediaBlocks,
         serves_all_legacy: bool,
     ) -> None:
         self._server_name = server_name
@@ -82,6 +84,7 @@ class FetchService:
         self._access = access
         self._arrivals = arrivals
         self._remote = remote
+        self._blocks = blocks
         self._serves_all_legacy = serves_all_legacy
 
     async def get_content(self, asked: Asked) -> Content:
@@ -96,7 +99,7 @@ class FetchService:
         """
         timeout_ms = min(asked.timeout_ms, TIMEOUT_MAX_MS)
         row, is_pending = self._look_up(asked.mxc)
-        if row is None and self._may_see(asked, is_legacy=False):
+        if row is None and self.may_see_new(asked):
             if is_pending:
                 await self._arrivals.wait(asked.mxc.media_id, timeout_ms / 1000)
             elif asked.allow_remote and asked.mxc.server_name != self._server_name:
@@ -104,13 +107,13 @@ class FetchService:
             row, is_pending = self._look_up(asked.mxc)
             if row is None and is_pending:
                 raise NotYetUploaded("The media has not been uploaded yet")
-        if row is None or not self._may_see(asked, is_legacy=row.is_legacy):
+        if row is None or not self._may_see(asked, is_legacy=row.is_legacy) or self._blocks.is_blocked(asked.mxc):
             raise NotFound("Media not found")
         return row
 
     def may_see_new(self, asked: Asked) -> bool:
-        """May what is stored now be seen by whoever asks so?"""
-        return self._may_see(asked, is_legacy=False)
+        """May what is stored now of the medium be seen by whoever asks so?"""
+        return self._may_see(asked, is_legacy=False) and not self._blocks.is_blocked(asked.mxc)
 
     def _look_up(self, mxc: ByMxc) -> tuple[Media | None, bool]:
         with self._store.snapshot() as snapshot:

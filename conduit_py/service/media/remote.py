@@ -32,6 +32,7 @@ from conduit_py.service.media.thumbnailing import SAFE_TYPES
 from conduit_py.service.media.upload import describe_remote
 from conduit_py.service.users.store import Store
 from kvschema.catalog.media import ByMxc, Media, Thumbnail, ThumbnailId
+from kvschema.errors import PreconditionFailed
 
 _log = get_logger(__name__)
 
@@ -200,6 +201,8 @@ class RemoteMedia:
                 await self._keep(mxc, file)
         except RemoteError as error:
             return self._note(error, mxc, mxc, has_begun=fetch.has_begun.is_set())
+        except PreconditionFailed:
+            return _Failure(NotFound, "Media not found")  # blocked meanwhile
         return None
 
     async def _keep(self, mxc: ByMxc, file: RemoteFile) -> None:
@@ -212,7 +215,7 @@ class RemoteMedia:
                 filename=description.filename,
                 is_legacy=self._is_legacy,
             )
-            await self._keeper.keep(received, partial(media.stage_media, mxc=mxc, row=row))
+            await self._keeper.keep(received, partial(media.stage_fetched_media, mxc=mxc, row=row))
 
     async def fetch_thumbnail(self, key: ThumbnailId, query: Mapping[str, str]) -> Thumbnail:
         """Store a thumbnail as the other server makes it, of a medium that is not fetched. Raises as ``fetch``.
@@ -236,6 +239,8 @@ class RemoteMedia:
                         await self._keeper.keep(received, partial(media.stage_foreign_thumbnail, key=key, row=row))
             except RemoteError as error:
                 raise self._note(error, mxc, key, has_begun=has_begun).build() from error
+            except PreconditionFailed as error:
+                raise NotFound("Media not found") from error  # blocked meanwhile
         return row
 
     def _note(self, error: RemoteError, mxc: ByMxc, key: Hashable, *, has_begun: bool) -> _Failure:

@@ -19,6 +19,7 @@ from kvschema.catalog.media import ByMxc, File, Media
 from kvschema.errors import StorageFull
 from tests.rig.images import plain
 from tests.rig.media import MediaServer, create, download, mxc_of, open_media, thumbnail, upload
+from tests.rig.other_servers import Medium, OtherServers
 from tests.rig.server import START_MS, Server
 
 DAY_S = 24 * 3600
@@ -308,3 +309,61 @@ async def test_a_disk_that_fails_does_not_end_the_server(
             await trio.sleep(2 * DAY_S)
         assert expect_errors
         await create(await media.register("alice"))
+
+
+# Media of other servers
+
+
+async def test_what_was_fetched_goes_after_a_month_without_access_and_is_fetched_again(
+    server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    others = OtherServers()
+    seldom, often = others.has("mxc://two.test/a", plain(50, 50)), others.has("mxc://two.test/b", b"often")
+    async with open_media(server, tmp_path / "media", source=others, runs=True) as media:
+        alice = await media.register("alice")
+        own = await upload(alice, b"our own")
+        assert (await download(alice, "mxc://two.test/a")).status == 200
+        assert (await thumbnail(alice, "mxc://two.test/a", width=32, height=32)).status == 200
+        for _ in range(4):
+            assert (await download(alice, "mxc://two.test/b")).body == b"often"
+            await trio.sleep(10 * DAY_S)
+        assert await is_there(media, own, "mxc://two.test/a", "mxc://two.test/b") == [True, False, True]
+        assert len(media.on_disk()) == 2
+        assert (await download(alice, "mxc://two.test/a")).body == plain(50, 50)
+        assert (len(seldom.asked), len(often.asked)) == (2, 1)
+
+
+async def test_thumbnails_that_other_servers_made_go_after_a_month_without_access(
+    server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    others = OtherServers()
+    for name in "ab":
+        others.has(f"mxc://two.test/{name}", bytes(200_001))
+        others.thumbnails[f"mxc://two.test/{name}"] = Medium(plain(32, 32 + ord(name)), "image/png")
+    async with open_media(
+        server, tmp_path / "media", source=others, runs=True, MEDIA__REMOTE_SIZE_MAX="200000"
+    ) as media:
+        alice = await media.register("alice")
+        await thumbnail(alice, "mxc://two.test/a", width=32, height=32)
+        for _ in range(4):
+            assert (await thumbnail(alice, "mxc://two.test/b", width=32, height=32)).status == 200
+            await trio.sleep(10 * DAY_S)
+        assert len(media.on_disk()) == 1
+        assert [len(medium.asked) for medium in others.thumbnails.values()] == [1, 1]
+
+
+async def test_the_longest_unused_of_other_servers_make_room(
+    server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    others = OtherServers()
+    uris = [f"mxc://two.test/{number}" for number in range(5)]
+    policies = '[{scope = "remote", space = "1000"}]'
+    async with open_media(server, tmp_path / "media", source=others, runs=True, MEDIA__RETENTION=policies) as media:
+        alice = await media.register("alice")
+        own = await upload(alice, bytes(5000))
+        for number, uri in enumerate(uris):
+            others.has(uri, bytes([number]) * 300)
+            await download(alice, uri)
+            await trio.sleep(60)
+        await trio.sleep(2 * 3600)
+        assert await is_there(media, own, *uris) == [True, False, False, True, True, True]
