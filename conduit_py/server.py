@@ -39,7 +39,7 @@ from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.federation.receive.build import build_receiver
 from conduit_py.service.federation.receive.receiver import take_nothing_outside
 from conduit_py.service.hub import SyncHub
-from conduit_py.service.media.build import build_media
+from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
@@ -138,14 +138,7 @@ async def build(
         e2ee=e2ee,
         rooms=rooms,
         syncs=_build_syncs(config, store, hub, rooms, e2ee),
-        media=build_media(
-            config,
-            store,
-            federation.media,
-            throttle=throttle,
-            random_id=secrets.token_urlsafe,
-            has_threads=has_threads,
-        ),
+        media=_build_media(config, store, federation, throttle, has_threads=has_threads),
         throttle=throttle,
         federation=federation,
         handshakes=build_handshakes(store, writes, federation),
@@ -200,6 +193,14 @@ def _build_accounts(
             device_observers=(removal,),
             hash_limiter=hash_limiter,
         ),
+    )
+
+
+def _build_media(
+    config: Config, store: Store, federation: Federation, throttle: RateLimiter, *, has_threads: bool
+) -> MediaServices:
+    return build_media(
+        config, store, federation.media, throttle=throttle, random_id=secrets.token_urlsafe, has_threads=has_threads
     )
 
 
