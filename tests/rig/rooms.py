@@ -89,7 +89,8 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     def new_event_id() -> EventId:
         return EventId(next_event_ids.pop() if next_event_ids else f"${secrets.token_urlsafe(18)}:{name}")
 
-    tools = make_tools(store, SyncHub(), name, outbox=outbox)
+    remotes = Remotes()
+    tools = make_tools(store, SyncHub(), name, outbox=outbox, fetcher=remotes)
     append = Append(
         tools=tools,
         signing_key=await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count),
@@ -97,7 +98,6 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
-    remotes = Remotes()
     membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
     app = App(
         _build_routes(server, writes, membership, throttle, remotes),

@@ -6,7 +6,7 @@ staged in one turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,12 @@ class Append:
         except Malformed as error:
             raise BadJson(str(error)) from None
 
-    def begin(self, snapshot: Snapshot, turn: Turn, room: Room) -> RoomAppend:
-        """Write to a room that exists. The caller holds its lock."""
-        return RoomAppend(self, snapshot, turn, room)
+    def begin(self, snapshot: Snapshot, turn: Turn, room: Room, *, script: Sequence[Pdu] | None = None) -> RoomAppend:
+        """Write to a room that exists. The caller holds its lock.
+
+        With ``script``, what is written was rehearsed: the events to create are these, which others have signed since.
+        """
+        return RoomAppend(self, snapshot, turn, room, script=script)
 
     def begin_new(
         self,
@@ -107,14 +110,23 @@ class Append:
         return self.sign(proto, version)
 
 
+class ScriptDiffers(Exception):
+    """What was rehearsed would not be written any more."""
+
+
 class RoomAppend:
     """See the module. Made by ``Append.begin``; lives no longer than its turn.
 
     ``finish`` must be called when everything is staged, while the snapshot is open.
     """
 
-    def __init__(self, append: Append, snapshot: Snapshot, turn: Turn, room: Room) -> None:
+    def __init__(
+        self, append: Append, snapshot: Snapshot, turn: Turn, room: Room, *, script: Sequence[Pdu] | None = None
+    ) -> None:
         self._append = append
+        self._script = script
+        self.created: list[Pdu] = []
+        """Events that were made here, in order."""
         self.room = room
         self.writer = RoomWriter(append.tools, snapshot, turn, room)
         self._current = self.writer.current
@@ -189,7 +201,17 @@ class RoomAppend:
             origin_server_ts=self._append.tools.now_ms() if origin_server_ts is None else origin_server_ts,
             redacts=redacts,
         )
-        return self._append.sign(proto, version)
+        pdu = self._append.sign(proto, version) if self._script is None else self._next_of_script(proto)
+        self.created.append(pdu)
+        return pdu
+
+    def _next_of_script(self, proto: Mapping[str, Any]) -> Pdu:
+        """The event that was made at this place when this was rehearsed, from all the same but the time."""
+        assert self._script is not None, "only what was rehearsed has a script"
+        pdu = next(iter(self._script[len(self.created) :]), None)
+        if pdu is None or any(pdu.json.get(key) != proto[key] for key in proto if key != "origin_server_ts"):
+            raise ScriptDiffers
+        return pdu
 
     # Staging.
 

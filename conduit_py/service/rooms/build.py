@@ -20,6 +20,7 @@ from conduit_py.service.rooms.event_stream import EventStream
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.notifications import NotificationService
+from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
@@ -98,6 +99,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         unread=UnreadService(get_compiled_ruleset),
         outbox=around.outbox,
         resolutions=Resolutions(store.database, has_threads=around.has_threads),
+        policies=PolicyServers(store.database, around.fetcher),
         now_ms=store.now_ms,
     )
     append = Append(

@@ -28,10 +28,10 @@ from conduit_py.data.state import EMPTY, LooseState
 from conduit_py.matrix.auth.rules import check_auth_events, check_event
 from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.matrix.policy_server import POLICY, parse_policy_server, verify_policy_signature
+from conduit_py.matrix.policy_server import POLICY, verify_policy_signature
 from conduit_py.matrix.signing import InvalidSignature
+from conduit_py.service.rooms.policy import find_policy_server
 from conduit_py.service.rooms.room_writer import RoomWriter
-from kvschema.catalog import members
 from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import OUTLIER, REJECTED, SOFT_FAILED, EventRow, Gap
 
@@ -197,12 +197,9 @@ class RoomReceive:
 
     def _check_policy(self, pdu: Pdu) -> str | None:
         """Spec: server-server-api/#validating-policy-server-signatures"""
-        event = self._writer.current.get(*POLICY)
-        policy_server = None if event is None else parse_policy_server(event.content)
+        policy = self._writer.current.get(*POLICY)
+        policy_server = find_policy_server(self._writer.snapshot, self._room.short, policy)
         if policy_server is None:
-            return None
-        server = members.RoomServer(self._room.short, policy_server.server_name)
-        if not members.ROOMSERVERIDS.has(self._writer.snapshot, server):
             return None
         try:
             verify_policy_signature(pdu.json, self._room.version, policy_server)

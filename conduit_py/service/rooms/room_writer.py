@@ -23,6 +23,7 @@ from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.search_words import count_words
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.current_state import CurrentState
+from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.redactions import REDACTION, Redactions
 from conduit_py.service.rooms.resolution import Resolutions, Resolver
 from conduit_py.service.rooms.unread import Noticed, UnreadService
@@ -43,6 +44,7 @@ class WriterTools:
     unread: UnreadService
     outbox: Outbox
     resolutions: Resolutions
+    policies: PolicyServers
     now_ms: Callable[[], int]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.service.errors import Forbidden
+from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.requester import Requester
-from conduit_py.service.rooms.append import Append, RoomAppend
+from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
+from conduit_py.service.rooms.policy import get_policy_server
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
 from conduit_py.service.rooms.resolution import Conflict, TooLarge
 from conduit_py.service.rooms.room_writer import RoomWriter
@@ -21,11 +23,18 @@ from conduit_py.storage.writer import Turn, Writer
 RECEIVED_PER_TURN = 10
 """Events of other servers that are stored together: the event loop is at it for about 10 ms."""
 
+REHEARSALS_MAX = 3
+"""Times that events are made again for a policy server to sign, because what they are made of has changed."""
+
 T = TypeVar("T")
 StageAccepted = Callable[[Snapshot, Turn, Receipt], None]
 """Stages what goes with an event of another server that was accepted."""
 Stage = Callable[[Snapshot, Turn, RoomAppend], T]
 """Reads, decides and stages, without awaiting. What it raises leaves no trace."""
+
+
+class _Rehearsed(Exception):
+    """Ends a turn that is not to be stored."""
 
 
 class RoomWrites:
@@ -42,12 +51,40 @@ class RoomWrites:
 
         Raises ``Forbidden`` for a room we do not hold: nobody here is in it, and nobody is told whether it exists.
         """
-        async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
-            with self._database.snapshot() as snapshot:
-                append = self.append.begin(snapshot, turn, _require_room(snapshot, room_id))
-                result = stage(snapshot, turn, append)
-                append.finish()
-        return result
+        async with self._locks.hold(("room", room_id)):
+            for _ in range(REHEARSALS_MAX):
+                script = await self._sign_ahead(room_id, stage)
+                try:
+                    async with self._writer.turn() as turn:
+                        with self._database.snapshot() as snapshot:
+                            room = _require_room(snapshot, room_id)
+                            append = self.append.begin(snapshot, turn, room, script=script)
+                            result = stage(snapshot, turn, append)
+                            append.finish()
+                except ScriptDiffers:
+                    continue
+                return result
+        raise MatrixError("what was to be sent went on changing", errcode="M_UNKNOWN", status=503)
+
+    async def _sign_ahead(self, room_id: RoomId, stage: Stage[T]) -> list[Pdu] | None:
+        """The events that ``stage`` will make, signed by the policy server of the room; None where it uses none.
+
+        What they will be is found by a rehearsal that stores nothing. The room's lock keeps them what they are.
+        """
+        with self._database.snapshot() as snapshot:
+            room = _require_room(snapshot, room_id)
+            policy_server = get_policy_server(snapshot, room.short)
+        if policy_server is None:
+            return None
+        created: list[Pdu] = []
+        with contextlib.suppress(_Rehearsed):
+            async with self._writer.turn() as turn:
+                with self._database.snapshot() as snapshot:
+                    append = self.append.begin(snapshot, turn, _require_room(snapshot, room_id))
+                    stage(snapshot, turn, append)
+                    created = append.created
+                    raise _Rehearsed
+        return await self.append.tools.policies.fetch_signed(policy_server, room.version, created)
 
     async def receive(self, room_id: RoomId, arrivals: Sequence[Arrival]) -> list[Receipt | MissingEvents]:
         """Judge and store events of other servers, in the order in which they are given.
