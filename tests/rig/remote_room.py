@@ -18,6 +18,8 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.state_res import StateKey, resolve
+from conduit_py.outbound.errors import Refused
+from tests.rig.remote import Question
 from tests.rig.server import START_MS, Server
 
 State = Mapping[StateKey, EventId]
@@ -35,6 +37,8 @@ class RemoteRoom:
         """The state after each event."""
         self.rejected: set[EventId] = set()
         self.ends: tuple[EventId, ...] = ()
+        self.withheld: set[str] = set()
+        """Events that it does not give away."""
         self._server = server
         self._made = 0
         self.learn()
@@ -121,6 +125,74 @@ class RemoteRoom:
         is_random = self.version.event_format.event_id_format == "random"
         event_id = EventId(f"$made{self._made}:{self.name}") if is_random else None
         return sign_and_hash(proto, self.version, self.name, self.key, event_id=event_id)
+
+    # What it answers when it is asked.
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        """As a server does that holds everything and hides nothing, but what is in ``withheld``."""
+        match question.segments[2:]:
+            case ("event", event_id):
+                return {"origin": self.name, "origin_server_ts": START_MS, "pdus": [self._tell(event_id)]}
+            case ("event_auth", _, event_id):
+                return {"auth_chain": self._tell_all(self.auth_chain([event_id]))}
+            case ("state_ids", _):
+                state = self._state_before(question)
+                chain = self.auth_chain(state)
+                return {"pdu_ids": self._held(state), "auth_chain_ids": self._held(chain)}
+            case ("state", _):
+                state = self._state_before(question)
+                return {"pdus": self._tell_all(state), "auth_chain": self._tell_all(self.auth_chain(state))}
+            case ("get_missing_events", _):
+                assert question.content is not None
+                asked = question.content
+                found = self.before(asked["latest_events"], asked["earliest_events"], asked["limit"])
+                return {"events": self._tell_all(found)}
+            case ("backfill", _):
+                limit = int(question.query["limit"][0])
+                first = [EventId(event_id) for event_id in question.query["v"]]
+                found = [*first, *self.before(first, (), limit)]
+                return {"origin": self.name, "origin_server_ts": START_MS, "pdus": self._tell_all(found[:limit])}
+            case _:
+                raise Refused(404, "M_UNRECOGNIZED", "unknown")
+
+    def auth_chain(self, event_ids: Iterable[str]) -> list[EventId]:
+        todo, chain = list(event_ids), dict[EventId, None]()
+        while todo:
+            pdu = self.pdus.get(EventId(todo.pop()))
+            for auth_event in () if pdu is None else pdu.auth_events:
+                if auth_event not in chain:
+                    chain[auth_event] = None
+                    todo.append(auth_event)
+        return list(chain)
+
+    def before(self, latest: Iterable[str], earliest: Iterable[str], limit: int) -> list[EventId]:
+        """Events before the latest, the newest ones, oldest first."""
+        todo, seen, found = list(latest), set(earliest), list[EventId]()
+        while todo and len(found) < limit:
+            pdu = self.pdus.get(EventId(todo.pop(0)))
+            for event_id in () if pdu is None else pdu.prev_events:
+                if event_id not in seen:
+                    seen.add(event_id)
+                    found.append(event_id)
+                    todo.append(event_id)
+        return found[:limit][::-1]
+
+    def _state_before(self, question: Question) -> list[EventId]:
+        pdu = self.pdus.get(EventId(question.query["event_id"][0]))
+        if pdu is None:
+            raise Refused(404, "M_NOT_FOUND", "no such event")
+        return list(self.state_before(pdu).values())
+
+    def _held(self, event_ids: Iterable[EventId]) -> list[EventId]:
+        return [event_id for event_id in event_ids if event_id in self.pdus]
+
+    def _tell(self, event_id: str) -> Mapping[str, Any]:
+        if event_id in self.withheld or event_id not in self.pdus:
+            raise Refused(404, "M_NOT_FOUND", "no such event")
+        return self.pdus[EventId(event_id)].json
+
+    def _tell_all(self, event_ids: Iterable[EventId]) -> list[Mapping[str, Any]]:
+        return [self.pdus[event_id].json for event_id in event_ids if event_id not in self.withheld]
 
     def join(self, user: str, **more: Any) -> Pdu:
         return self.make(user, "m.room.member", {"membership": "join"}, state_key=self.user(user), **more)

@@ -102,15 +102,14 @@ class RoomReceive:
         reason = self._check_auth_events(pdu, auth_events) or self._check_state(pdu, before)
         flags = REJECTED
         if reason is None and arrival.place is None:
-            reason, flags = self._check_now(pdu), SOFT_FAILED
+            reason, flags = self._check_now(arrival, before), SOFT_FAILED
         if reason is not None:
             if not arrival.must_be_accepted:
                 self._stage_refused(pdu, known, event, before, flags)
             standing = Standing.REJECTED if flags == REJECTED else Standing.SOFT_FAILED
             return Receipt(event_id=pdu.event_id, event=event, standing=standing, reason=reason)
         if arrival.place is not None:
-            self._forget_outlier(known, event)
-            self._writer.stage_event(pdu, event, pos=arrival.place, before=before)
+            self._put_back(pdu, known, event, before, arrival.place)
         else:
             self._accept(pdu, known, event, before)
         return Receipt(event_id=pdu.event_id, event=event, standing=Standing.ACCEPTED)
@@ -191,9 +190,16 @@ class RoomReceive:
         denied = check_event(self._room.version, pdu, get_state)
         return None if denied is None else denied.why
 
-    def _check_now(self, pdu: Pdu) -> str | None:
-        denied = check_event(self._room.version, pdu, self._writer.current.get)
-        return self._check_policy(pdu) if denied is None else denied.why
+    def _check_now(self, arrival: Arrival, before: LooseState) -> str | None:
+        """Checks 6 and 7.
+
+        Behind a gap the current state that we know may be of long ago, and the one before the event is what somebody
+        told: the event must be allowed by what both resolve to.
+        """
+        state = LooseState(self._writer.current.state_id)
+        if arrival.states:
+            state = self._writer.resolver.resolve([state, before])
+        return self._check_state(arrival.pdu, state) or self._check_policy(arrival.pdu)
 
     def _check_policy(self, pdu: Pdu) -> str | None:
         """Spec: server-server-api/#validating-policy-server-signatures"""
@@ -246,6 +252,16 @@ class RoomReceive:
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
         if not row.redacted_by:
             writer.notify(pdu, pos)
+
+    def _put_back(
+        self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, place: int
+    ) -> None:
+        """Put an event of before into its gap. What it follows is no end of the room, if it was one till now."""
+        ends = self._writer.plan_ends(pdu, event, before, is_end=False)
+        self._forget_outlier(known, event)
+        self._note_arrived(pdu.event_id)
+        self._writer.stage_event(pdu, event, pos=place, before=before)
+        self._writer.stage_ends_behind(ends)
 
     def _stage_gap(self, pos: int, gap: Gap) -> None:
         self._gaps[pos] = gap

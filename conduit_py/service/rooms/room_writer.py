@@ -167,8 +167,8 @@ class RoomWriter:
         extremities = (*kept, event) if is_end else kept
         if extremities == (event,):
             return Ends(extremities, None)
-        if extremities == self.extremities:
-            return Ends(extremities, LooseState(self.current.state_id))
+        if extremities == self.extremities or not extremities:
+            return Ends(self.extremities, LooseState(self.current.state_id))
         states = [LooseState(self.events.get_row(old).state_after) for old in kept]
         if is_end:
             states.append(self.state_after(pdu, event, before))
@@ -177,25 +177,37 @@ class RoomWriter:
 
     def stage_ends(self, ends: Ends, row: EventRow, after: LooseState) -> None:
         """The event of ``row`` was staged as the newest of the timeline: the room ends with it as planned."""
-        rooms.stage_extremities(self.turn, self.room.short, self.extremities, ends.extremities)
-        self.extremities = ends.extremities
         state = ends.state
         if state is None or state == after:
             # The state after the event, which has a name.
             state = LooseState(row.state_after)
+        self._move(ends, state, row.pos)
+        if self.current.state_id != row.state_after:
+            stage_state_at(self.turn, self.room.short, row.pos, self.current.state_id)
+
+    def stage_ends_behind(self, ends: Ends) -> None:
+        """An event was staged that is not the newest: the room may have fewer ends now, and another state for that."""
+        if ends.extremities == self.extremities or ends.state is None:
+            return
+        before, pos = self.current.state_id, self.turn.take_pos()
+        self._move(ends, ends.state, pos)
+        if self.current.state_id != before:
+            stage_state_at(self.turn, self.room.short, pos, self.current.state_id)
+
+    def _move(self, ends: Ends, state: LooseState, pos: int) -> None:
+        rooms.stage_extremities(self.turn, self.room.short, self.extremities, ends.extremities)
+        self.extremities = ends.extremities
         chain, before = self.current.chain, LooseState(self.current.state_id)
         differing = chain.get_differing(before, state)
         if not differing and state.changes:
-            state = before
-        changes = {key: chain.get_loose(state, key) or ShortEventId(0) for key in differing}
+            return
         name = state.base
         if state.changes:
             name = StateId(self.turn.take_pos())
             chain.stage(self.turn, name, state.base, state.changes)
         if name != self.current.state_id:
-            self.current.move(name, changes, row.pos)
-        if name != row.state_after:
-            stage_state_at(self.turn, self.room.short, row.pos, name)
+            changes = {key: chain.get_loose(state, key) or ShortEventId(0) for key in differing}
+            self.current.move(name, changes, pos)
 
     def find_held(self, event_ids: Sequence[EventId]) -> list[ShortEventId]:
         """Those of an event's predecessors that are here with their state."""

@@ -15,7 +15,7 @@ from conduit_py.matrix.ids import EventId, Malformed, ServerName, parse_event_id
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.federation.checks import Checks
-from conduit_py.service.federation.receive.missing import MissingEventsFetcher, StillMissing
+from conduit_py.service.federation.receive.missing import MissingEventsFetcher, StillMissing, is_held
 from conduit_py.service.federation.receive.order import by_prev_events
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt
 from conduit_py.service.rooms.write import RoomWrites
@@ -91,11 +91,13 @@ class RoomEvents:
             [receipt] = await self._writes.receive(room.room_id, [Arrival(pdu=pdu, states=states)])
             if isinstance(receipt, Receipt):
                 return receipt
-            if self._lacks_auth_events(pdu):
-                await self._missing.fetch_auth_events(origin, room, pdu)
-            elif fetches_history:
+            lacks_before, lacks_auth_events = self._find_lacks(room, pdu)
+            if fetches_history and lacks_before:
+                # First, because what allowed the event is often among what came before it.
                 fetches_history = False
                 await self._receive_before(origin, room, pdu, budget)
+            elif lacks_auth_events:
+                await self._missing.fetch_auth_events(origin, room, pdu)
             elif budget.states and not states:
                 budget.states -= 1
                 states = (await self._missing.fetch_state_before(origin, room, pdu.event_id),)
@@ -111,9 +113,13 @@ class RoomEvents:
             except StillMissing as error:
                 _log.debug("an event cannot be judged", origin=origin, room=room.room_id, why=str(error))
 
-    def _lacks_auth_events(self, pdu: Pdu) -> bool:
+    def _find_lacks(self, room: Room, pdu: Pdu) -> tuple[bool, bool]:
+        """Are events before it missing, and events that allowed it?"""
         with self._database.snapshot() as snapshot:
-            return any(timeline.get_event(snapshot, event_id) is None for event_id in pdu.auth_events)
+            return (
+                not all(is_held(snapshot, room, event_id) for event_id in pdu.prev_events),
+                any(timeline.get_event(snapshot, event_id) is None for event_id in pdu.auth_events),
+            )
 
 
 def _find_event_id(raw: RawEvent, room_version: RoomVersion) -> list[EventId]:

@@ -1,0 +1,90 @@
+"""A server that receives, and others that send it what they like and answer its questions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+import trio.testing
+
+from conduit_py.config import IgnoredKeys
+from conduit_py.data import server_keys
+from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.signing import VerifyKey
+from conduit_py.service.federation.checks import Checks
+from conduit_py.service.federation.key_store import KeyStore
+from conduit_py.service.federation.keys import KeyRing
+from conduit_py.service.federation.own_keys import OwnKeys
+from conduit_py.service.federation.receive.missing import MissingEventsFetcher
+from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver, take_nothing_outside
+from conduit_py.service.federation.receive.room_events import RoomEvents
+from conduit_py.service.server_keys import load_signing_key
+from tests.rig.remote_room import RemoteRoom
+from tests.rig.rooms import RoomServer
+from tests.rig.server import SERVER_NAME, START_MS
+from tests.service.federation.servers import DAY_MS, Source
+
+PREV_EVENTS_MAX = 20
+
+
+class Receiving:
+    """Made by ``open_receiving``."""
+
+    def __init__(self, rooms: RoomServer, receiver: Receiver) -> None:
+        self.rooms = rooms
+        self.receiver = receiver
+        self._sent = 0
+
+    async def send(
+        self, peer: RemoteRoom, *pdus: Pdu | Mapping[str, Any], edus: Any = (), txn_id: str | None = None
+    ) -> dict[str, Any]:
+        """One transaction; what was answered for each event."""
+        self._sent += 1
+        raws = [json.loads(json.dumps(pdu.json if isinstance(pdu, Pdu) else pdu)) for pdu in pdus]
+        answer = await self.receiver.receive_transaction(peer.name, txn_id or f"sent{self._sent}", raws, list(edus))
+        results: dict[str, Any] = json.loads(answer)
+        return results
+
+    async def know(self, peer: RemoteRoom) -> None:
+        """Have the peer's key, and a way to ask it."""
+        key = VerifyKey(peer.key.key_id, peer.key.public_key, START_MS + DAY_MS)
+        async with self.rooms.store.writer.turn() as turn:
+            server_keys.stage_keys(turn, peer.name, key)
+        self.rooms.remotes.servers[peer.name] = peer.answer
+
+    def cut(self) -> None:
+        """From now on nobody answers."""
+        self.rooms.remotes.servers = {"nobody.test": lambda question: {}}
+
+    @property
+    def asked(self) -> list[str]:
+        """The kinds of questions that were asked, in order."""
+        return [question.segments[2] for question in self.rooms.remotes.asked]
+
+
+@asynccontextmanager
+async def open_receiving(rooms: RoomServer, edu_handlers: EduHandlers) -> AsyncIterator[Receiving]:
+    store = rooms.store
+    signing_key = await load_signing_key(store.database, store.writer, random_bytes=lambda count: b"k" * count)
+    own_keys = OwnKeys(ServerName(SERVER_NAME), signing_key, now_ms=store.now_ms)
+    ring = KeyRing(store, KeyStore(store, IgnoredKeys(frozenset(), {})), Source(), own_keys, trusted_servers=[])
+    checks = Checks(ring, now_ms=store.now_ms, has_threads=False)
+    missing = MissingEventsFetcher(
+        store.database,
+        rooms.writes,
+        rooms.remotes,
+        checks,
+        prev_events_max=PREV_EVENTS_MAX,
+        now_ms=store.now_ms,
+    )
+    room_events = RoomEvents(store.database, rooms.writes, checks, missing)
+    receiver = Receiver(store, room_events, edu_handlers, take_nothing_outside)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receiver.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield Receiving(rooms, receiver)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,490 @@
+"""Transactions of other servers, from those that are in order to those that are made to hurt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from conduit_py.data import gaps, timeline
+from conduit_py.data import rooms as room_data
+from conduit_py.data.consistency import check_consistency
+from conduit_py.matrix.hashes import content_hash, encode_base64
+from conduit_py.matrix.ids import EventId, ServerName
+from conduit_py.matrix.signing import SigningKey, sign_event
+from conduit_py.service.errors import InvalidParam, LimitExceeded
+from conduit_py.service.federation.receive.receiver import TRANSACTIONS_PER_SERVER_MAX
+from kvschema.catalog.timeline import EventRow
+from tests.rig.asking import VERSIONS
+from tests.rig.client import Client
+from tests.rig.remote_room import RemoteRoom
+from tests.rig.rooms import RoomServer, create, in_room, send, set_state, with_rooms
+from tests.rig.server import Server
+from tests.service.federation.receiving import PREV_EVENTS_MAX, Receiving, open_receiving
+
+
+class Edus:
+    """What was handed on of EDUs."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, Mapping[str, Any]]] = []
+
+    async def take(self, origin: ServerName, content: Mapping[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.taken.append((origin, content))
+
+
+@pytest.fixture
+async def edus() -> Edus:
+    return Edus()
+
+
+@pytest.fixture
+async def rooms(server: Server) -> AsyncIterator[RoomServer]:
+    rooms = await with_rooms(server)
+    yield rooms
+    with rooms.store.snapshot() as snapshot:
+        assert rooms.is_planted or list(check_consistency(snapshot)) == []
+
+
+@pytest.fixture
+async def receiving(rooms: RoomServer, edus: Edus) -> AsyncIterator[Receiving]:
+    handlers = {"m.typing": edus.take, "m.receipt": edus.take, "m.direct_to_device": edus.take}
+    async with open_receiving(rooms, handlers) as receiving:
+        yield receiving
+
+
+async def begin(receiving: Receiving, version: str = "11") -> tuple[Client, RemoteRoom]:
+    """A room of alice's that bob of two.test has joined."""
+    alice = await receiving.rooms.register("alice")
+    peer = RemoteRoom(receiving.rooms, await create(alice, room_version=version))
+    await receiving.know(peer)
+    join = peer.join("bob")
+    assert await receiving.send(peer, join) == {join.event_id: {}}
+    return alice, peer
+
+
+async def shown(reader: Client, peer: RemoteRoom) -> list[str]:
+    response = await reader.get(in_room(peer.room_id, "messages"), dir="b", limit="1000")
+    assert response.status == 200
+    return [event["content"]["body"] for event in response.json["chunk"] if "body" in event["content"]][::-1]
+
+
+def row_of(rooms: RoomServer, event_id: str) -> EventRow | None:
+    with rooms.store.snapshot() as snapshot:
+        found = timeline.find_row(snapshot, EventId(event_id))
+        return None if found is None else found[1]
+
+
+def gaps_of(rooms: RoomServer, peer: RemoteRoom) -> list[list[str]]:
+    with rooms.store.snapshot() as snapshot:
+        room = room_data.get_room(snapshot, peer.room_id)
+        assert room is not None
+        return [gap.missing for _, gap in gaps.scan_gaps(snapshot, room.short)]
+
+
+# In order.
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_events_are_received_in_order_whatever_their_order(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    said = [peer.say("bob", str(number)) for number in range(20)]
+    results = await receiving.send(peer, *reversed(said))
+    assert results == {pdu.event_id: {} for pdu in said}
+    assert await shown(alice, peer) == [str(number) for number in range(20)]
+    assert receiving.asked == []
+
+
+async def test_rejected_events_are_answered_like_others(receiving: Receiving) -> None:
+    _, peer = await begin(receiving)
+    topic = peer.set("bob", "m.room.topic", {"topic": "mine"})
+    assert await receiving.send(peer, topic) == {topic.event_id: {}}
+
+
+async def test_transaction_is_done_once(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    said = peer.say("bob", "once")
+    first = await receiving.send(peer, said, txn_id="same")
+    with receiving.rooms.leaves_no_trace():
+        again = await receiving.send(peer, peer.say("bob", "never looked at"), txn_id="same")
+    assert first == again
+    assert await shown(alice, peer) == ["once"]
+
+
+async def test_transaction_that_is_being_done_is_waited_for(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    lost = peer.say("bob", "lost")
+    last = peer.say("bob", "last")
+    answers: list[Any] = []
+
+    async def send_it() -> None:
+        answers.append(await receiving.send(peer, last, txn_id="same"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_it)
+        nursery.start_soon(send_it)
+    assert answers == [{last.event_id: {}}] * 2
+    assert receiving.asked == ["get_missing_events"]
+    assert await shown(alice, peer) == ["lost", "last"]
+    assert lost.event_id in peer.pdus
+
+
+async def test_transaction_goes_on_when_its_request_is_given_up(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    peer.say("bob", "lost")
+    last = peer.say("bob", "last")
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receiving.send, peer, last)
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            scope.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    assert await shown(alice, peer) == ["lost", "last"]
+
+
+async def test_transaction_that_is_too_long_is_refused(receiving: Receiving) -> None:
+    _, peer = await begin(receiving)
+    with receiving.rooms.leaves_no_trace():
+        with pytest.raises(InvalidParam):
+            await receiving.send(peer, *({} for _ in range(51)))
+        with pytest.raises(InvalidParam):
+            await receiving.send(peer, edus=[{}] * 101)
+
+
+async def test_too_many_transactions_at_a_time_are_put_off(receiving: Receiving) -> None:
+    _, peer = await begin(receiving)
+    wait = trio.Event()
+
+    async def block(origin: ServerName, content: Mapping[str, Any]) -> None:
+        await wait.wait()
+
+    receiving.receiver._edu_handlers = {"m.typing": block}
+    edu = {"edu_type": "m.typing", "content": {"room_id": peer.room_id}}
+    async with trio.open_nursery() as nursery:
+        for number in range(TRANSACTIONS_PER_SERVER_MAX):
+            nursery.start_soon(lambda txn_id: receiving.send(peer, edus=[edu], txn_id=txn_id), f"held{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(LimitExceeded):
+            await receiving.send(peer, edus=[edu])
+        wait.set()
+
+
+# What is missing.
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_missing_events_are_fetched(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    for number in range(10):
+        peer.say("bob", str(number))
+    last = peer.say("bob", "last")
+    assert await receiving.send(peer, last) == {last.event_id: {}}
+    assert await shown(alice, peer) == [*map(str, range(10)), "last"]
+    assert gaps_of(receiving.rooms, peer) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_missing_history_that_is_too_long_leaves_a_gap(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    early = [peer.say("bob", f"early {number}") for number in range(5)]
+    carol = peer.join("carol")
+    late = [peer.say("carol", str(number)) for number in range(PREV_EVENTS_MAX)]
+    last = peer.say("carol", "last")
+    assert await receiving.send(peer, last) == {last.event_id: {}}
+    assert receiving.asked == ["get_missing_events", "event_auth", "state_ids"]
+    assert await shown(alice, peer) == [*map(str, range(PREV_EVENTS_MAX)), "last"]
+    assert gaps_of(receiving.rooms, peer) == [[carol.event_id]]
+    row, first = row_of(receiving.rooms, carol.event_id), row_of(receiving.rooms, late[0].event_id)
+    assert row is not None
+    assert first is not None
+    assert row.pos == 0
+    assert row_of(receiving.rooms, early[0].event_id) is None
+    # The one that was missed comes after all: nothing is before it any more that is known to be missing.
+    assert await receiving.send(peer, *early, carol) == {pdu.event_id: {} for pdu in (*early, carol)}
+    assert gaps_of(receiving.rooms, peer) == []
+    answer = await send(alice, peer.room_id, "answer")
+    with receiving.rooms.store.snapshot() as snapshot:
+        found = timeline.find_row(snapshot, EventId(answer))
+        assert found is not None
+        assert timeline.get_pdu(snapshot, found[0]).prev_events == (last.event_id,)
+
+
+async def test_missing_state_is_fetched_with_what_allowed_it(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    levels = {"users": {"@alice:one.test": 100, peer.user("bob"): 100}}
+    await set_state(alice, peer.room_id, "m.room.power_levels", levels)
+    peer.learn()
+    for number in range(5):
+        peer.set("bob", "m.room.topic", {"topic": str(number)})
+        peer.set("bob", "m.room.power_levels", {"users": {**levels["users"], "@nobody:two.test": number}})
+    peer.join("carol")
+    for number in range(PREV_EVENTS_MAX):
+        peer.say("bob", str(number))
+    last = peer.say("carol", "last")
+    assert await receiving.send(peer, last) == {last.event_id: {}}
+    response = await alice.get(in_room(peer.room_id, "state", "m.room.topic", ""))
+    assert response.json == {"topic": "4"}
+    joined = (await alice.get(in_room(peer.room_id, "joined_members"))).json["joined"]
+    assert set(joined) == {"@alice:one.test", peer.user("bob"), peer.user("carol")}
+
+
+async def test_missing_auth_events_are_fetched(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    fork = peer.ends
+    renamed = peer.set("bob", "m.room.member", {"membership": "join", "displayname": "B"}, peer.user("bob"), prev=fork)
+    auth = [*peer.pdus[renamed.event_id].auth_events[:2], renamed.event_id]
+    said = peer.say("bob", "hello", prev=fork, auth=auth)
+    assert await receiving.send(peer, said) == {said.event_id: {}}
+    assert receiving.asked == ["event_auth"]
+    row = row_of(receiving.rooms, renamed.event_id)
+    assert row is not None
+    assert row.pos == 0
+    assert await shown(alice, peer) == ["hello"]
+    # It becomes an ordinary event when it comes itself.
+    assert await receiving.send(peer, renamed) == {renamed.event_id: {}}
+    row = row_of(receiving.rooms, renamed.event_id)
+    assert row is not None
+    assert row.pos > 0
+
+
+async def test_what_cannot_be_had_is_an_error_and_left_alone(receiving: Receiving) -> None:
+    _, peer = await begin(receiving)
+    lost = peer.say("bob", "lost")
+    said = [peer.say("bob", str(number), prev=[lost.event_id]) for number in range(5)]
+    receiving.cut()
+    [result] = (await receiving.send(peer, said[0])).values()
+    assert row_of(receiving.rooms, said[0].event_id) is None
+    assert "error" in result
+    asked = len(receiving.asked)
+    await receiving.send(peer, *said[1:])
+    assert receiving.asked[asked:] == ["state_ids"] * 4
+
+
+async def test_one_event_that_cannot_be_judged_keeps_none_back(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    fork = peer.ends
+    lost = peer.say("bob", "lost", prev=fork)
+    orphan = peer.say("bob", "orphan", prev=[lost.event_id])
+    said = peer.say("bob", "heard", prev=fork)
+    receiving.cut()
+    results = await receiving.send(peer, orphan, said)
+    assert results[said.event_id] == {}
+    assert "error" in results[orphan.event_id]
+    assert await shown(alice, peer) == ["heard"]
+
+
+# Hostile.
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_event_that_is_not_signed_by_its_server_is_dropped(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    said = peer.say("bob", "hello")
+    other = SigningKey.from_seed(peer.key.key_id, bytes(32))
+    forged = sign_event(said.json, peer.version, server_name=peer.name, signing_key=other)
+    results = await receiving.send(peer, forged)
+    assert list(results) == [said.event_id]
+    assert "error" in results[said.event_id]
+    assert row_of(receiving.rooms, said.event_id) is None
+    assert await shown(alice, peer) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_event_of_somebody_elses_user_is_dropped(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    said = peer.sign({**peer.say("bob", "hello").json, "sender": "@alice:one.test"})
+    results = await receiving.send(peer, said)
+    assert "error" in results[said.event_id]
+    assert await shown(alice, peer) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_event_with_another_content_is_redacted(receiving: Receiving, version: str) -> None:
+    alice, peer = await begin(receiving, version)
+    said = peer.say("bob", "hello")
+    tampered = {**said.json, "content": {"body": "tampered"}}
+    assert await receiving.send(peer, tampered) == {said.event_id: {}}
+    row = row_of(receiving.rooms, said.event_id)
+    assert row is not None
+    assert b"tampered" not in row.client
+    assert await shown(alice, peer) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        None,
+        1,
+        "text",
+        [],
+        {},
+        {"room_id": 1},
+        {"room_id": "!x"},
+        {"room_id": "{room}"},
+        {"room_id": "{room}", "type": []},
+        {"room_id": "{room}", "type": "m.room.message", "content": [], "prev_events": {}, "signatures": [1]},
+        {"room_id": "{room}", "hashes": 3, "auth_events": [[]], "origin_server_ts": 1.5, "depth": -1},
+    ],
+)
+async def test_what_is_no_event_is_dropped(receiving: Receiving, broken: Any) -> None:
+    alice, peer = await begin(receiving)
+    broken = json.loads(json.dumps(broken).replace("{room}", peer.room_id))
+    said = peer.say("bob", "hello")
+    results = await receiving.send(peer, broken, said)
+    assert results[said.event_id] == {}
+    assert await shown(alice, peer) == ["hello"]
+
+
+@pytest.mark.parametrize("changes", [{"depth": 2**53 - 1}, {"depth": 0}, {"origin_server_ts": 2**53 - 1}])
+async def test_events_that_lie_about_their_age_change_no_order(receiving: Receiving, changes: dict[str, int]) -> None:
+    alice, peer = await begin(receiving)
+    odd = peer.say("bob", "odd", **changes)
+    after = peer.say("bob", "after")
+    results = await receiving.send(peer, after, odd)
+    if "origin_server_ts" in changes:  # No key is known to be valid for so long.
+        assert "error" in results[odd.event_id]
+        return
+    assert results == {odd.event_id: {}, after.event_id: {}}
+    assert await shown(alice, peer) == ["odd", "after"]
+    assert await send(alice, peer.room_id, "mine")
+
+
+async def test_events_that_come_before_themselves_are_dropped(receiving: Receiving) -> None:
+    """Only possible where events name their ids themselves."""
+    alice, peer = await begin(receiving, "2")
+    first = peer.say("bob", "first")
+    circle = {**first.json, "prev_events": [[f"$second:{peer.name}", {}]], "event_id": f"$one:{peer.name}"}
+    other = {**first.json, "prev_events": [[f"$one:{peer.name}", {}]], "event_id": f"$second:{peer.name}"}
+    signed = [_signed(peer, pdu) for pdu in (circle, other)]
+    results = await receiving.send(peer, *signed, first)
+    assert results[first.event_id] == {}
+    assert "error" in results[f"$one:{peer.name}"]
+    assert await shown(alice, peer) == ["first"]
+
+
+def _signed(peer: RemoteRoom, json: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept = {key: value for key, value in json.items() if key not in ("hashes", "signatures")}
+    kept["hashes"] = {"sha256": encode_base64(content_hash(kept, peer.version))}
+    return sign_event(kept, peer.version, server_name=peer.name, signing_key=peer.key)
+
+
+async def test_server_that_answers_with_other_events_gets_nothing_in(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving)
+    fork = peer.ends
+    lost = peer.say("bob", "lost", prev=fork)
+    last = peer.say("bob", "last", prev=[lost.event_id])
+    unasked = peer.say("bob", "unasked", prev=fork)
+
+    def answer(question: Any) -> dict[str, Any]:
+        if question.segments[2] == "get_missing_events":
+            return {"events": [unasked.json, {**lost.json, "content": {"body": "x"}, "type": "other"}, lost.json]}
+        return peer.answer(question)
+
+    receiving.rooms.remotes.servers[peer.name] = answer
+    assert await receiving.send(peer, last) == {last.event_id: {}}
+    assert await shown(alice, peer) == ["lost", "last"]
+    assert row_of(receiving.rooms, unasked.event_id) is None
+
+
+async def test_state_with_events_that_are_not_allowed_has_none_of_them(receiving: Receiving) -> None:
+    """A server that makes up state cannot give its users power with it."""
+    _, peer = await begin(receiving)
+    fork = peer.ends
+    fake = peer.set("bob", "m.room.power_levels", {"users": {peer.user("bob"): 100}}, prev=fork)
+    hidden = peer.say("bob", "hidden", prev=fork)
+    for _ in range(PREV_EVENTS_MAX + 1):
+        hidden = peer.say("bob", "more", prev=[hidden.event_id])
+    auth = list(peer.pdus[hidden.event_id].auth_events)
+    topic = peer.set("bob", "m.room.topic", {"topic": "mine"}, prev=[hidden.event_id])
+
+    def answer(question: Any) -> dict[str, Any]:
+        told = peer.answer(question)
+        if question.segments[2] == "state_ids":
+            levels = {pdu.event_id for pdu in peer.pdus.values() if pdu.type == "m.room.power_levels"}
+            told["pdu_ids"] = [event_id for event_id in told["pdu_ids"] if event_id not in levels] + [fake.event_id]
+        return told
+
+    receiving.rooms.remotes.servers[peer.name] = answer
+    await receiving.send(peer, topic)
+    row = row_of(receiving.rooms, topic.event_id)
+    assert row is None or row.pos == 0
+    assert auth
+
+
+async def test_flood_of_events_with_unknown_predecessors_is_stopped(receiving: Receiving) -> None:
+    """One question for what is missing, and none again for the same."""
+    _, peer = await begin(receiving)
+    [end] = peer.ends
+    peer.pdus[EventId("$nowhere")] = peer.pdus[end]
+    peer.states[EventId("$nowhere")] = peer.states[end]
+    flood = [peer.say("bob", str(number), prev=["$nowhere"]) for number in range(150)]
+    peer.withheld.update(pdu.event_id for pdu in flood)
+    receiving.cut()
+    for start in range(0, 150, 50):
+        results = await receiving.send(peer, *flood[start : start + 50])
+        assert all("error" in result for result in results.values())
+    assert receiving.asked.count("get_missing_events") == 1
+    assert receiving.asked.count("state_ids") <= 150
+
+
+# Who may send.
+
+
+async def test_server_that_is_shut_out_gets_nothing_in(receiving: Receiving, edus: Edus) -> None:
+    alice, peer = await begin(receiving)
+    said = peer.say("bob", "hello")
+    await set_state(alice, peer.room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["two.test"]})
+    typing = {"edu_type": "m.typing", "content": {"room_id": peer.room_id, "user_id": peer.user("bob"), "typing": True}}
+    receipts = {"edu_type": "m.receipt", "content": {peer.room_id: {}, "!other:one.test": {}}}
+    results = await receiving.send(peer, said, edus=[typing, receipts])
+    assert "error" in results[said.event_id]
+    assert row_of(receiving.rooms, said.event_id) is None
+    assert edus.taken == [("two.test", {"!other:one.test": {}})]
+
+
+async def test_events_of_rooms_that_we_are_not_in_are_ignored(receiving: Receiving) -> None:
+    _, peer = await begin(receiving)
+    said = peer.say("bob", "hello")
+    results = await receiving.send(peer, {**said.json, "room_id": "!elsewhere:two.test"})
+    assert results == {}
+
+
+async def test_edus_are_handed_on_by_type(receiving: Receiving, edus: Edus) -> None:
+    _, peer = await begin(receiving)
+    broken = [
+        None,
+        1,
+        {},
+        {"edu_type": 1},
+        {"edu_type": "m.direct_to_device"},
+        {"edu_type": "org.other", "content": {}},
+    ]
+    good = {"edu_type": "m.direct_to_device", "content": {"sender": "x"}}
+    assert await receiving.send(peer, edus=[*broken, good]) == {}
+    assert edus.taken == [("two.test", {"sender": "x"})]
+
+
+async def test_mistake_about_one_event_loses_no_other(
+    receiving: Receiving, expect_errors: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, peer = await begin(receiving)
+    fork = peer.ends
+    poison, said = peer.say("bob", "poison", prev=fork), peer.say("bob", "hello", prev=fork)
+    receive = receiving.receiver._room_events.receive
+
+    async def fail(origin: ServerName, room: Any, raws: Any) -> Any:
+        if any(raw["content"].get("body") == "poison" for raw in raws):
+            raise ValueError("a mistake of ours")
+        return await receive(origin, room, raws)
+
+    monkeypatch.setattr(receiving.receiver._room_events, "receive", fail)
+    results = await receiving.send(peer, poison, said)
+    assert results[said.event_id] == {}
+    assert expect_errors
+    assert await shown(alice, peer) == ["hello"]
