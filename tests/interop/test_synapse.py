@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import orjson
 import pytest
-import trustme
 
-from tests.rig.federation import FederatedServer, Link, open_federation, write_certificate
-from tests.rig.synapse import Synapse, open_synapse
+from tests.rig.federation import FederatedServer
+from tests.rig.synapse import Synapse
 from tests.rig.wire import WireClient
 
 pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FederatedServer, Synapse]]:
-    """Ours and theirs, running."""
-    directory, authority = tmp_path_factory.mktemp("interop"), trustme.CA()
-    link = Link(write_certificate(authority, "localhost"))
-    with (
-        open_federation(directory, 1, authority=authority) as (ours,),
-        open_synapse(directory / "synapse", link, directory / "ca.pem") as theirs,
-    ):
-        yield ours, theirs
-    link.close()
 
 
 def _vouched(address: tuple[str, int], about: str) -> list[str]:
