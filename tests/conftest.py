@@ -14,6 +14,7 @@ from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.memory import MemoryEngine
 from tests.error_log import ErrorLog, unexpected
+from tests.replies import write_seen
 from tests.rig.server import Server, load_test_config, open_server
 from tests.spec.source import SPEC_IS_ABSENT, find_spec_dir
 
@@ -60,6 +61,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in every run without the specification's data that nothing was compared with it."""
     if find_spec_dir() is None:
         terminalreporter.write_line(f"Note: {SPEC_IS_ABSENT}", yellow=True)
+
+
+def pytest_sessionfinish() -> None:
+    write_seen()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -202,6 +202,12 @@ class Contract:
             self._response_validators[operation, name] = self._documents.validator(schema, file)
         return self._response_validators[operation, name]
 
+    def responses(self) -> Iterator[tuple[Operation, str]]:
+        """Every operation with each status it documents."""
+        for operation, documented in self._by_operation.items():
+            for name in documented.responses:
+                yield operation, name
+
     def json_responses(self) -> Iterator[tuple[Operation, str]]:
         """Every operation with each status it documents a JSON body for."""
         for operation, documented in self._by_operation.items():

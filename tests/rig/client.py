@@ -11,6 +11,7 @@ import orjson
 
 from conduit_py.http.in_process import AppClient
 from tests.contract import check_response
+from tests.replies import note_reply
 
 CLIENT = "/_matrix/client/v3"
 
@@ -76,7 +77,9 @@ class Client:
         response = Response(reply.status, reply.headers, reply.body)
         content_type = reply.headers.get("content-type")
         parsed = response.json if content_type == "application/json" else None
-        check_response(method, path, reply.status, parsed, content_type)
+        operation = check_response(method, path, reply.status, parsed, content_type)
+        if operation is not None:
+            note_reply(operation, reply.status, has_token="Authorization" in sent)
         return response
 
     def move(self, other: Client) -> None:

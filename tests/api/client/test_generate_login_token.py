@@ -114,3 +114,8 @@ async def test_login_with_a_token_user_locked(server: Server, alice: Client) -> 
 async def test_login_with_a_token_refused(server: Server, alice: Client, token: Any, outcome: tuple[int, str]) -> None:
     with server.leaves_no_trace():
         assert (await log_in(server, token)).outcome == outcome
+
+
+async def test_generate_login_token_bad_json(server: Server, alice: Client) -> None:
+    with server.leaves_no_trace():
+        assert (await alice.post(GET_TOKEN, {"auth": "m.login.password"})).outcome == (400, "M_BAD_JSON")

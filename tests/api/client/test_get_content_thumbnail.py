@@ -132,6 +132,14 @@ async def test_get_content_thumbnail_of_too_many_pixels(media: MediaServer, monk
         assert (await thumbnail(alice, uri, width=64, height=64)).outcome == (413, "M_TOO_LARGE")
 
 
+async def test_get_content_thumbnail_of_too_many_pixels_the_old_way(server: Server, tmp_path: Path) -> None:
+    async with open_media(server, tmp_path / "media", MEDIA__ALLOW_LEGACY="true") as media:
+        uri = await upload(await media.register("alice"), png_that_claims(30_000, 30_000), "image/png")
+    async with open_media(server, tmp_path / "media", MEDIA__ALLOW_LEGACY="false") as media:
+        response = await thumbnail(media.client(), uri, base=LEGACY_THUMBNAIL, width=32, height=32)
+        assert response.outcome == (413, "M_TOO_LARGE")
+
+
 @pytest.mark.parametrize(
     "query",
     [

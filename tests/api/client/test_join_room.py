@@ -80,6 +80,7 @@ async def test_join_room_forbidden_without_an_invite(rooms: RoomServer, rule: ob
     room_id = await create(alice, initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": rule}}])
     with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
+        assert (await bob.post(f"/join/{room_id}", {})).outcome == (403, "M_FORBIDDEN")
 
 
 @pytest.mark.parametrize("rule", ["public", "invite", "restricted"])

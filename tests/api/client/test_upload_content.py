@@ -19,6 +19,8 @@ from tests.rig.media import (
     UPLOAD,
     MediaServer,
     ask_upload,
+    ask_upload_to,
+    create,
     download,
     mxc_of,
     open_media,
@@ -89,6 +91,14 @@ async def test_upload_content_too_large(media: MediaServer) -> None:
         response = await ask_upload(alice, bytes(1_000_001))
         assert response.outcome == (413, "M_TOO_LARGE")
     assert media.on_disk() == []
+
+
+async def test_upload_content_to_mxc_too_large(media: MediaServer) -> None:
+    alice = await media.register("alice")
+    uri = await create(alice)
+    with media.leaves_no_trace():
+        assert (await ask_upload_to(alice, uri, bytes(1_000_001))).outcome == (413, "M_TOO_LARGE")
+    assert (await ask_upload_to(alice, uri, b"smaller")).status == 200
 
 
 async def test_upload_content_too_large_without_saying_so(media: MediaServer) -> None:

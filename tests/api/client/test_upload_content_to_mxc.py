@@ -13,7 +13,17 @@ from conduit_py.data.consistency import check_consistency
 from conduit_py.service.media.upload import PENDING_MS
 from kvschema.catalog.media import PENDING_PER_USER_MAX
 from tests.rig.client import Response
-from tests.rig.media import CREATE, MediaServer, ask_upload_to, create, download, open_media, upload
+from tests.rig.media import (
+    CREATE,
+    DOWNLOAD,
+    LEGACY_DOWNLOAD,
+    MediaServer,
+    ask_upload_to,
+    create,
+    download,
+    open_media,
+    upload,
+)
 from tests.rig.server import START_MS, Server
 
 
@@ -166,3 +176,13 @@ async def test_upload_content_to_mxc_without_a_token(media: MediaServer) -> None
     uri = await create(await media.register("alice"))
     with media.leaves_no_trace():
         assert (await ask_upload_to(media.client(), uri, b"x")).outcome == (401, "M_MISSING_TOKEN")
+
+
+@pytest.mark.parametrize("base", [DOWNLOAD, LEGACY_DOWNLOAD])
+@pytest.mark.parametrize("name", ["", "/name.txt"])
+async def test_download_of_what_is_not_there_yet(media: MediaServer, base: str, name: str) -> None:
+    alice = await media.register("alice")
+    uri = await create(alice)
+    response = await download(alice, uri, base=base, query=f"{name}?timeout_ms=0")
+    # The way without a session knows nothing of what came after it was frozen.
+    assert response.outcome == ((504, "M_NOT_YET_UPLOADED") if base == DOWNLOAD else (404, "M_NOT_FOUND"))

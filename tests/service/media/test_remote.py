@@ -259,6 +259,7 @@ async def test_server_that_cannot_be_reached_is_left_alone_for_a_minute(
     assert {response.outcome for response in askers.responses} == {(502, "M_UNKNOWN")}
     assert sum(len(medium.asked) for medium in media_of_two) == remote.PER_SERVER_MAX
     others.has(URI, b"up again")
+    assert (await download(alice, f"{URI}/name")).outcome == (502, "M_UNKNOWN")
     assert (await download(alice, URI)).outcome == (502, "M_UNKNOWN")
     await trio.sleep(remote.FAILURE_MS / 1000 + 1)
     assert (await download(alice, URI)).body == b"up again"
