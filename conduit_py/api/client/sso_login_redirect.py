@@ -1,4 +1,4 @@
-"""``/_matrix/client/v3/login/sso/redirect``: where browsers are sent to sign in elsewhere, and this server knows nowhere.
+"""``/_matrix/client/v3/login/sso/redirect``: where browsers are sent to sign in elsewhere. This server knows nowhere.
 
 ``GET /login`` lists no ``m.login.sso``, so no client comes here by itself.
 
