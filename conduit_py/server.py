@@ -37,7 +37,6 @@ from conduit_py.service.federation.build import Federation, build_federation, fo
 from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.federation.receive.build import build_receiver
-from conduit_py.service.federation.receive.receiver import take_nothing_outside
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.pruning import Pruning
@@ -126,7 +125,8 @@ async def build(
         has_threads=has_threads,
     )
     writes = build_writes(config, store, around)
-    rooms = build_rooms(config, store, around, writes)
+    handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
+    rooms = build_rooms(config, store, around, writes, handshakes.remote)
     others = OtherServers(source=UserKeysClient(federation.client), outbox=None)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
@@ -141,8 +141,10 @@ async def build(
         media=_build_media(config, store, federation, throttle, has_threads=has_threads),
         throttle=throttle,
         federation=federation,
-        handshakes=build_handshakes(store, writes, federation),
-        receiver=build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside),
+        handshakes=handshakes,
+        receiver=build_receiver(
+            config, store, writes, federation, edu_handlers={}, take_outside=handshakes.invites_received.note
+        ),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,
@@ -164,6 +166,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.federation.http.run
     yield built.receiver.run
     yield built.sending.senders.run
+    yield built.handshakes.errands.run
     yield built.rooms.typing.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run

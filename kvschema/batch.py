@@ -39,6 +39,11 @@ class WriteBatch:
     def __bool__(self) -> bool:
         return bool(self.writes)
 
+    def extend(self, other: WriteBatch) -> None:
+        """Add the writes of another batch."""
+        self.writes += other.writes
+        self.bytes_staged += other.bytes_staged
+
     def put(self, tree: Tree[K, V], key: K, value: V) -> None:
         """Insert or replace."""
         raw_key, raw = tree.key.encode(key), tree.value.encode(value)

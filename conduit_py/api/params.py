@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Final
+
 from conduit_py.http.request import Request
-from conduit_py.matrix.ids import RoomAlias, RoomId, parse_room_alias, parse_room_id
+from conduit_py.matrix.ids import (
+    Malformed,
+    RoomAlias,
+    RoomId,
+    ServerName,
+    parse_room_alias,
+    parse_room_id,
+    parse_server_name,
+)
 from conduit_py.service.errors import InvalidParam, MissingParam
+
+VIA_MAX: Final = 50
 
 
 def require_argument(request: Request, name: str) -> str:
@@ -26,3 +39,15 @@ def choose_argument(request: Request, name: str, choices: tuple[str, ...]) -> st
 def parse_room_id_or_alias(text: str) -> RoomId | RoomAlias:
     """The part of a path that names a room in either way. Raises ``Malformed``."""
     return parse_room_alias(text) if text.startswith("#") else parse_room_id(text)
+
+
+def get_via(request: Request) -> list[ServerName]:
+    """Servers that may be in a room: ``via``, and ``server_name``, as it was called before. What is none is left out.
+
+    Spec: client-server-api/#post_matrixclientv3joinroomidoralias
+    """
+    named = []
+    for text in [*request.args.getlist("via"), *request.args.getlist("server_name")][:VIA_MAX]:
+        with contextlib.suppress(Malformed):
+            named.append(parse_server_name(text))
+    return named

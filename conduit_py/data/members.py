@@ -200,3 +200,9 @@ def stage_forgotten(turn: Turn, user: ShortUserId, room: ShortRoomId, kind: int,
     turn.batch.put(
         members.USERROOMID_MEMBERSHIP, UserRoom(user, kind, room), row._replace(forgotten=True, stripped_state=None)
     )
+
+
+def stage_unbacked(turn: Turn, user: ShortUserId, room: ShortRoomId, standing: Standing) -> None:
+    """The room's state does not speak of the user any more: what is left is what the user knows."""
+    kind, row = standing
+    turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(user, kind, room), row._replace(event=ShortEventId(0)))

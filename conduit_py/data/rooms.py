@@ -48,6 +48,12 @@ def stage_new(turn: Turn, room_id: RoomId) -> None:
     turn.batch.require_absent(rooms.ROOMID_SHORTROOMID, rooms.ByRoomId(room_id))
 
 
+def stage_version(turn: Turn, room: ShortRoomId, room_id: RoomId, version: RoomVersion) -> None:
+    """Correct the version of a room that is known by its id only: whoever told of it may have been wrong."""
+    turn.changes(("room", room))
+    turn.batch.put(rooms.SHORTROOMID_ROOM, ByRoom(room), rooms.RoomRecord(room_id, version.id))
+
+
 def stage_extremities(
     turn: Turn, room: ShortRoomId, before: tuple[ShortEventId, ...], after: tuple[ShortEventId, ...]
 ) -> None:

@@ -80,6 +80,11 @@ def _encode(depth: int, base: StateId, changes: Changes) -> bytes:
     return b"".join((_HEADER.pack(depth, base), *(_ENTRY.pack(*entry) for entry in entries)))
 
 
+def encode_first(entries: Changes) -> bytes:
+    """The row of a state that follows no other. Costs its size: that of a large room is for a thread to make."""
+    return _encode(1, EMPTY, entries)
+
+
 class StateChain:
     """Reads states, those staged in this turn included, and stages new ones."""
 

@@ -101,13 +101,9 @@ class FederationClient:
 
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
-        body = (
-            content if content is None or isinstance(content, bytes) else encode_canonical_json(content, strict=False)
-        )
+        body = _encode(content)
         target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
         headers["Accept"] = "application/json"
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         reply = await self._http.fetch(
             method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
         )
@@ -115,14 +111,24 @@ class FederationClient:
 
     @asynccontextmanager
     async def fetch_stream(
-        self, destination: ServerName, path: str, *, timeout_s: float, is_signed: bool = True
+        self,
+        destination: ServerName,
+        path: str,
+        *,
+        timeout_s: float,
+        method: str = "GET",
+        content: Mapping[str, Any] | None = None,
+        is_signed: bool = True,
     ) -> AsyncIterator[HttpStream]:
-        """What ``destination`` answers to a GET request, if it is no refusal, while it comes.
+        """What ``destination`` answers, if it is no refusal, while it comes. It must begin within ``timeout_s``.
 
         Raises as `fetch` does; the block raises `Unreachable` where the answer breaks off.
         """
-        target, headers = await self._prepare("GET", destination, path, None, is_signed=is_signed)
-        async with self._http.stream(target, path, headers=headers, timeout_s=timeout_s) as answer:
+        body = _encode(content)
+        target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
+        async with self._http.stream(
+            target, path, method=method, headers=headers, body=body, timeout_s=timeout_s
+        ) as answer:
             if not 200 <= answer.status < 300:
                 read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
             yield answer
@@ -143,8 +149,9 @@ class FederationClient:
             target = await self._resolver.fetch_target(destination)
         except Malformed as error:
             raise Unreachable(f"{destination} is no server name: {error}") from error
+        headers = {} if body is None else {"Content-Type": "application/json"}
         if not is_signed:
-            return target, {}
+            return target, headers
         authorization = build_x_matrix(
             method=method,
             uri=path,
@@ -153,7 +160,7 @@ class FederationClient:
             body=body,
             signing_key=self._signing_key,
         )
-        return target, {"Authorization": authorization}
+        return target, {**headers, "Authorization": authorization}
 
     async def send_transaction(self, destination: ServerName, txn_id: str, body: bytes) -> dict[str, Any]:
         """Bring a transaction, in canonical JSON, and return the answer.
@@ -207,6 +214,10 @@ class FederationClient:
         )
         entries = answer.get("server_keys")
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _encode(content: Mapping[str, Any] | bytes | None) -> bytes | None:
+    return content if content is None or isinstance(content, bytes) else encode_canonical_json(content, strict=False)
 
 
 def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, Any]:

@@ -134,16 +134,23 @@ class HttpClient:
 
     @asynccontextmanager
     async def stream(
-        self, target: Target, path: str, *, headers: Mapping[str, str], timeout_s: float
+        self,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        method: str = "GET",
+        body: bytes | None = None,
     ) -> AsyncIterator[HttpStream]:
-        """The answer to a GET request, as soon as it begins.
+        """The answer, as soon as it begins.
 
         Raises `Unreachable` where it does not within ``timeout_s``, and in the block where it goes on too slowly.
         """
         async with self._places:
             with trio.CancelScope() as scope:
                 scope.deadline = trio.current_time() + timeout_s
-                async with self._open("GET", target, path, headers, None, stall_s=READ_STALL_S) as answer:
+                async with self._open(method, target, path, headers, body, stall_s=timeout_s) as answer:
                     scope.deadline = math.inf
                     async with contextlib.aclosing(_hurry(answer.chunks, scope)) as chunks:
                         yield HttpStream(answer.status, answer.headers, chunks)

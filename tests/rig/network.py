@@ -150,9 +150,18 @@ class _Http(HttpClient):
 
     @asynccontextmanager
     async def stream(
-        self, target: Target, path: str, *, headers: Mapping[str, str], timeout_s: float
+        self,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        method: str = "GET",
+        body: bytes | None = None,
     ) -> AsyncIterator[HttpStream]:
-        reply = await self.fetch("GET", target, path, headers=headers, bytes_max=STREAM_BYTES_MAX, timeout_s=timeout_s)
+        reply = await self.fetch(
+            method, target, path, headers=headers, body=body, bytes_max=STREAM_BYTES_MAX, timeout_s=timeout_s
+        )
         async with contextlib.aclosing(_in_pieces(reply.body)) as chunks:
             yield HttpStream(reply.status, reply.headers, chunks)
 

@@ -50,6 +50,7 @@ from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
+from tests.rig.alone import Alone
 from tests.rig.client import Client, Response, path
 from tests.rig.remote import Remotes
 from tests.rig.server import SERVER_NAME, Server, load_test_config
@@ -98,7 +99,7 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
-    membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
+    membership = MembershipService(store, writes, Alone(), throttle=throttle)
     app = App(
         _build_routes(server, writes, membership, throttle, remotes),
         request_bytes_max=load_test_config().max_request_size,
@@ -117,6 +118,7 @@ def _build_routes(
     aliases = AliasService(store.database, writes, remotes, server_name=server_name)
     send = SendService(
         writes,
+        Alone(),
         CanonicalAliases(store.database, aliases),
         now_ms=store.now_ms,
         allow_encryption=True,
@@ -126,6 +128,7 @@ def _build_routes(
     state = StateReads(store.database, now_ms=store.now_ms)
     create = CreateService(
         writes,
+        Alone(),
         new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
         allow_room_creation=True,
         allow_encryption=True,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.fields import get_field
-from conduit_py.api.params import parse_room_id_or_alias
+from conduit_py.api.params import get_via, parse_room_id_or_alias
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
@@ -26,8 +26,9 @@ def routes(auth: Authenticator, aliases: AliasService, membership: MembershipSer
         body = await request.json_object(may_be_empty=True)
         if "third_party_signed" in body:
             raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)
-        room_id, _ = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
-        return {"room_id": await membership.join(requester, room_id, reason=get_field(body, "reason", str))}
+        room_id, servers = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
+        via = [*get_via(request), *servers]
+        return {"room_id": await membership.join(requester, room_id, via=via, reason=get_field(body, "reason", str))}
 
     @routes.post("/_matrix/client/v3/rooms/<room_id>/join")
     async def join_room_by_id(request: Request, room_id: str) -> Json:

@@ -16,6 +16,7 @@ from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.event_stream import EventStream
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
@@ -110,7 +111,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
     return RoomWrites(store.database, store.writer, store.locks, append)
 
 
-def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites) -> Rooms:
+def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites, remote: Elsewhere) -> Rooms:
     """Every room service. ``typing.run`` belongs into the nursery tree."""
     server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
 
@@ -122,6 +123,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
         aliases=aliases,
         create=CreateService(
             writes,
+            remote,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,
@@ -131,8 +133,8 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
         event_stream=EventStream(
             store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
         ),
-        knocks=KnockService(store.database, writes, throttle=throttle),
-        membership=MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle),
+        knocks=KnockService(store.database, writes, remote, throttle=throttle),
+        membership=MembershipService(store, writes, remote, throttle=throttle),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
@@ -140,6 +142,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(
             writes,
+            remote,
             CanonicalAliases(store.database, aliases),
             now_ms=store.now_ms,
             allow_encryption=config.allow_encryption,

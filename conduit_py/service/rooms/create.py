@@ -9,18 +9,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import trio
+
 from conduit_py.data import rooms
-from conduit_py.matrix.ids import Malformed, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from conduit_py.log import get_logger
+from conduit_py.matrix.ids import (
+    Malformed,
+    RoomAlias,
+    RoomId,
+    UserId,
+    parse_room_alias,
+    parse_user_id,
+    server_name_of,
+)
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.member_events import MEMBER, build_member_content, membership_content
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.errors import PreconditionFailed
+from kvschema.errors import PreconditionFailed, StorageFull
+
+_log = get_logger(__name__)
 
 PRESETS: Mapping[str, tuple[str, str]] = {
     "private_chat": ("invite", "can_join"),
@@ -60,6 +74,7 @@ class CreateService:
     def __init__(
         self,
         writes: RoomWrites,
+        remote: Elsewhere,
         *,
         new_room_id: Callable[[], RoomId],
         allow_room_creation: bool,
@@ -68,12 +83,17 @@ class CreateService:
     ) -> None:
         self._throttle = throttle
         self._writes = writes
+        self._remote = remote
         self._new_room_id = new_room_id
         self._allow_room_creation = allow_room_creation
         self._allow_encryption = allow_encryption
 
     async def create_room(self, requester: Requester, room: NewRoom) -> RoomId:
-        """Make a room and the requester its first member. Everything lands together or nothing does."""
+        """Make a room and the requester its first member. Everything lands together or nothing does.
+
+        Users of other servers are invited once the room is there, because their servers have to sign the invites. One
+        that cannot be invited does not undo the room.
+        """
         requester.require_not_suspended()
         self._throttle(("room_creation", requester.user_id))
         if not (self._allow_room_creation or requester.is_admin):
@@ -84,11 +104,25 @@ class CreateService:
             raise InvalidParam(f"at most {INVITES_MAX} users can be invited with a new room")
         alias = None if room.alias_localpart is None else self._parse_alias(room.alias_localpart)
         try:
-            return await self._writes.create(
+            room_id = await self._writes.create(
                 requester.user_id, lambda snapshot, turn: self._stage(snapshot, turn, requester, room, alias)
             )
         except PreconditionFailed:
             raise _alias_in_use(alias) from None
+        async with trio.open_nursery() as nursery:
+            for user_id in dict.fromkeys(room.invite):
+                if not self._is_local(user_id):
+                    nursery.start_soon(self._invite, requester, room_id, user_id, _invite_content(room))
+        return room_id
+
+    def _is_local(self, user_id: UserId) -> bool:
+        return server_name_of(user_id) == self._writes.append.server_name
+
+    async def _invite(self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]) -> None:
+        try:
+            await self._remote.invite(requester, room_id, user_id, content)
+        except (MatrixError, StorageFull) as error:
+            _log.info("a user is not invited to a new room", user=user_id, room=room_id, error=str(error))
 
     def _parse_alias(self, localpart: str) -> RoomAlias:
         try:
@@ -110,8 +144,8 @@ class CreateService:
             put("m.room.canonical_alias", {"alias": alias})
         for event_type, state_key, content in _state_of(room):
             put(event_type, content, state_key)
-        for user_id in dict.fromkeys(room.invite):
-            put(MEMBER, membership_content("invite", None, **({"is_direct": True} if room.is_direct else {})), user_id)
+        for user_id in filter(self._is_local, dict.fromkeys(room.invite)):
+            put(MEMBER, _invite_content(room), user_id)
         if room.is_public:
             rooms.stage_public(turn, append.room.short, is_public=True)
         return append
@@ -147,6 +181,10 @@ class _StatePutter:
             self._append.append(pdu)
         except Forbidden as error:
             raise MatrixError(f"{type}: {error}", errcode="M_INVALID_ROOM_STATE", status=400) from None
+
+
+def _invite_content(room: NewRoom) -> dict[str, Any]:
+    return membership_content("invite", None, **({"is_direct": True} if room.is_direct else {}))
 
 
 def _alias_in_use(alias: RoomAlias | None) -> MatrixError:

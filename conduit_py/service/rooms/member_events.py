@@ -55,9 +55,17 @@ def stage_membership(
 
 
 def build_member_content(
-    snapshot: Snapshot, append: RoomAppend, requester: Requester, user_id: UserId, content: Mapping[str, Any]
+    snapshot: Snapshot,
+    append: RoomAppend,
+    requester: Requester,
+    user_id: UserId,
+    content: Mapping[str, Any],
+    *,
+    may_be_remote: bool = False,
 ) -> dict[str, Any]:
     """What the event says: what was asked for, the user's profile where that is silent, and who vouches for a join.
+
+    ``may_be_remote`` is for who has the invite signed by the server of the user that is invited.
 
     Raises ``BadJson``, ``NotFound``, ``Forbidden``, ``M_USER_SUSPENDED``, ``M_GUEST_ACCESS_FORBIDDEN``,
     ``M_INVITE_BLOCKED`` and ``M_UNABLE_TO_GRANT_JOIN``.
@@ -75,9 +83,10 @@ def build_member_content(
     elif membership == "invite":
         if append.get_membership(requester.user_id) != "join":
             raise Forbidden(f"{requester.user_id} is not joined to {append.room.room_id}")
-        if server_name_of(user_id) != append.server_name:
-            raise Forbidden(f"{user_id} cannot be invited: this server does not federate")
-        require_takes_invites(snapshot, user_id)
+        if server_name_of(user_id) == append.server_name:
+            require_takes_invites(snapshot, user_id)
+        elif not may_be_remote:
+            raise Forbidden(f"{user_id} cannot be invited in this way: the user's server has to sign the invite")
     if membership in _SHOWS_PROFILE and server_name_of(user_id) == append.server_name:
         user = short_ids.get_user(snapshot, user_id)
         return built if user is None else {**get_shown_profile(snapshot, user), **built}

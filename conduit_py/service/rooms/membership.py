@@ -6,27 +6,30 @@ Spec: client-server-api/#room-membership
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
 
-from conduit_py.data import members, rooms, short_ids
-from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.data import members, short_ids
+from conduit_py.matrix.ids import RoomId, ServerName, UserId, server_name_of
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.member_events import (
     MEMBER,
     build_changed_profile,
+    get_shown_profile,
     membership_content,
     stage_membership,
 )
+from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.rooms.write import RoomWrites
-from conduit_py.storage.database import Database, Snapshot
-from conduit_py.storage.locks import KeyedLocks
-from conduit_py.storage.writer import Turn, Writer
+from conduit_py.service.users.store import Store
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import BAN, JOIN, LEAVE
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.errors import StorageFull
@@ -40,50 +43,83 @@ PROFILE_ROOMS_AT_ONCE = 8
 class MembershipService:
     """One per server."""
 
-    def __init__(
-        self,
-        database: Database,
-        writer: Writer,
-        locks: KeyedLocks,
-        writes: RoomWrites,
-        *,
-        throttle: RateLimiter,
-    ) -> None:
-        self._throttle = throttle
-        self._database = database
-        self._writer = writer
-        self._locks = locks
+    def __init__(self, store: Store, writes: RoomWrites, remote: Elsewhere, *, throttle: RateLimiter) -> None:
+        self._store = store
         self._writes = writes
+        self._remote = remote
+        self._throttle = throttle
 
-    async def join(self, requester: Requester, room_id: RoomId, *, reason: str | None = None) -> RoomId:
-        """Join a room that this server is in."""
+    async def join(
+        self, requester: Requester, room_id: RoomId, *, via: Sequence[ServerName] = (), reason: str | None = None
+    ) -> RoomId:
+        """Join a room, by way of other servers if this one does not take part in it. ``via`` are some that may do.
+
+        Raises ``NotFound`` where no server is known that does, and what others refuse with.
+        """
         self._throttle(("join", requester.user_id))
-        with self._database.snapshot() as snapshot:
-            if rooms.get_room(snapshot, room_id) is None:
-                raise NotFound(f"no server that is known here is in {room_id}")
+        content = membership_content("join", reason)
+        if not self._is_live(room_id) and await self._join_remote(requester, room_id, via, content):
+            return room_id
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             if append.get_membership(requester.user_id) != "join":
-                content = membership_content("join", reason)
                 stage_membership(snapshot, append, requester, requester.user_id, content)
 
-        await self._writes.write(room_id, stage)
+        try:
+            await self._writes.write(room_id, stage)
+        except MatrixError as error:
+            if error.errcode != "M_UNABLE_TO_GRANT_JOIN" or not self._has_others(room_id):
+                raise
+            # The user may join, and only members on other servers can vouch for that.
+            await self._remote.join_live(requester, room_id, self._show_profile(requester, content))
         return room_id
+
+    async def _join_remote(
+        self, requester: Requester, room_id: RoomId, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> bool:
+        requester.require_not_suspended()
+        if requester.is_guest:
+            # Whether the room lets guests in is only known when one is in it.
+            raise MatrixError(
+                "Guests may not join rooms of other servers", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403
+            )
+        return await self._remote.join(requester, room_id, via, self._show_profile(requester, content))
+
+    def _show_profile(self, requester: Requester, content: Mapping[str, Any]) -> dict[str, Any]:
+        with self._store.snapshot() as snapshot:
+            return {**get_shown_profile(snapshot, requester.user), **content}
+
+    def _has_others(self, room_id: RoomId) -> bool:
+        """Are there members on other servers?"""
+        with self._store.snapshot() as snapshot:
+            room = get_live_room(snapshot, room_id)
+            servers = () if room is None else members.scan_servers(snapshot, room.short)
+            return any(server_name != self._writes.append.server_name for server_name in servers)
+
+    def _is_live(self, room_id: RoomId) -> bool:
+        with self._store.snapshot() as snapshot:
+            return get_live_room(snapshot, room_id) is not None
 
     async def invite(
         self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None
     ) -> None:
-        """Invite a user of this server."""
+        """Invite a user of any server."""
         self._throttle(("invite", requester.user_id))
-        await self._set(requester, room_id, user_id, membership_content("invite", reason))
+        content = membership_content("invite", reason)
+        if server_name_of(user_id) == self._writes.append.server_name:
+            await self._set(requester, room_id, user_id, content)
+        else:
+            await self._remote.invite(requester, room_id, user_id, content)
 
     async def leave(self, requester: Requester, room_id: RoomId, *, reason: str | None = None) -> None:
         """Leave a room, reject an invite or take back a knock. Having left already is no error."""
+        content = membership_content("leave", reason)
+        if not self._is_live(room_id) and await self._remote.leave(requester, room_id, content):
+            return
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             current = append.get_state(MEMBER, requester.user_id)
             if current is None or current.content.get("membership") != "leave":
-                content = membership_content("leave", reason)
                 stage_membership(snapshot, append, requester, requester.user_id, content)
 
         await self._writes.write(room_id, stage)
@@ -120,8 +156,8 @@ class MembershipService:
 
     async def forget(self, requester: Requester, room_id: RoomId) -> None:
         """Take a room that was left out of the user's lists for good. Raises 400 for a room the user is still in."""
-        async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
-            with self._database.snapshot() as snapshot:
+        async with self._store.locks.hold(("room", room_id)), self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
                 room = short_ids.get_room(snapshot, room_id)
                 standing = None if room is None else members.get_membership(snapshot, requester.user, room)
                 if room is None or standing is None:
@@ -139,7 +175,7 @@ class MembershipService:
 
         Spec: client-server-api/#events-on-change-of-profile-information
         """
-        with self._database.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             joined = [
                 RoomId(short_ids.get_room_record(snapshot, room).room_id)
                 for room, _ in members.scan_rooms(snapshot, user, JOIN)

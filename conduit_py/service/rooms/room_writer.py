@@ -7,7 +7,7 @@ of other servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from conduit_py.data import rooms, search, timeline
@@ -17,7 +17,7 @@ from conduit_py.data.rooms import Room
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.data.state import LooseState
 from conduit_py.data.state_at import HIDDEN, stage_state_at
-from conduit_py.matrix.ids import EventId, ServerName
+from conduit_py.matrix.ids import EventId, ServerName, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.search_words import count_words
@@ -220,8 +220,11 @@ class RoomWriter:
     # Telling.
 
     def stage_outgoing(self, pdu: Pdu, event: ShortEventId) -> None:
-        """Queue a new event for the servers that were in the room before it, or are after it."""
-        told = self.current.servers.take_told()
+        """Queue a new event for the servers that were in the room before it, or are after it.
+
+        The server of a user who was only invited, or knocked, is told what becomes of that.
+        """
+        told = {*self.current.servers.take_told(), *_server_of_member(pdu)}
         self.tools.outbox.stage_pdu(self.snapshot, self.turn, self.room.short, event, pdu, told)
 
     def notify(self, pdu: Pdu, pos: int) -> None:
@@ -242,3 +245,8 @@ class RoomWriter:
         if self._is_changed:
             woken = self.current.scan_local_joined() | self.current.standings.keys()
             self.tools.hub.stage_room(self.turn, self.room.short, woken)
+
+
+def _server_of_member(pdu: Pdu) -> Iterator[ServerName]:
+    if pdu.type == "m.room.member" and pdu.state_key is not None and ":" in pdu.state_key:
+        yield server_name_of(pdu.state_key)

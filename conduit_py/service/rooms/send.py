@@ -17,6 +17,7 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases, check_aliases
+from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
 from conduit_py.service.rooms.member_events import MEMBER, stage_membership
 from conduit_py.service.rooms.relations import check_relation
@@ -34,6 +35,7 @@ class SendService:
     def __init__(
         self,
         writes: RoomWrites,
+        remote: Elsewhere,
         canonical_aliases: CanonicalAliases,
         *,
         now_ms: Callable[[], int],
@@ -41,6 +43,7 @@ class SendService:
         throttle: RateLimiter,
     ) -> None:
         self._writes = writes
+        self._remote = remote
         self._canonical_aliases = canonical_aliases
         self._throttle = throttle
         self._now_ms = now_ms
@@ -132,6 +135,8 @@ class SendService:
         """A membership, for which one need not be joined: it is how one joins, or rejects an invite."""
         if content.get("membership") == "invite":
             self._throttle(("invite", requester.user_id))
+            if server_name_of(user_id) != self._writes.append.server_name:
+                return await self._remote.invite(requester, room_id, user_id, content)
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
             return stage_membership(snapshot, append, requester, user_id, content)

@@ -102,7 +102,7 @@ class Network:
             has_threads=False,
         )
         writes = build_writes(config, store, around)
-        handshakes = build_handshakes(store, writes, federation)
+        handshakes = build_handshakes(config, store, writes, federation, has_threads=False)
         receiver = build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside)
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False

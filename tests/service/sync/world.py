@@ -45,6 +45,7 @@ from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
+from tests.rig.alone import Alone
 from tests.rig.remote import Remotes
 from tests.rig.writing import make_tools
 
@@ -63,15 +64,17 @@ class World:
         writes = RoomWrites(store.database, store.writer, store.locks, append)
         self.create = CreateService(
             writes,
+            Alone(),
             new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
             allow_room_creation=True,
             allow_encryption=True,
             throttle=throttle,
         )
-        self.membership = MembershipService(store.database, store.writer, store.locks, writes, throttle=throttle)
+        self.membership = MembershipService(store, writes, Alone(), throttle=throttle)
         aliases = AliasService(store.database, writes, Remotes(), server_name=SERVER_NAME)
         self.messages = SendService(
             writes,
+            Alone(),
             CanonicalAliases(store.database, aliases),
             now_ms=store.now_ms,
             allow_encryption=True,

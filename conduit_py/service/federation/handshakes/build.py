@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conduit_py.config import Config
+from conduit_py.service.errands import Errands
 from conduit_py.service.federation.build import Federation
-from conduit_py.service.federation.handshakes.interim import OnCurrentState
+from conduit_py.service.federation.handshakes.accepting import Acceptance
+from conduit_py.service.federation.handshakes.installing import Installer
 from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
+from conduit_py.service.federation.handshakes.inviting import Inviting
+from conduit_py.service.federation.handshakes.join_body import JoinBodies, at_once, in_thread
+from conduit_py.service.federation.handshakes.joining import Joining
+from conduit_py.service.federation.handshakes.leaving import Knocking, Leaving
+from conduit_py.service.federation.handshakes.making import Making
+from conduit_py.service.federation.handshakes.outside import Outside
+from conduit_py.service.federation.handshakes.remote import ThroughOthers
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
 from conduit_py.service.rooms.write import RoomWrites
@@ -20,12 +30,31 @@ class Handshakes:
     templates: Templates
     submissions: Submissions
     invites_received: InvitesReceived
+    remote: ThroughOthers
+    errands: Errands
+    """Its ``run`` belongs into the nursery tree."""
 
 
-def build_handshakes(store: Store, writes: RoomWrites, federation: Federation) -> Handshakes:
-    checks = federation.checks
+def build_handshakes(
+    config: Config, store: Store, writes: RoomWrites, federation: Federation, *, has_threads: bool
+) -> Handshakes:
+    """Without ``has_threads`` everything is done on the event loop, which tests with a mocked clock need."""
+    aside = in_thread if has_threads else at_once
+    append, client, keys = writes.append, federation.client, federation.keys
+    checks, acceptance = federation.checks, Acceptance(writes)
+    making, outside, errands = Making(client, append), Outside(store, append.tools.hub), Errands()
+    installer = Installer(store, append.tools, checks, keys, aside)
+    bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
     return Handshakes(
         templates=Templates(store.database, writes),
-        submissions=Submissions(store.database, writes, checks, OnCurrentState(writes)),
-        invites_received=InvitesReceived(store, writes.append, checks),
+        submissions=Submissions(store.database, writes, checks, acceptance),
+        invites_received=InvitesReceived(store, append, checks, outside),
+        remote=ThroughOthers(
+            errands,
+            Joining(store, making, bodies, checks, acceptance, installer),
+            Knocking(store, making, outside, checks),
+            Leaving(store, making, outside),
+            Inviting(writes, client, keys, acceptance),
+        ),
+        errands=errands,
     )

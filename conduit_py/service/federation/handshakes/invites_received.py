@@ -8,37 +8,35 @@ Spec: server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from conduit_py.data import members, state
-from conduit_py.data.members import MemberChange
+from conduit_py.data import short_ids, state
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.hashes import content_hash_matches
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.room_versions import RoomVersion, get_room_version
 from conduit_py.matrix.signing import InvalidSignature, sign_event
-from conduit_py.matrix.stripped_state import STRIPPED_EVENTS_MAX, build_stripped_state
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
+from conduit_py.service.federation.checks import Checks
+from conduit_py.service.federation.handshakes.outside import Change, Outside, build_shown, is_waiting
 from conduit_py.service.federation.handshakes.require import require_allowed
-from conduit_py.service.federation.handshakes.seams import PduChecks
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.member_events import MEMBER, require_takes_invites
 from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog.members import INVITE
-from kvschema.catalog.rooms import ShortEventId, StreamPos
 
 
 class InvitesReceived:
     """One per server."""
 
-    def __init__(self, store: Store, append: Append, checks: PduChecks) -> None:
+    def __init__(self, store: Store, append: Append, checks: Checks, outside: Outside) -> None:
         self._store = store
         self._append = append
+        self._outside = outside
         self._checks = checks
 
     async def take(
@@ -70,8 +68,7 @@ class InvitesReceived:
         with self._store.snapshot() as snapshot:
             is_live = self._require_wanted(snapshot, origin, version, invite)
         if not is_live:
-            shown = await self._check_room_state(version, room_id, room_state)
-            await self._keep(parse_pdu(signed, version, event_id=event_id), version, shown)
+            await self._keep(version, invite, room_state)
         unsigned = raw.get("unsigned")
         return signed if unsigned is None else {**signed, "unsigned": unsigned}
 
@@ -123,66 +120,42 @@ class InvitesReceived:
             raise Forbidden(denied.why)
         return True
 
-    async def _check_room_state(self, version: RoomVersion, room_id: RoomId, room_state: Any) -> list[Any]:
-        """What came with the invite, as far as it can be shown.
-
-        Servers still send glimpses of rooms up to version 11 in the form that clients get, without signatures, so
-        there it is shown as it is. Since version 12 every event is checked.
-
-        Spec: server-server-api/#put_matrixfederationv2inviteroomideventid
-        """
-        events = room_state if isinstance(room_state, list) else []
-        if not version.auth.room_id_is_create_event_id:
-            return events[:STRIPPED_EVENTS_MAX]
-        if len(events) > STRIPPED_EVENTS_MAX:
-            raise InvalidParam(f"invite_room_state must not have more than {STRIPPED_EVENTS_MAX} events")
-        raws = [event for event in events if isinstance(event, Mapping)]
-        checked = await self._checks.check_many(raws, version)
-        pdus = [pdu for pdu in checked if isinstance(pdu, Pdu)]
-        problem = next((str(error) for error in checked if isinstance(error, Exception)), None)
-        if len(raws) != len(events):
-            problem = "an event must be a JSON object"
-        elif problem is None:
-            problem = find_problem(pdus, room_id)
+    async def _keep(self, version: RoomVersion, invite: Pdu, room_state: Any) -> None:
+        """Show the invite to the user it is for. Raises ``InvalidParam`` for a glimpse that does not hold."""
+        shown, problem = await build_shown(self._checks, version, invite.room_id, room_state, invite.json)
         if problem is not None:
             raise InvalidParam(f"invite_room_state: {problem}")
-        return [pdu.json for pdu in pdus]
+        change = Change(
+            user_id=UserId(invite.state_key or ""),
+            membership="invite",
+            sender=invite.sender,
+            event_id=invite.event_id,
+            stripped_state=shown,
+        )
+        # If somebody has joined meanwhile, it comes as every event of the room does.
+        await self._outside.put(invite.room_id, version.id, change)
 
-    async def _keep(self, invite: Pdu, version: RoomVersion, shown: list[Any]) -> None:
-        """Show the invite to the user it is for."""
-        store, user_id = self._store, UserId(invite.state_key or "")
-        async with store.locks.hold(("room", invite.room_id)), store.writer.turn() as turn:
-            with store.snapshot() as snapshot:
-                if get_live_room(snapshot, invite.room_id) is not None:
-                    return  # Somebody has joined meanwhile: it comes as every event of the room does.
-                room = store.ids.intern_room(snapshot, turn, invite.room_id, version.id)
-                user = store.ids.intern_user(snapshot, turn, user_id)
-                old = members.get_membership(snapshot, user, room)
-                pos = StreamPos(turn.take_pos())
-                change = MemberChange(
-                    room=room,
-                    user=user,
-                    server_name=server_name_of(user_id),
-                    is_local=True,
-                    before=None,
-                    after=INVITE,
-                    event=ShortEventId(0),
-                    pos=pos,
-                    sender=invite.sender,
-                    stripped_state=build_stripped_state(shown, invite.json),
-                    event_id=invite.event_id,
-                )
-                members.stage_own(turn, change, old)
-                self._append.tools.hub.stage_room(turn, room, [user])
+    async def note(self, origin: ServerName, room_id: RoomId, raw: Mapping[str, Any]) -> None:
+        """Somebody in a room that we do not take part in changes the membership of a user of ours, who waits for it.
 
-
-def find_problem(shown: Iterable[Pdu], room_id: RoomId) -> str | None:
-    """What is wrong with the events that tell of a room, None for nothing."""
-    has_create = False
-    for pdu in shown:
-        if pdu.room_id != room_id:
-            return f"{pdu.event_id} is of another room"
-        if pdu.state_key is None:
-            return f"{pdu.event_id} is not part of the state"
-        has_create = has_create or (pdu.type, pdu.state_key) == ("m.room.create", "")
-    return None if has_create else "the m.room.create event is missing"
+        An invite that is taken back, a knock that is turned down, a ban. The event has to name the invite or knock
+        among its auth events, which only those in the room know. All else is passed over.
+        """
+        user_id = raw.get("state_key")
+        if raw.get("type") != MEMBER or not isinstance(user_id, str):
+            return
+        with self._store.snapshot() as snapshot:
+            standing = self._outside.get(snapshot, room_id, UserId(user_id))
+            room = short_ids.get_room(snapshot, room_id)
+            version = None if room is None else get_room_version(short_ids.get_room_record(snapshot, room).room_version)
+        if standing is None or version is None or not is_waiting(standing):
+            return
+        try:
+            pdu = await self._checks.check(raw, version)
+        except (Malformed, InvalidSignature):
+            return
+        membership = pdu.content.get("membership")
+        if membership not in ("leave", "ban") or pdu.room_id != room_id or standing[1].event_id not in pdu.auth_events:
+            return
+        change = Change(user_id=UserId(user_id), membership=membership, sender=pdu.sender, event_id=pdu.event_id)
+        await self._outside.put(room_id, version.id, change, instead_of=standing)

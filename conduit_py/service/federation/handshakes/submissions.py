@@ -20,9 +20,10 @@ from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import InvalidSignature, get_authorising_server, sign_event
 from conduit_py.matrix.stripped_state import stripped_state_keys
 from conduit_py.service.errors import InvalidParam
+from conduit_py.service.federation.checks import Checks
+from conduit_py.service.federation.handshakes.accepting import Acceptance
 from conduit_py.service.federation.handshakes.join_answer import JoinAnswer
 from conduit_py.service.federation.handshakes.require import require_room
-from conduit_py.service.federation.handshakes.seams import Acceptance, PduChecks
 from conduit_py.service.federation.handshakes.templates import authorise
 from conduit_py.service.rooms.member_events import MEMBER
 from conduit_py.service.rooms.write import RoomWrites
@@ -33,7 +34,7 @@ from kvschema.catalog.timeline import REJECTED
 class Submissions:
     """One per server."""
 
-    def __init__(self, database: Database, writes: RoomWrites, checks: PduChecks, acceptance: Acceptance) -> None:
+    def __init__(self, database: Database, writes: RoomWrites, checks: Checks, acceptance: Acceptance) -> None:
         self._database = database
         self._writes = writes
         self._checks = checks

@@ -1,0 +1,106 @@
+"""Finding the entries of the lists in a large JSON object without parsing it.
+
+The whole of a room with 100,000 members is a hundred megabytes of JSON, and ten times that when parsed. Only its
+brackets are looked at here; every entry is then parsed when its turn comes, by the parser that reads all other events.
+
+Where the text is no JSON, nothing is promised but an end: what is wrong inside of an entry is found when it is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from mmap import mmap
+from typing import Any, Final
+
+from conduit_py.matrix.canonical_json import NotJson, parse_json
+
+SKELETON_BYTES_MAX: Final = 64 * 1024
+"""What stands outside of lists and objects."""
+
+Text = bytes | mmap
+Span = tuple[int, int]
+
+# Anything but brackets, whole strings included, up to the next bracket.
+_TO_BRACKET: Final = re.compile(rb'[^"\[\]{}]*+(?:"(?:[^"\\]++|\\.)*+"[^"\[\]{}]*+)*+[\[\]{}]', re.DOTALL)
+_OPENING: Final = frozenset(b"[{")
+
+
+@dataclass(slots=True)
+class Part:
+    """A list or object that is the value of a member."""
+
+    start: int
+    end: int = 0
+    entries: list[Span] = field(default_factory=list)
+    """Lists and objects that stand directly in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A JSON object of which only the outermost members are known."""
+
+    text: Text
+    members: Mapping[str, Any]
+    """What is neither a list nor an object."""
+    parts: Mapping[str, Part]
+
+    def get_entries(self, name: str) -> list[Span]:
+        """Where the entries of a list stand; none where there is no such list."""
+        part = self.parts.get(name)
+        return [] if part is None else part.entries
+
+    def parse(self, span: Span) -> Any:
+        """Raises ``NotJson``."""
+        return parse_json(self.text[span[0] : span[1]])
+
+    def parse_part(self, name: str) -> Any:
+        """A whole member, None where there is none that is a list or an object. Raises ``NotJson``."""
+        part = self.parts.get(name)
+        return None if part is None else self.parse((part.start, part.end))
+
+
+def find_parts(text: Text, *, entries_max: int) -> Parts:
+    """Look through the text once. Raises ``NotJson`` for what is no whole JSON object or has too many entries."""
+    skeleton: list[bytes] = []
+    parts: list[Part] = []
+    depth = at = entry_start = entries = 0
+    while match := _TO_BRACKET.match(text, at):
+        before, at = at, match.end()
+        if depth <= 1:
+            skeleton.append(text[before : at - 1])
+        if text[at - 1] in _OPENING:
+            depth += 1
+            if depth == 1:
+                skeleton.append(text[at - 1 : at])
+            elif depth == 2:
+                # No list is left in the skeleton, so these are told from other values.
+                skeleton.append(b"[%d]" % len(parts))
+                parts.append(Part(at - 1))
+            elif depth == 3:
+                entry_start = at - 1
+            continue
+        depth -= 1
+        if depth == 2:
+            parts[-1].entries.append((entry_start, at))
+            entries += 1
+            if entries > entries_max:
+                raise NotJson(f"more than {entries_max} entries")
+        elif depth == 1:
+            parts[-1].end = at
+        elif depth <= 0:
+            break
+    if depth or text[at:].strip():
+        raise NotJson("the text ends too early or too late")
+    return _assemble(text, b"".join(skeleton) + b"}", parts)
+
+
+def _assemble(text: Text, skeleton: bytes, parts: list[Part]) -> Parts:
+    if len(skeleton) > SKELETON_BYTES_MAX:
+        raise NotJson("too much stands outside of lists and objects")
+    named = parse_json(skeleton)
+    if not isinstance(named, dict):
+        raise NotJson("not an object")
+    found = {name: parts[value[0]] for name, value in named.items() if isinstance(value, list)}
+    return Parts(text, {name: value for name, value in named.items() if name not in found}, found)
