@@ -14,11 +14,14 @@ import trio
 
 from conduit_py.log import get_logger
 from conduit_py.service.errors import MatrixError
+from kvschema.errors import StorageFull
 
 _log = get_logger(__name__)
 
 AT_ONCE_MAX: Final = 8
 """Errands at the same time. Each may hold a connection and some memory; more of them wait."""
+
+_GOING_DOWN: Final = MatrixError("the server is going down", status=503)
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ class Errands:
     async def do(self, work: Callable[[], Awaitable[T]]) -> T:
         """What ``work`` returns or raises. It goes on if the caller is cancelled, until the server stops."""
         if self._nursery is None:
-            raise MatrixError("the server is going down", status=503)
+            raise _GOING_DOWN
         errand = _Errand(work)
         self._nursery.start_soon(self._do, errand)
         try:
@@ -60,6 +63,8 @@ class Errands:
             errand.is_awaited = False
         if errand.error is not None:
             raise errand.error
+        if not errand.results:
+            raise _GOING_DOWN
         return errand.results[0]
 
     async def _do(self, errand: _Errand[T]) -> None:
@@ -68,7 +73,11 @@ class Errands:
                 errand.results.append(await errand.work())
         except Exception as error:
             errand.error = error
-            if not errand.is_awaited:
-                _log.warning("what was begun for somebody who has gone did not succeed", error=repr(error))
+            if errand.is_awaited:
+                return
+            if isinstance(error, MatrixError | StorageFull):
+                _log.warning("what was begun for somebody who has gone did not succeed", error=str(error))
+            else:
+                _log.exception("what was begun for somebody who has gone failed")
         finally:
             errand.done.set()
