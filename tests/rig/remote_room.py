@@ -7,7 +7,7 @@ the server in whatever order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from conduit_py.data import short_ids, timeline
 from conduit_py.matrix.auth.rules import check_event
@@ -19,16 +19,23 @@ from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.state_res import StateKey, resolve
 from conduit_py.outbound.errors import Refused
+from conduit_py.service.users.store import Store
 from tests.rig.remote import Question
-from tests.rig.server import START_MS, Server
+from tests.rig.server import START_MS
 
 State = Mapping[StateKey, EventId]
+
+
+class HasStore(Protocol):
+    """Of a server, all that is needed."""
+
+    store: Store
 
 
 class RemoteRoom:
     """A server named ``name`` that holds the room as ``server`` did when it last looked (``learn``)."""
 
-    def __init__(self, server: Server, room_id: str, name: str = "two.test") -> None:
+    def __init__(self, server: HasStore, room_id: str, name: str = "two.test") -> None:
         self.name = ServerName(name)
         self.key = SigningKey.from_seed(KeyId("ed25519:1"), name.encode().ljust(32, b".")[:32])
         self.room_id = RoomId(room_id)

@@ -42,6 +42,11 @@ class PlaceState:
                 entries[self.changed_key] = self.changed_event
         return entries
 
+    def keys_other_than(self, other: PlaceState) -> set[ShortStateKey]:
+        """The keys whose entries may differ between this state and another."""
+        keys = {key for key in (self.changed_key, other.changed_key) if key is not None}
+        return keys.union(self.chain.changes_between(self.state_id, other.state_id))
+
     def changes_since(self, before: StateId) -> dict[ShortStateKey, ShortEventId]:
         """Entries that are new or other than in ``before``. What is gone is not among them: clients cannot be told."""
         if before == self.state_id and self.changed_key is None:

@@ -66,7 +66,8 @@ def scope_of(slice_: Slice, entry: RoomEntry) -> Scope:
     if not event:  # An invite to a room that this server was never in.
         pos = entry.membership.pos
         return Scope(room=entry.room, after=pos, until=pos, is_full=False, has_state=False)
-    until = timeline.require_row(slice_.snapshot, event).pos
+    # One without a place has come into the state by resolution.
+    until = timeline.require_row(slice_.snapshot, event).pos or entry.membership.pos
     visibility = slice_.visibility
     ends = None if is_world_readable(slice_.snapshot, entry.room) else visibility.joined_until(entry.room)
     if _was_joined_at(slice_, entry):

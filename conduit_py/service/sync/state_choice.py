@@ -3,9 +3,12 @@
 Let *since* be the place up to which the client knows the room, *start* the place where the timeline of the reply
 begins, and *end* where it ends. ``state`` carries what differs between *since* and *start*, or the whole state at
 *start* for a room that is new to the client; ``state_after`` the same with *end* for *start*. Two named states are
-compared, so a gap costs what changed in it and not the size of the room. State events between *start* and *end* that
-the timeline's filter left out go with ``state`` too, as nothing else tells them. For a user who left, *start* and *end*
-lie no later than that: a ban that follows is told, but not what became of the room until then.
+compared, so a gap costs what changed in it and not the size of the room. For a user who left, *start* and *end* lie no
+later than that: a ban that follows is told, but not what became of the room until then.
+
+A client lays the state events of the timeline over ``state``. What it gets by that may not be the state at *end*: a
+state event was left out by the timeline's filter, or the room had several ends and something else came out when they
+were resolved. So of all entries that no event in the timeline sets, ``state`` carries those of the *end*.
 
 Lazy loading: of a whole state only those members are sent that the reply needs, which are the senders in the timeline,
 the heroes and the user. Of a difference all members are sent, for they changed. Both may leave out what the device
@@ -60,10 +63,29 @@ def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
     else:
         entries = base.changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
     if not is_after:
-        entries |= {_key_of(slice_, row): event for event, row in window.left_out}
+        if window.first is not None and not is_past:
+            _set_unsaid(slice_, scope, window, base, entries)
     elif is_past and scope.always is not None:
         entries[_key_of(slice_, timeline.require_row(slice_.snapshot, scope.always))] = scope.always
     return RoomState(base, entries)
+
+
+def _set_unsaid(
+    slice_: Slice, scope: Scope, window: Window, base: PlaceState, entries: dict[ShortStateKey, ShortEventId]
+) -> None:
+    """Let entries that no event in the timeline sets be as they are at its end."""
+    said = {_key_of(slice_, row) for _, row in window.events if row.flags & STATE}
+    end = slice_.state_at(scope.room, scope.until if scope.state_until is None else min(scope.until, scope.state_until))
+    since = None
+    if not scope.is_full and scope.after is not None:
+        since = get_state_id_at(slice_.snapshot, scope.room, scope.after)
+    for key in end.keys_other_than(base) - said:
+        event = end.get(key)
+        is_known = since is not None and slice_.chain.get(since, key) == event
+        if event is None or is_known:
+            entries.pop(key, None)
+        else:
+            entries[key] = event
 
 
 def _key_of(slice_: Slice, row: EventRow) -> ShortStateKey:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conduit_py.data import timeline
+from conduit_py.data import gaps, timeline
 from conduit_py.data.state_at import HIDDEN
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Snapshot
@@ -35,7 +35,7 @@ class Window:
     start: int
     """The place right before the window."""
     is_limited: bool
-    """Something lies between the window and where it was to reach."""
+    """Something lies between the window and where it was to reach, held or not."""
 
 
 def read_window(
@@ -58,6 +58,7 @@ def read_window(
     first: Event | None = None
     start, is_limited, scanned = until, False, 0
     stop = None if after is None else after + 1
+    holes = {pos for pos, _ in gaps.scan_gaps(snapshot, room, after=after, until=until)}
     for pos, event in timeline.scan_timeline(snapshot, room, after=until + 1, until=stop, reverse=True):
         row = timeline.require_row(snapshot, event)
         if row.flags & HIDDEN:
@@ -72,6 +73,9 @@ def read_window(
             events.append(first)
         elif row.flags & STATE:
             left_out.append(first)
+        if pos in holes:
+            is_limited = True
+            break
     events.reverse()
     left_out.reverse()
     return Window(events, left_out, first, start, is_limited)

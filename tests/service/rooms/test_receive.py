@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 
@@ -22,6 +21,7 @@ from kvschema.catalog.rooms import StateId
 from kvschema.catalog.timeline import EventRow
 from tests.rig.asking import VERSIONS
 from tests.rig.client import Client
+from tests.rig.random_events import USERS, levels, make_any, order_of
 from tests.rig.remote_room import RemoteRoom, State
 from tests.rig.rooms import RoomServer, ban, create, in_room, redact, send, set_state
 
@@ -221,7 +221,7 @@ async def test_receive_follows_soft_failed_events(rooms: RoomServer) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_receive_resolves_the_ends_of_a_fork(rooms: RoomServer, version: str) -> None:
     alice, peer = await begin(rooms, version)
-    await set_state(alice, peer.room_id, "m.room.power_levels", _levels(peer, version))
+    await set_state(alice, peer.room_id, "m.room.power_levels", levels(peer, version))
     peer.learn()
     fork = peer.ends
     here = await set_state(alice, peer.room_id, TOPIC, {"topic": "alice's"})
@@ -242,16 +242,11 @@ async def test_receive_resolves_the_ends_of_a_fork(rooms: RoomServer, version: s
         assert len(get_room(snapshot, peer).extremities) == 1
 
 
-def _levels(peer: RemoteRoom, version: str, **more: int) -> dict[str, object]:
-    users: dict[str, int] = {peer.user(name): level for name, level in (more or {"bob": 50}).items()}
-    return {"users": users if version == "12" else {"@alice:one.test": 100, **users}}
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_receive_changes_members_when_the_resolution_does(rooms: RoomServer, version: str) -> None:
     """A ban that comes in late undoes what the banned user did meanwhile."""
     alice, peer = await begin(rooms, version, "bob", "carol")
-    await set_state(alice, peer.room_id, "m.room.power_levels", _levels(peer, version, bob=50, carol=50))
+    await set_state(alice, peer.room_id, "m.room.power_levels", levels(peer, version, bob=50, carol=50))
     peer.learn()
     fork = peer.ends
     renamed = peer.set(
@@ -273,7 +268,7 @@ async def test_receive_tells_local_users_that_a_resolution_removes_them(rooms: R
     alice, peer = await begin(rooms)
     dora = await rooms.register("dora")
     assert (await dora.post(in_room(peer.room_id, "join"), {})).status == 200
-    await set_state(alice, peer.room_id, "m.room.power_levels", _levels(peer, "11", bob=60))
+    await set_state(alice, peer.room_id, "m.room.power_levels", levels(peer, "11", bob=60))
     peer.learn()
     fork = peer.ends
     banned = peer.set("bob", "m.room.member", {"membership": "ban"}, dora.user_id, prev=fork)
@@ -323,53 +318,14 @@ async def test_receive_does_not_redact_what_the_sender_may_not(rooms: RoomServer
 # Any order.
 
 
-def order_of(pdus: Sequence[Pdu], chance: random.Random) -> list[Pdu]:
-    """An order in which every event comes after its predecessors."""
-    waiting = list(pdus)
-    names = {pdu.event_id for pdu in pdus}
-    done: list[Pdu] = []
-    while waiting:
-        held = {pdu.event_id for pdu in done}
-        ready = [pdu for pdu in waiting if {*pdu.prev_events, *pdu.auth_events} & names <= held]
-        done.append(chance.choice(ready))
-        waiting.remove(done[-1])
-    return done
-
-
-MEMBERSHIPS = ("join", "join", "leave", "ban", "invite")
-USERS = ("bob", "carol", "dave")
-
-
-def make_any(peer: RemoteRoom, chance: random.Random) -> Pdu:
-    """An event that may be allowed, after some of the last ones."""
-    recent = list(peer.pdus)[-8:]
-    prev = chance.sample(recent, k=min(len(recent), chance.choice((1, 1, 1, 2, 3))))
-    user, other = chance.choice(USERS), chance.choice(USERS)
-    ts = 1_700_000_000_000 + chance.randrange(50)
-    kind = chance.randrange(6)
-    if kind == 0:
-        return peer.say(user, str(chance.random()), prev=prev, ts=ts)
-    if kind == 1:
-        levels = _levels(peer, peer.version.id, **{name: chance.choice((0, 50, 100)) for name in USERS})
-        return peer.set(user, "m.room.power_levels", levels, prev=prev, ts=ts)
-    if kind == 2:
-        return peer.set(user, TOPIC, {"topic": str(chance.random())}, prev=prev, ts=ts)
-    if kind == 3:
-        rule = {"join_rule": chance.choice(("public", "invite"))}
-        return peer.set(user, "m.room.join_rules", rule, prev=prev, ts=ts)
-    target = user if kind == 4 else other
-    membership = {"membership": chance.choice(MEMBERSHIPS)}
-    return peer.set(user, "m.room.member", membership, peer.user(target), prev=prev, ts=ts)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("seed", range(6))
 async def test_receive_leads_to_the_same_states_in_any_order(rooms: RoomServer, version: str, seed: int) -> None:
     """The states after events do not depend on the order they come in, and neither does the room's, if all are ends."""
     chance = random.Random(seed)
     alice, peer = await begin(rooms, version, *USERS)
-    levels = _levels(peer, version, bob=100, carol=50, dave=0)
-    await set_state(alice, peer.room_id, "m.room.power_levels", levels)
+    power = levels(peer, version, bob=100, carol=50, dave=0)
+    await set_state(alice, peer.room_id, "m.room.power_levels", power)
     peer.learn()
     made = [make_any(peer, chance) for _ in range(40)]
     receipts = await receive(rooms, peer, *order_of(made, chance))

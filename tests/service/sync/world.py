@@ -61,7 +61,7 @@ class World:
     def __init__(self, store: Store, hub: SyncHub, append: Append) -> None:
         self.store, self.hub = store, hub
         throttle = RateLimiter({}, trio.current_time)
-        writes = RoomWrites(store.database, store.writer, store.locks, append)
+        writes = self.writes = RoomWrites(store.database, store.writer, store.locks, append)
         self.create = CreateService(
             writes,
             Alone(),
