@@ -117,6 +117,7 @@ async def build(
     around = Around(
         signing_key=signing_key,
         fetcher=federation.client,
+        lookups=federation.lookups,
         hub=hub,
         throttle=throttle,
         outbox=sending.outbox,
@@ -129,7 +130,7 @@ async def build(
     rooms = build_rooms(config, store, around, writes, handshakes.remote)
     others = OtherServers(source=UserKeysClient(federation.client), outbox=None)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
-    accounts = _build_accounts(config, store, hub, throttle, rooms, removal, hash_limiter)
+    accounts = _build_accounts(config, store, hub, throttle, rooms, removal, federation, hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
     operations = Operations(
         config=config,
@@ -182,12 +183,14 @@ def _build_accounts(
     throttle: RateLimiter,
     rooms: Rooms,
     removal: DeviceRemoval,
+    federation: Federation,
     hash_limiter: trio.CapacityLimiter | None,
 ) -> Accounts:
     return build_accounts(
         config,
         store,
         Surroundings(
+            fetcher=federation.lookups,
             wake=hub.publish,
             propagate_profile=rooms.membership.propagate_profile,
             leave_room=rooms.membership.leave,

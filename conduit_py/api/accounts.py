@@ -60,7 +60,7 @@ def account_routes(
         mutual_rooms.routes(auth, accounts.mutual_rooms),
         openid.routes(auth, accounts.openid, server_name=config.server_name),
         password_management.routes(auth, accounts.change_password, accounts.contacts),
-        profile.routes(auth, accounts.profile),
+        profile.routes(auth, accounts.profile, accounts.profile_reads),
         pushrules.routes(auth, accounts.push_rules),
         refresh.routes(accounts.tokens),
         registration.routes(auth, accounts.register, accounts.contacts),

@@ -18,6 +18,7 @@ from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.store import Store
 from kvschema.catalog.rooms import ShortUserId
+from tests.rig.remote import Remotes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Services:
     accounts: Accounts
     propagated: list[UserId]
     """Users whose profile was to be written into their rooms, in order."""
+    remotes: Remotes
     left: list[tuple[UserId, RoomId]]
     """Who was to leave which room, in order."""
 
@@ -47,7 +49,9 @@ def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[Sho
         await trio.lowlevel.checkpoint()
         left.append((requester.user_id, room_id))
 
+    remotes = Remotes()
     around = Surroundings(
+        fetcher=remotes,
         wake=wake,
         propagate_profile=propagate_profile,
         leave_room=leave_room,
@@ -62,7 +66,7 @@ def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[Sho
         refusals=(MatrixError,),
         translate=translate,
     )
-    return Services(app=app, store=store, accounts=accounts, propagated=propagated, left=left)
+    return Services(app=app, store=store, accounts=accounts, propagated=propagated, left=left, remotes=remotes)
 
 
 async def run_services(services: Services) -> None:

@@ -10,19 +10,20 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.service.users.profile import ProfileService
+from conduit_py.service.users.profile_reads import ProfileReads
 
 
-def routes(auth: Authenticator, profiles: ProfileService) -> Routes:
+def routes(auth: Authenticator, profiles: ProfileService, reads: ProfileReads) -> Routes:
     """The operations of this module. Profiles can be read without logging in."""
     routes = Routes("profile")
 
     @routes.get("/_matrix/client/v3/profile/<user_id>")
     async def get_user_profile(request: Request, user_id: str) -> Json:
-        return profiles.require_profile(user_id)
+        return await reads.get_profile(user_id)
 
     @routes.get("/_matrix/client/v3/profile/<user_id>/<key_name>")
     async def get_profile_field(request: Request, user_id: str, key_name: str) -> Json:
-        return {key_name: profiles.require_field(user_id, key_name)}
+        return {key_name: await reads.get_field(user_id, key_name)}
 
     @routes.put("/_matrix/client/v3/profile/<user_id>/<key_name>")
     async def set_profile_field(request: Request, user_id: str, key_name: str) -> Json:

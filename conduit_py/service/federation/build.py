@@ -13,6 +13,7 @@ from conduit_py.matrix.signing import SigningKey
 from conduit_py.outbound.addresses import Dns, SystemDns
 from conduit_py.outbound.federation import FederationClient
 from conduit_py.outbound.http import HttpClient
+from conduit_py.outbound.lookups import Lookups
 from conduit_py.outbound.media import MediaClient
 from conduit_py.outbound.resolve import Resolver, split_server_name
 from conduit_py.service.federation.auth import RequestVerifier
@@ -35,6 +36,8 @@ class Federation:
     http: HttpClient
     """Its ``run`` belongs into the nursery tree."""
     client: FederationClient
+    lookups: Lookups
+    """The same for what users look up."""
     media: MediaClient
     own_keys: OwnKeys
     keys: KeyRing
@@ -85,6 +88,7 @@ def build_federation(
     return Federation(
         http=http,
         client=client,
+        lookups=Lookups(client),
         media=MediaClient(http, client),
         own_keys=own_keys,
         keys=keys,

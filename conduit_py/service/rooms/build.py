@@ -81,6 +81,8 @@ class Around:
 
     signing_key: SigningKey
     fetcher: Fetcher
+    lookups: Fetcher
+    """The same for what users look up."""
     hub: SyncHub
     throttle: RateLimiter
     outbox: Outbox
@@ -118,7 +120,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
     def new_room_id() -> RoomId:
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
-    aliases = AliasService(store.database, writes, around.fetcher, server_name=server_name)
+    aliases = AliasService(store.database, writes, around.lookups, server_name=server_name)
     return Rooms(
         aliases=aliases,
         create=CreateService(
@@ -129,7 +131,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
             allow_encryption=config.allow_encryption,
             throttle=throttle,
         ),
-        directory=DirectoryService(store.database, writes, around.fetcher, server_name=server_name),
+        directory=DirectoryService(store.database, writes, around.lookups, server_name=server_name),
         event_stream=EventStream(
             store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
         ),

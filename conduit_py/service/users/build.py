@@ -9,6 +9,7 @@ import trio
 
 from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
+from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.users.account_data import AccountDataService
 from conduit_py.service.users.change_password import ChangePasswordService
 from conduit_py.service.users.contacts import ContactService
@@ -23,6 +24,7 @@ from conduit_py.service.users.mutual_rooms import MutualRoomService
 from conduit_py.service.users.openid import OpenIdService
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.profile import ProfileService, PropagateProfile
+from conduit_py.service.users.profile_reads import ProfileReads
 from conduit_py.service.users.push_rules import PushRuleService
 from conduit_py.service.users.reauth import Reauthentication
 from conduit_py.service.users.register import IsExclusive, RegisterService
@@ -54,6 +56,7 @@ class Accounts:
     mutual_rooms: MutualRoomService
     openid: OpenIdService
     profile: ProfileService
+    profile_reads: ProfileReads
     push_rules: PushRuleService
     reauth: Reauthentication
     register: RegisterService
@@ -70,6 +73,7 @@ class Accounts:
 class Surroundings:
     """What the account services are given by the rest of the server."""
 
+    fetcher: Fetcher
     wake: Wake
     propagate_profile: PropagateProfile
     leave_room: LeaveRoom
@@ -87,6 +91,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     tokens = TokenService(store, ttl_ms=None if config.access_token_ttl is None else config.access_token_ttl * 1000)
     sessions = SessionService(store, tokens, wake=around.wake, observers=around.device_observers)
     uia = UiaService(store)
+    profile = ProfileService(store, propagate=around.propagate_profile)
     reauth = Reauthentication(server_name, store, uia, passwords, around.throttle)
     login_tokens = LoginTokenService(store, reauth)
     registration_tokens = RegistrationTokenService(store)
@@ -110,7 +115,8 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         moderation=ModerationService(server_name, store),
         mutual_rooms=MutualRoomService(store),
         openid=OpenIdService(store, ttl_s=config.openid_token_ttl),
-        profile=ProfileService(store, propagate=around.propagate_profile),
+        profile=profile,
+        profile_reads=ProfileReads(profile, around.fetcher, server_name=server_name, now_ms=store.now_ms),
         push_rules=PushRuleService(store, wake=around.wake),
         reauth=reauth,
         register=RegisterService(

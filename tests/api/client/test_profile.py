@@ -6,9 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from conduit_py.outbound.errors import Refused
+from conduit_py.service.users import profile_reads
 from kvschema.engine import Engine
 from tests.rig.client import Client
+from tests.rig.remote import Question
 from tests.rig.server import Server, load_test_config, open_server
 
 ALICE = "/profile/@alice:one.test"
@@ -30,9 +35,13 @@ async def test_get_user_profile_shows_every_field_to_everybody(server: Server, a
     }
 
 
-@pytest.mark.parametrize("user_id", ["@nobody:one.test", "@alice:two.test", "alice"])
+@pytest.mark.parametrize("user_id", ["@nobody:one.test", "alice"])
 async def test_get_user_profile_not_found(server: Server, user_id: str) -> None:
     assert (await server.client().get(f"/profile/{user_id}")).outcome == (404, "M_NOT_FOUND")
+
+
+async def test_get_user_profile_of_another_server_forbidden_without_federation(server: Server) -> None:
+    assert (await server.client().get("/profile/@alice:two.test")).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_get_user_profile_not_found_when_deactivated(server: Server, alice: Client) -> None:
@@ -140,3 +149,81 @@ async def test_delete_profile_field_forbidden_for_others(server: Server, alice: 
 
 async def test_delete_profile_field_invalid_param(server: Server, alice: Client) -> None:
     assert (await alice.delete(f"{ALICE}/UPPER")).outcome == (400, "M_INVALID_PARAM")
+
+
+# Users of other servers.
+
+BOB = "/profile/@bob:two.test"
+
+
+async def test_get_user_profile_asks_the_users_server(server: Server) -> None:
+    remotes = server.services.remotes
+    remotes.servers["two.test"] = lambda question: {
+        "displayname": "Bob",
+        "avatar_url": None,
+        "m.tz": 1,
+        "org.example.pet": {"name": "Rex"},
+    }
+    assert (await server.client().get(BOB)).json == {"displayname": "Bob", "org.example.pet": {"name": "Rex"}}
+    assert (await server.client().get(f"{BOB}/displayname")).json == {"displayname": "Bob"}
+    for missing in ("avatar_url", "m.tz"):
+        assert (await server.client().get(f"{BOB}/{missing}")).outcome == (404, "M_NOT_FOUND")
+    (question,) = remotes.asked
+    assert question.segments == ("federation", "v1", "query", "profile")
+    assert question.query == {"user_id": ["@bob:two.test"]}
+
+
+async def test_get_user_profile_is_asked_for_again_after_a_minute(server: Server, autojump_clock: MockClock) -> None:
+    remotes = server.services.remotes
+    remotes.servers["two.test"] = lambda question: {"displayname": f"Bob {len(remotes.asked)}"}
+    assert (await server.client().get(BOB)).json == {"displayname": "Bob 1"}
+    await trio.sleep(59)
+    assert (await server.client().get(BOB)).json == {"displayname": "Bob 1"}
+    await trio.sleep(2)
+    assert (await server.client().get(BOB)).json == {"displayname": "Bob 2"}
+
+
+async def test_get_user_profile_keeps_few_profiles_and_no_large_ones(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remotes = server.services.remotes
+    monkeypatch.setattr(profile_reads, "KEPT_MAX", 2)
+    remotes.servers["two.test"] = lambda question: {"displayname": "x" * (5000 if "large" in str(question) else 1)}
+    for name in ("a", "b", "a", "b", "c", "a", "large", "large"):
+        assert (await server.client().get(f"/profile/@{name}:two.test")).status == 200
+    asked = [question.query["user_id"][0][1:].partition(":")[0] for question in remotes.asked]
+    assert asked == ["a", "b", "c", "a", "large", "large"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "outcome"),
+    [
+        ((403, "M_FORBIDDEN"), (403, "M_FORBIDDEN")),
+        ((404, "M_NOT_FOUND"), (404, "M_NOT_FOUND")),
+        ((401, "M_UNKNOWN_TOKEN"), (502, "M_UNKNOWN")),
+        ((500, "M_UNKNOWN"), (502, "M_UNKNOWN")),
+    ],
+)
+async def test_get_user_profile_of_a_server_that_refuses(
+    server: Server, refused: tuple[int, str], outcome: tuple[int, str]
+) -> None:
+    def refuse(question: Question) -> dict[str, Any]:
+        raise Refused(*refused, "no")
+
+    server.services.remotes.servers["two.test"] = refuse
+    assert (await server.client().get(BOB)).outcome == outcome
+    assert (await server.client().get("/profile/@bob:three.test")).outcome == (502, "M_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"displayname": 1, "avatar_url": "https://two.test/a.png"},
+        {"x" * 300: 1, "m.tz": []},
+        {"org.example.large": "x" * 70_000},
+        {"org.example.large": 2**70},
+    ],
+)
+async def test_get_user_profile_shows_nothing_that_no_profile_has(server: Server, profile: dict[str, Any]) -> None:
+    server.services.remotes.servers["two.test"] = lambda question: profile
+    assert (await server.client().get(BOB)).json == {}

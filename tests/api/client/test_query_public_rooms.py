@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.rig.client import Client
@@ -99,3 +101,40 @@ async def test_query_public_rooms_asks_no_other_server(rooms: RoomServer) -> Non
 
 async def test_query_public_rooms_missing_token(rooms: RoomServer) -> None:
     assert (await rooms.client().post("/publicRooms", {})).outcome == (401, "M_MISSING_TOKEN")
+
+
+async def test_query_public_rooms_asks_another_server_for_its_own(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    chunk: list[Any] = [
+        {
+            "room_id": "!r:two.test",
+            "num_joined_members": 3,
+            "world_readable": True,
+            "guest_can_join": False,
+            "name": "chess",
+            "avatar_url": "mxc://two.test/a",
+            "canonical_alias": "#chess:two.test",
+            "room_type": "m.space",
+            "org.example.secret": 1,
+        },
+        {"room_id": "!s:two.test", "num_joined_members": -1, "name": 1, "avatar_url": "x", "canonical_alias": "x"},
+        {"room_id": "no room"},
+        "nothing",
+    ]
+    answer = {"chunk": chunk, "next_batch": "n", "prev_batch": 1, "total_room_count_estimate": 7}
+    rooms.remotes.servers["two.test"] = lambda question: answer
+    body = {"limit": 3, "since": "s", "filter": {"generic_search_term": "che", "room_types": [None, "m.space"]}}
+    response = await alice.post("/publicRooms", body, server="two.test")
+    bare = {"room_id": "!s:two.test", "num_joined_members": 0, "world_readable": False, "guest_can_join": False}
+    told = {key: value for key, value in chunk[0].items() if key != "org.example.secret"}
+    assert response.json == {"chunk": [told, bare], "next_batch": "n", "total_room_count_estimate": 7}
+    (question,) = rooms.remotes.asked
+    assert (question.segments, question.content) == (("federation", "v1", "publicRooms"), body)
+
+
+async def test_query_public_rooms_of_a_server_that_does_not_answer(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    rooms.remotes.servers["two.test"] = lambda question: {"chunk": {}}
+    for silent in ("two.test", "three.test"):
+        assert (await alice.post("/publicRooms", {}, server=silent)).outcome == (502, "M_UNKNOWN")
+    assert (await alice.post("/publicRooms", {}, server="no name")).outcome == (400, "M_INVALID_PARAM")

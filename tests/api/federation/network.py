@@ -94,6 +94,7 @@ class Network:
         around = Around(
             signing_key=key,
             fetcher=federation.client,
+            lookups=federation.lookups,
             hub=SyncHub(),
             outbox=open_outbox(ServerName(name)),
             throttle=RateLimiter({}, trio.current_time),

@@ -15,6 +15,7 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.errors import StorageFull
+from tests.rig.remote import Remotes
 from tests.rig.server import PASSWORD, Server, load_test_config
 
 
@@ -81,6 +82,7 @@ async def test_observers_are_told_of_devices(server: Server) -> None:
     alice = await server.register("alice")
     observer = Observer()
     around = Surroundings(
+        fetcher=Remotes(),
         wake=lambda users: None,
         propagate_profile=nowhere,
         leave_room=nowhere,

@@ -15,6 +15,7 @@ from conduit_py.service.users.login import LoginRequest
 from conduit_py.service.users.register import Registration
 from conduit_py.service.users.sessions import DeviceRequest
 from tests.rig.client import Client
+from tests.rig.remote import Remotes
 from tests.rig.server import PASSWORD, Server, load_test_config
 
 HOME = DeviceRequest(address="192.0.2.1")
@@ -30,6 +31,7 @@ def accounts_refusing(server: Server, key: Hashable) -> Accounts:
             raise LimitExceeded("Too many attempts")
 
     around = Surroundings(
+        fetcher=Remotes(),
         wake=lambda users: None,
         propagate_profile=nowhere,
         leave_room=nowhere,
