@@ -128,7 +128,8 @@ async def build(
     writes = build_writes(config, store, around)
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote)
-    others = OtherServers(source=UserKeysClient(federation.client), outbox=None)
+    outbox = sending.outbox if config.allow_federation else None
+    others = OtherServers(source=UserKeysClient(federation.client), outbox=outbox)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, federation, hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
@@ -144,7 +145,12 @@ async def build(
         federation=federation,
         handshakes=handshakes,
         receiver=build_receiver(
-            config, store, writes, federation, edu_handlers={}, take_outside=handshakes.invites_received.note
+            config,
+            store,
+            writes,
+            federation,
+            edu_handlers=e2ee.edus.handlers,
+            take_outside=handshakes.invites_received.note,
         ),
         reading=build_reading(store.database),
         sending=sending,

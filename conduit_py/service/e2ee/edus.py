@@ -9,12 +9,15 @@ server-server-api/#send-to-device-messaging
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from conduit_py.data import device_keys, devices, remote_lists, short_ids
 from conduit_py.data.remote_lists import RemoteList
 from conduit_py.matrix.edus import (
+    DEVICE_LIST_UPDATE,
+    DIRECT_TO_DEVICE,
+    SIGNING_KEY_UPDATE,
     DeviceListUpdate,
     parse_device_list_update,
     parse_direct_to_device,
@@ -47,6 +50,15 @@ class E2eeEdus:
         self._remote = remote
         self._refreshing = refreshing
         self._to_device = to_device
+
+    @property
+    def handlers(self) -> dict[str, Callable[[ServerName, Json], Awaitable[None]]]:
+        """The methods by the types of EDUs they take."""
+        return {
+            DEVICE_LIST_UPDATE: self.device_list_update,
+            SIGNING_KEY_UPDATE: self.signing_key_update,
+            DIRECT_TO_DEVICE: self.direct_to_device,
+        }
 
     async def device_list_update(self, origin: ServerName, content: Json) -> None:
         """A device changed. If the list is held and this is the next change of it, that is applied.
