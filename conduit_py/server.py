@@ -41,6 +41,7 @@ from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
+from conduit_py.service.restored import set_right_if_restored
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
 from conduit_py.service.sending.build import build_sending
 from conduit_py.service.server_keys import load_signing_key
@@ -49,6 +50,7 @@ from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import claim_directory, open_database, record_start
+from conduit_py.storage.identity import read_identity
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.errors import SchemaMismatch
@@ -271,6 +273,7 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
             trio.open_nursery() as services,
         ):
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
+            await set_right_if_restored(store, read_identity(config.database_path))
             server = await build(config, store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
             for task in server.tasks:
                 services.start_soon(task)

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 DIRECTORY = "db"
 """Where the environment lives, below ``database_path``."""
+DATA_FILE = "data.mdb"
+"""The file in it that holds the data."""
 LOCK_FILE = "conduit_py.lock"
 
 

@@ -118,19 +118,24 @@ class Refreshing:
         """No list counts that is older than the last long time in which this server heard nothing."""
         with self._store.snapshot() as snapshot:
             back = get_last_gap(snapshot, longer_than=DOWNTIME_S * 1_000_000)
-        after: ShortUserId | None = None
-        while back:
-            by_server: dict[ServerName, list[ShortUserId]] = {}
-            with self._store.snapshot() as snapshot:
-                page = list(islice(remote_lists.scan_lists(snapshot, after=after), MARKED_PER_BATCH))
-                for user, row in page:
-                    if row.pos < back:
-                        server_name = server_name_of(short_ids.get_user_id(snapshot, user))
-                        by_server.setdefault(server_name, []).append(user)
-            for server_name, users in by_server.items():
-                async with self._store.locks.hold(list_lock(server_name)), self._store.writer.turn() as turn:
-                    for user in users:
-                        self._lists.stage_outdated(turn, server_name, user)
-            if len(page) < MARKED_PER_BATCH:
-                return
-            after = page[-1][0]
+        if back:
+            await mark_all_outdated(self._store, older_than=back)
+
+
+async def mark_all_outdated(store: Store, *, older_than: int | None = None) -> None:
+    """Have every list asked for again, or those that were last known to count before a position."""
+    after: ShortUserId | None = None
+    while True:
+        by_server: dict[ServerName, list[ShortUserId]] = {}
+        with store.snapshot() as snapshot:
+            page = list(islice(remote_lists.scan_lists(snapshot, after=after), MARKED_PER_BATCH))
+            for user, row in page:
+                if older_than is None or row.pos < older_than:
+                    by_server.setdefault(server_name_of(short_ids.get_user_id(snapshot, user)), []).append(user)
+        for server_name, users in by_server.items():
+            async with store.locks.hold(list_lock(server_name)), store.writer.turn(may_use_reserve=True) as turn:
+                for user in users:
+                    remote_lists.stage_outdated(turn, server_name, user)
+        if len(page) < MARKED_PER_BATCH:
+            return
+        after = page[-1][0]
