@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from conduit_py.data.consistency.events import parse_row, state_entry
 from conduit_py.data.consistency.states import is_chain_whole
+from conduit_py.data.gaps import get_gap
 from conduit_py.data.short_ids import get_state_key
 from conduit_py.data.state import EMPTY, StateChain
 from conduit_py.data.timeline import get_event, get_row, scan_timeline
@@ -62,6 +63,8 @@ def check_extremities(snapshot: Snapshot) -> Iterator[str]:
             if current is not None:
                 yield from _compare(snapshot, current, ends)
             current, ends = room, _OpenEnds()
+        if get_gap(snapshot, room, row.pos) is not None:
+            ends.doubt()
         if not row.flags & _NOT_ACCEPTED:
             ends.add(event, row.pos, pdu)
     if current is not None:
@@ -78,6 +81,8 @@ class _OpenEnds:
     def __init__(self) -> None:
         self._open: dict[EventId, ShortEventId] = {}
         self._referred_early: set[EventId] = set()
+        self.doubted: set[ShortEventId] = set()
+        """Events that are ends or not: what is missing may refer to them, as it does when a room was joined again."""
 
     def add(self, event: ShortEventId, pos: int, pdu: Pdu) -> None:
         if pdu.event_id in self._referred_early:
@@ -88,6 +93,10 @@ class _OpenEnds:
             if self._open.pop(previous, None) is None:
                 self._referred_early.add(previous)
 
+    def doubt(self) -> None:
+        """Events are missing after those that were added."""
+        self.doubted |= self.events
+
     @property
     def events(self) -> set[ShortEventId]:
         return set(self._open.values())
@@ -95,7 +104,7 @@ class _OpenEnds:
 
 def _compare(snapshot: Snapshot, room: ShortRoomId, ends: _OpenEnds) -> Iterator[str]:
     stored = {key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, room)}
-    for event in sorted(ends.events - stored):
+    for event in sorted(ends.events - stored - ends.doubted):
         yield f"roomid_pduleaves: {ByRoomEvent(room, event)} is missing"
     for event in sorted(stored - ends.events):
         yield f"roomid_pduleaves: {ByRoomEvent(room, event)} follows from nothing"

@@ -21,6 +21,7 @@ from conduit_py.data.members import KIND_OF, MemberChange
 from conduit_py.data.room_image import ImageMember, RoomImage
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import EMPTY, LooseState
+from conduit_py.data.state_at import stage_state_at
 from conduit_py.log import get_logger
 from conduit_py.matrix.auth.rules import check_auth_events, check_event
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
@@ -240,6 +241,9 @@ class Installer:
                 with store.snapshot() as snapshot:
                     name = StateId(turn.take_pos())
                     image.stage(turn, name, encoded)
+                    if timeline.get_last_pos(snapshot, room.short):
+                        # We were in the room before, and its state changed since without us.
+                        stage_state_at(turn, room.short, int(name), name)
                     self._stage_standings(snapshot, turn, room, found, lost)
             await self._add_join(room, join, LooseState(name))
 
