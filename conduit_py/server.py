@@ -34,9 +34,9 @@ from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation, forbidden_names
-from conduit_py.service.federation.handshakes.build import Handshakes, build_handshakes
+from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
-from conduit_py.service.federation.receive.build import build_receiver
+from conduit_py.service.federation.receive.build import build_receiving
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
@@ -44,7 +44,6 @@ from conduit_py.service.pruning import Pruning
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.restored import set_right_if_restored
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
-from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.sending.build import SendingServices, build_sending
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
@@ -131,7 +130,8 @@ async def build(
     )
     writes = build_writes(config, store, around)
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
-    rooms = build_rooms(config, store, around, writes, handshakes.remote)
+    receiving = build_receiving(config, store, writes, federation)
+    rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, hub, throttle, rooms, removal, federation, hash_limiter)
@@ -147,7 +147,7 @@ async def build(
         throttle=throttle,
         federation=federation,
         handshakes=handshakes,
-        receiver=_build_receiver(config, store, writes, federation, handshakes, e2ee),
+        receiver=Receiver(store, receiving.room_events, e2ee.edus.handlers, handshakes.invites_received.note),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,
@@ -181,14 +181,6 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
 def _reach_others(config: Config, federation: Federation, sending: SendingServices) -> OtherServers:
     outbox = sending.outbox if config.allow_federation else None
     return OtherServers(source=UserKeysClient(federation.client), outbox=outbox)
-
-
-def _build_receiver(
-    config: Config, store: Store, writes: RoomWrites, federation: Federation, handshakes: Handshakes, e2ee: E2ee
-) -> Receiver:
-    handlers = e2ee.edus.handlers
-    take_outside = handshakes.invites_received.note
-    return build_receiver(config, store, writes, federation, edu_handlers=handlers, take_outside=take_outside)
 
 
 def _build_accounts(

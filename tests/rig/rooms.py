@@ -124,7 +124,7 @@ def _build_routes(
         allow_encryption=True,
         throttle=throttle,
     )
-    timeline = TimelineService(store.database, now_ms=store.now_ms)
+    timeline = TimelineService(store.database, remotes.history, now_ms=store.now_ms)
     state = StateReads(store.database, now_ms=store.now_ms)
     create = CreateService(
         writes,

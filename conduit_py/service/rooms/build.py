@@ -18,6 +18,7 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.event_stream import EventStream
+from conduit_py.service.rooms.history import History
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.notifications import NotificationService
@@ -113,7 +114,9 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
     return RoomWrites(store.database, store.writer, store.locks, append)
 
 
-def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites, remote: Elsewhere) -> Rooms:
+def build_rooms(
+    config: Config, store: Store, around: Around, writes: RoomWrites, remote: Elsewhere, history: History
+) -> Rooms:
     """Every room service. ``typing.run`` belongs into the nursery tree."""
     server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
 
@@ -154,7 +157,7 @@ def build_rooms(config: Config, store: Store, around: Around, writes: RoomWrites
         spaces=SpaceService(store.database, server_name=server_name),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
-        timeline=TimelineService(store.database, now_ms=store.now_ms),
+        timeline=TimelineService(store.database, history, now_ms=store.now_ms),
         timestamps=TimestampService(store.database),
         typing=TypingService(
             store.database,

@@ -54,6 +54,8 @@ class Arrival:
     """The state before it, told by others, if any of its predecessors is missing."""
     place: int | None = None
     """Its place in the timeline if it is history; None for a new event."""
+    gap_pos: int | None = None
+    """Where the gap is that it is put into."""
     must_be_accepted: bool = False
     """Do not even store it otherwise."""
 
@@ -106,10 +108,12 @@ class RoomReceive:
         if reason is not None:
             if not arrival.must_be_accepted:
                 self._stage_refused(pdu, known, event, before, flags)
+                self._shrink_gap(arrival)
             standing = Standing.REJECTED if flags == REJECTED else Standing.SOFT_FAILED
             return Receipt(event_id=pdu.event_id, event=event, standing=standing, reason=reason)
         if arrival.place is not None:
             self._put_back(pdu, known, event, before, arrival.place)
+            self._shrink_gap(arrival)
         else:
             self._accept(pdu, known, event, before)
         return Receipt(event_id=pdu.event_id, event=event, standing=Standing.ACCEPTED)
@@ -247,11 +251,16 @@ class RoomReceive:
         if missing or event == known:
             pos = writer.turn.take_pos()
         if missing:
-            self._stage_gap(pos, gaps.build_gap(pos - 1, pos - gaps.GAP_PLACES, missing))
+            self._stage_gap(pos, self._build_gap(pos, missing))
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
         if not row.redacted_by:
             writer.notify(pdu, pos)
+
+    def _build_gap(self, pos: int, missing: Sequence[EventId]) -> Gap:
+        if timeline.get_last_pos(self._writer.snapshot, self._room.short):
+            return gaps.build_gap(pos - 1, pos - gaps.GAP_PLACES, missing)
+        return gaps.build_gap(gaps.FIRST_PLACE, gaps.LAST_PLACE, missing)
 
     def _put_back(
         self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, place: int
@@ -259,9 +268,29 @@ class RoomReceive:
         """Put an event of before into its gap. What it follows is no end of the room, if it was one till now."""
         ends = self._writer.plan_ends(pdu, event, before, is_end=False)
         self._forget_outlier(known, event)
-        self._note_arrived(pdu.event_id)
         self._writer.stage_event(pdu, event, pos=place, before=before)
         self._writer.stage_ends_behind(ends)
+
+    def _shrink_gap(self, arrival: Arrival) -> None:
+        """One more event of before is here: what it follows is what is missing now."""
+        pdu, pos = arrival.pdu, arrival.gap_pos
+        gap = None if pos is None else self._gaps.get(pos)
+        if pos is not None and gap is not None and arrival.place is not None:
+            missing = dict.fromkeys([*gap.missing, *self._find_missing(pdu)])
+            gap = gaps.build_gap(min(gap.next_pos, arrival.place - 1), gap.last_pos, missing)
+            self._stage_gap(pos, gap)
+        self._note_arrived(pdu.event_id)
+
+    def move_gap(self, pos: int) -> None:
+        """What is missing before the event at ``pos`` is missing before the oldest that was put into its gap."""
+        gap = self._gaps.get(pos)
+        if gap is None:
+            return
+        newer = timeline.scan_timeline(self._writer.snapshot, self._room.short, after=gap.next_pos)
+        oldest = next((place for place, _ in newer), pos)
+        if oldest != pos:
+            gaps.stage_gap_removed(self._writer.turn, self._room.short, pos)
+            self._stage_gap(oldest, gap)
 
     def _stage_gap(self, pos: int, gap: Gap) -> None:
         self._gaps[pos] = gap

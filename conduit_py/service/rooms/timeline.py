@@ -18,7 +18,7 @@ from typing import Literal
 import orjson
 import trio
 
-from conduit_py.data import relations, row_fields, short_ids, timeline
+from conduit_py.data import gaps, relations, row_fields, short_ids, timeline
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.filters import NO_ROOM_EVENT_FILTER, RoomEventFilter
 from conduit_py.matrix.ids import EventId, RoomId
@@ -28,6 +28,7 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import Access, get_access, require_access
 from conduit_py.service.rooms.aggregations import bundle_relations
 from conduit_py.service.rooms.client_events import ClientEvents, GetRelations
+from conduit_py.service.rooms.history import History
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.state_reads import MEMBER, Wants, get_state_events, json_list, render_events, want_all
 from conduit_py.service.rooms.visibility import Visibility
@@ -42,6 +43,11 @@ SCANNED_MAX = 4000
 """Events looked at for one page: a filter that hardly ever matches must not read a whole room at once."""
 EVENTS_PER_SLICE = 200
 """Events looked at before others get their turn: about 10 ms."""
+
+FILLS_MAX = 12
+"""Times that missing history is asked for, for one page."""
+FILL_S_MAX = 15.0
+"""How long a page waits for missing history."""
 
 RELATIONS_MAX = 200
 """Relations to one event that are looked at for a filter that asks for them."""
@@ -69,9 +75,15 @@ class TimelineService:
     """One per server. What is returned as bytes is JSON."""
 
     def __init__(
-        self, database: Database, *, now_ms: Callable[[], int], get_relations: GetRelations | None = bundle_relations
+        self,
+        database: Database,
+        history: History,
+        *,
+        now_ms: Callable[[], int],
+        get_relations: GetRelations | None = bundle_relations,
     ) -> None:
         self._database = database
+        self._history = history
         self._now_ms = now_ms
         self._get_relations = get_relations
 
@@ -157,7 +169,7 @@ class TimelineService:
         def make_reader(snapshot: Snapshot) -> _Reader:
             return _Reader(snapshot, requester, self._now_ms(), self._get_relations)
 
-        return _Page(self._database, access, query, make_reader, at=at, limit=limit)
+        return _Page(self._database, self._history, access, query, make_reader, at=at, limit=limit)
 
     def _members_of(self, senders: set[str], state_id: StateId | None) -> list[ShortEventId]:
         if state_id is None:
@@ -228,6 +240,7 @@ class _Page:
     def __init__(
         self,
         database: Database,
+        history: History,
         access: Access,
         query: Query,
         make_reader: Callable[[Snapshot], _Reader],
@@ -236,6 +249,10 @@ class _Page:
         limit: int,
     ) -> None:
         self._database = database
+        self._history = history
+        self._fills_left = FILLS_MAX
+        self._passed: set[int] = set()
+        """Holes of which nothing could be fetched."""
         self._access = access
         self._filter = query.filter
         self._make_reader = make_reader
@@ -253,21 +270,56 @@ class _Page:
         self.last_state: StateId | None = None
 
     async def read(self) -> None:
-        """Read until the page is full, the timeline ends, or enough was read for one request."""
+        """Read until the page is full, the timeline ends, or enough was read for one request.
+
+        Going back, what is missing in the timeline is fetched when the page comes to it.
+        """
         if not self._filter.matches_room(self._access.room_id):
             return
+        deadline = trio.current_time() + FILL_S_MAX
         is_done = False
         while not is_done:
             await trio.lowlevel.checkpoint()
             with self._database.snapshot() as snapshot:
-                is_done = self._read_slice(snapshot)
-                self.has_more = is_done and any(True for _ in self._scan(snapshot, to=None))
+                hole = self._find_hole(snapshot)
+                if hole is None:
+                    is_done = self._read_slice(snapshot)
+                    is_hole = is_done and self._find_hole(snapshot) is not None
+                    self.has_more = is_hole or (is_done and any(True for _ in self._scan(snapshot, to=None)))
+            if hole is not None:
+                is_done = await self._fill(hole, deadline)
+
+    async def _fill(self, hole: int, deadline: float) -> bool:
+        """Fetch some of what is missing. Whether the page ends here: what could not be had may be asked for again."""
+        is_filled = False
+        if self._fills_left:
+            self._fills_left -= 1
+            with trio.move_on_at(deadline):
+                is_filled = await self._history.fill(self._access.room_id, hole)
+        if is_filled:
+            return False
+        if self.rendered:
+            self.has_more = True
+            return True
+        self._passed.add(hole)
+        return False
+
+    def _find_hole(self, snapshot: Snapshot) -> int | None:
+        """The place of the event that the page has come to, if history is missing right before it."""
+        if not self._is_backwards or (self._to is not None and self.at <= self._to):
+            return None
+        behind = timeline.scan_timeline(snapshot, self._access.room, after=self.at)
+        pos = next((pos for pos, _ in behind), None)
+        if pos is None or pos in self._passed or gaps.get_gap(snapshot, self._access.room, pos) is None:
+            return None
+        return pos
 
     def _read_slice(self, snapshot: Snapshot) -> bool:
         """Whether the page is done."""
         if len(self.rendered) >= self._limit:
             return True
         reader = self._make_reader(snapshot)
+        holes = {pos for pos, _ in gaps.scan_gaps(snapshot, self._access.room)} if self._is_backwards else set()
         for count, (pos, event) in enumerate(self._scan(snapshot, to=self._to), 1):
             row = timeline.require_row(snapshot, event)
             if reader.may_see(row) and reader.is_wanted(self._filter, row):
@@ -276,7 +328,7 @@ class _Page:
             self._scanned += 1
             if len(self.rendered) >= self._limit or self._scanned >= SCANNED_MAX:
                 return True
-            if count >= EVENTS_PER_SLICE:
+            if count >= EVENTS_PER_SLICE or pos in holes - self._passed:
                 return False
         if self._to is not None:
             self.at = min(self.at, self._to) if self._is_backwards else max(self.at, self._to)

@@ -126,6 +126,12 @@ class RoomWrites:
                             results.append(error)
         return results
 
+    async def move_gap(self, room_id: RoomId, pos: int) -> None:
+        """Events were put into the gap before the one at ``pos``: it lies before the oldest of them now."""
+        async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
+            with self._database.snapshot() as snapshot:
+                self._begin_receive(snapshot, turn, room_id).move_gap(pos)
+
     async def _receive_some(
         self,
         room_id: RoomId,

@@ -25,8 +25,8 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
-from conduit_py.service.federation.receive.build import build_receiver
-from conduit_py.service.federation.receive.receiver import take_nothing_outside
+from conduit_py.service.federation.receive.build import build_receiving
+from conduit_py.service.federation.receive.receiver import Receiver, take_nothing_outside
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.ratelimit import RateLimiter
@@ -104,7 +104,8 @@ class Network:
         )
         writes = build_writes(config, store, around)
         handshakes = build_handshakes(config, store, writes, federation, has_threads=False)
-        receiver = build_receiver(config, store, writes, federation, edu_handlers={}, take_outside=take_nothing_outside)
+        receiving = build_receiving(config, store, writes, federation)
+        receiver = Receiver(store, receiving.room_events, {}, take_nothing_outside)
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
         )

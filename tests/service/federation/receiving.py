@@ -19,6 +19,7 @@ from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.key_store import KeyStore
 from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.federation.own_keys import OwnKeys
+from conduit_py.service.federation.receive.backfill import Backfill
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher
 from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver, take_nothing_outside
 from conduit_py.service.federation.receive.room_events import RoomEvents
@@ -82,6 +83,7 @@ async def open_receiving(rooms: RoomServer, edu_handlers: EduHandlers) -> AsyncI
         now_ms=store.now_ms,
     )
     room_events = RoomEvents(store.database, rooms.writes, checks, missing)
+    rooms.remotes.history.source = Backfill(store.database, rooms.writes, rooms.remotes, missing, now_ms=store.now_ms)
     receiver = Receiver(store, room_events, edu_handlers, take_nothing_outside)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receiver.run)

@@ -18,6 +18,7 @@ from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.matrix.signing import SigningKey, sign_event
 from conduit_py.service.errors import InvalidParam, LimitExceeded
 from conduit_py.service.federation.receive.receiver import TRANSACTIONS_PER_SERVER_MAX
+from conduit_py.service.rooms.history import NoHistory
 from kvschema.catalog.timeline import EventRow
 from tests.rig.asking import VERSIONS
 from tests.rig.client import Client
@@ -55,6 +56,7 @@ async def rooms(server: Server) -> AsyncIterator[RoomServer]:
 async def receiving(rooms: RoomServer, edus: Edus) -> AsyncIterator[Receiving]:
     handlers = {"m.typing": edus.take, "m.receipt": edus.take, "m.direct_to_device": edus.take}
     async with open_receiving(rooms, handlers) as receiving:
+        rooms.remotes.history.source = NoHistory()
         yield receiving
 
 

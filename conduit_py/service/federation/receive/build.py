@@ -1,26 +1,28 @@
-"""What receives, built in dependency order."""
+"""What receives and fetches events, built in dependency order."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from conduit_py.config import Config
 from conduit_py.service.federation.build import Federation
+from conduit_py.service.federation.receive.backfill import Backfill
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher
-from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver, TakeOutside
 from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 
 
-def build_receiver(
-    config: Config,
-    store: Store,
-    writes: RoomWrites,
-    federation: Federation,
-    *,
-    edu_handlers: EduHandlers,
-    take_outside: TakeOutside,
-) -> Receiver:
-    """Its ``run`` belongs into the nursery tree."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiving:
+    """What others build on."""
+
+    room_events: RoomEvents
+    backfill: Backfill
+
+
+def build_receiving(config: Config, store: Store, writes: RoomWrites, federation: Federation) -> Receiving:
+    """Of one server."""
     missing = MissingEventsFetcher(
         store.database,
         writes,
@@ -29,5 +31,7 @@ def build_receiver(
         prev_events_max=config.max_fetch_prev_events,
         now_ms=store.now_ms,
     )
-    room_events = RoomEvents(store.database, writes, federation.checks, missing)
-    return Receiver(store, room_events, edu_handlers, take_outside)
+    return Receiving(
+        room_events=RoomEvents(store.database, writes, federation.checks, missing),
+        backfill=Backfill(store.database, writes, federation.client, missing, now_ms=store.now_ms),
+    )

@@ -104,8 +104,8 @@ class MissingEventsFetcher:
         except RemoteError as error:
             self._note_failures("events before one", origin, missing, error)
             return []
-        found = await self._check(room, raws[: self._prev_events_max])
-        wanted = _connected(pdu, found)
+        found = await self.check(room, raws[: self._prev_events_max])
+        wanted = connect(pdu.prev_events, found)
         if not wanted:
             self._note_failures("events before one", origin, missing, None)
         return [other for other in by_prev_events(wanted) if other.event_id != pdu.event_id]
@@ -156,7 +156,7 @@ class MissingEventsFetcher:
             if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX:
                 break
             raws = await self._ask_each(origin, todo)
-            checked = await self._check(room, raws)
+            checked = await self.check(room, raws)
             found.update((pdu.event_id, pdu) for pdu in checked if pdu.event_id in todo)
             for event_id in todo:
                 if event_id not in found:
@@ -183,14 +183,14 @@ class MissingEventsFetcher:
 
     async def _store(self, room: Room, raws: Sequence[dict[str, Any]]) -> None:
         for start in range(0, len(raws), STORED_AT_ONCE * 10):
-            await self._store_checked(room, await self._check(room, raws[start : start + STORED_AT_ONCE * 10]))
+            await self._store_checked(room, await self.check(room, raws[start : start + STORED_AT_ONCE * 10]))
 
     async def _store_checked(self, room: Room, pdus: Iterable[Pdu]) -> None:
         ordered = by_auth_events(pdus)
         for start in range(0, len(ordered), STORED_AT_ONCE):
             await self._writes.store_outliers(room.room_id, ordered[start : start + STORED_AT_ONCE])
 
-    async def _check(self, room: Room, raws: Sequence[dict[str, Any]]) -> list[Pdu]:
+    async def check(self, room: Room, raws: Sequence[dict[str, Any]]) -> list[Pdu]:
         """Those that are valid events of the room."""
         checked = await self._checks.check_many(raws, room.version)
         return [pdu for pdu in checked if isinstance(pdu, Pdu) and pdu.room_id == room.room_id]
@@ -224,13 +224,13 @@ def _get_extremities(snapshot: Snapshot, room: Room) -> list[EventId]:
     return [EventId(timeline.require_row(snapshot, event).event_id) for event in events]
 
 
-def _connected(pdu: Pdu, found: Sequence[Pdu]) -> list[Pdu]:
-    """Those of ``found`` that lie before ``pdu``: the other server decides what it sends, we what we asked for."""
+def connect(event_ids: Iterable[EventId], found: Sequence[Pdu]) -> list[Pdu]:
+    """Those of ``found`` that are named or lie before them: the other server decides what it sends, we what we want."""
     by_id = {other.event_id: other for other in found}
-    todo, reached = list(pdu.prev_events), {}
+    todo, reached = list(event_ids), set()
     while todo:
-        other = by_id.pop(todo.pop(), None)
-        if other is not None:
-            reached[other.event_id] = other
+        other = by_id.get(todo.pop())
+        if other is not None and other.event_id not in reached:
+            reached.add(other.event_id)
             todo.extend(other.prev_events)
-    return [other for other in found if other.event_id in reached]
+    return [other for event_id, other in by_id.items() if event_id in reached]
