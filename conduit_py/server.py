@@ -30,6 +30,7 @@ from conduit_py.metrics import Metrics
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
@@ -118,6 +119,7 @@ async def build(
     is_forbidden = forbidden_names(config.forbidden_remote_server_names)
     sending = build_sending(config, store, federation.client, is_forbidden=is_forbidden)
     around = Around(
+        appservices=AppServices(server_name, config.appservices),
         signing_key=signing_key,
         fetcher=federation.client,
         lookups=federation.lookups,
@@ -134,11 +136,11 @@ async def build(
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
-    accounts = _build_accounts(config, store, hub, throttle, rooms, removal, federation, hash_limiter)
+    accounts = _build_accounts(config, store, around, rooms, removal, hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
     operations = Operations(
         config=config,
-        auth=Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies),
+        auth=Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
         e2ee=e2ee,
         rooms=rooms,
@@ -152,16 +154,21 @@ async def build(
         sending=sending,
         now_ms=store.now_ms,
     )
-    pruning = Pruning(store.database, store.writer, now_ms=store.now_ms)
     return Server(
         app=build_app(operations, metrics),
         metrics=metrics,
         hub=hub,
         federation=federation,
         e2ee=e2ee,
-        tasks=(hub.run, pruning.run, *_tasks(operations)),
-        admin_token=await accounts.register.prepare_first_admin(),
+        tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
+        admin_token=await _prepare(accounts),
     )
+
+
+async def _prepare(accounts: Accounts) -> str | None:
+    """What the accounts need before anybody is served; returns the first administrator's token."""
+    await accounts.register.make_senders()
+    return await accounts.register.prepare_first_admin()
 
 
 def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
@@ -186,23 +193,21 @@ def _reach_others(config: Config, federation: Federation, sending: SendingServic
 def _build_accounts(
     config: Config,
     store: Store,
-    hub: SyncHub,
-    throttle: RateLimiter,
+    around: Around,
     rooms: Rooms,
     removal: DeviceRemoval,
-    federation: Federation,
     hash_limiter: trio.CapacityLimiter | None,
 ) -> Accounts:
     return build_accounts(
         config,
         store,
         Surroundings(
-            fetcher=federation.lookups,
-            wake=hub.publish,
+            fetcher=around.lookups,
+            wake=around.hub.publish,
             propagate_profile=rooms.membership.propagate_profile,
             leave_room=rooms.membership.leave,
-            throttle=throttle,
-            is_exclusive=lambda user_id: False,
+            throttle=around.throttle,
+            appservices=around.appservices,
             device_observers=(removal,),
             hash_limiter=hash_limiter,
         ),

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from conduit_py.http.request import Network, Request
+from conduit_py.matrix.appservices import Registration
 from conduit_py.service.errors import MatrixError, MissingToken
 from conduit_py.service.requester import Requester
+from conduit_py.service.users.identities import Identities, Masquerade
 from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.tokens import TokenService
 
@@ -17,19 +19,30 @@ _BEARER = "bearer "
 
 
 class Authenticator:
-    """One per server. The tokens of application services are recognized here too once there are any."""
+    """One per server."""
 
-    def __init__(self, tokens: TokenService, last_seen: LastSeen, trusted_proxies: Collection[Network]) -> None:
+    def __init__(
+        self,
+        tokens: TokenService,
+        identities: Identities,
+        last_seen: LastSeen,
+        trusted_proxies: Collection[Network],
+    ) -> None:
         self._tokens = tokens
+        self._identities = identities
         self._last_seen = last_seen
         self._trusted_proxies = trusted_proxies
 
     def require_user(self, request: Request, *, may_be_guest: bool = False, may_be_locked: bool = False) -> Requester:
-        """The user whose access token came with the request.
+        """The user whose access token came with the request, or as whom an application service makes it.
 
         Raises ``MissingToken``, ``UnknownToken``, ``M_USER_LOCKED`` and ``M_GUEST_ACCESS_FORBIDDEN``.
         """
-        requester = self._tokens.authenticate(_require_token(request), may_be_locked=may_be_locked)
+        token = _require_token(request)
+        requester = self._identities.find(token, _read_masquerade(request))
+        if requester is not None:
+            return requester
+        requester = self._tokens.authenticate(token, may_be_locked=may_be_locked)
         if requester.is_guest and not may_be_guest:
             raise MatrixError("Guests may not do this", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403)
         if self._last_seen.is_due(requester):
@@ -44,18 +57,32 @@ class Authenticator:
         is_anonymous = "authorization" not in request.headers and not request.args.get("access_token")
         return None if is_anonymous else self.require_user(request, may_be_guest=True)
 
+    def require_appservice(self, request: Request) -> Registration:
+        """The application service that sent a request which only they may send. Raises ``Forbidden`` for users."""
+        return self._identities.require_appservice(find_token(request))
+
     def client_address(self, request: Request) -> str:
         """Address of the client, as far as trusted proxies tell."""
         return request.client_address(self._trusted_proxies)
 
 
-def _require_token(request: Request) -> str:
+def find_token(request: Request) -> str | None:
+    """The access token that came with a request. Raises ``MissingToken`` for a header of another kind."""
     header = request.headers.get("authorization")
     if header is not None:
         if header[: len(_BEARER)].lower() == _BEARER:
             return header[len(_BEARER) :].strip()
         raise MissingToken("The Authorization header has no Bearer token")
-    token: str | None = request.args.get("access_token")
-    if not token:
+    return request.args.get("access_token") or None
+
+
+def _require_token(request: Request) -> str:
+    token = find_token(request)
+    if token is None:
         raise MissingToken("Missing access token")
     return token
+
+
+def _read_masquerade(request: Request) -> Masquerade:
+    device_id = request.args.get("device_id") or request.args.get("org.matrix.msc3202.device_id")
+    return Masquerade(user_id=request.args.get("user_id") or None, device_id=device_id or None)

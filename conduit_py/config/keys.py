@@ -32,6 +32,7 @@ from conduit_py.config.kinds import (
     url,
     within,
 )
+from conduit_py.config.registrations import REGISTRATION
 from conduit_py.config.tables import DIRECTORY_STRUCTURE, IGNORED_KEYS, PROXY, RETENTION
 
 TomlValue = str | int | float | bool | list[object] | dict[str, object]
@@ -228,6 +229,13 @@ SECTIONS: tuple[Section, ...] = (
                 within(DURATION, 1, 10 * YEAR_S),
                 3600,
                 "How long an OpenID token is valid, in seconds or as text.",
+            ),
+            Key(
+                "appservices",
+                list_of(REGISTRATION),
+                [],
+                "Registration files (YAML) of application services such as bridges. Their addresses are exempt from"
+                " ip_range_denylist.",
             ),
             Key("enable_lightning_bolt", BOOL, True, "Whether the display names of new accounts end in ⚡️."),
             Key(

@@ -25,6 +25,7 @@ from conduit_py.config.model import (
     WellKnown,
 )
 from conduit_py.config.source import CONFIG_VARIABLE, Setting, Steps, environment_settings, file_settings, read_file
+from conduit_py.matrix.appservices import Registration
 
 _FOUND_CHARS_MAX = 60
 """Longer wrong values are cut in messages."""
@@ -140,6 +141,8 @@ class _Reading:
         self._check_order(values, "typing_client_timeout_min", "typing_client_timeout_max")
         self._check_order(values, "client_sync_timeout_default", "client_sync_timeout_max")
         self._check_order(values, "presence_idle_timeout", "presence_offline_timeout")
+        self._check_unique(values["appservices"], "id")
+        self._check_unique(values["appservices"], "as_token")
         for one, other in (("tls.certs", "tls.key"), ("tls.key", "tls.certs")):
             if values[one] is not None and values[other] is None and one in self.settings:
                 place = self.settings[one].where()
@@ -157,6 +160,14 @@ class _Reading:
         if values["registration_token"] is not None and not values["allow_registration"]:
             place = self.settings["registration_token"].where()
             self.warnings.append(f"{place}: registration_token has no effect while allow_registration is false")
+
+    def _check_unique(self, registrations: Iterable[Registration], field: str) -> None:
+        """Both name the application service. Spec: application-service-api/#registration"""
+        known = [getattr(it, field) for it in registrations]
+        if len(set(known)) < len(known):
+            where = self.settings["appservices"].where()
+            shown = f"two registrations with the same {field}"
+            self.problems.append(Problem("appservices", where, shown, f"a different {field} for each"))
 
     def _check_order(self, values: Values, smaller: str, larger: str) -> None:
         if values[smaller] > values[larger]:

@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal
 
+from conduit_py.matrix.appservices import Registration
+
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
 
@@ -253,6 +255,7 @@ class Config:
     jwt_secret: Secret | None
     access_token_ttl: int | None
     openid_token_ttl: int
+    appservices: tuple[Registration, ...]
     enable_lightning_bolt: bool
     password_hash: PasswordHash
 

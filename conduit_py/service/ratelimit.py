@@ -19,7 +19,7 @@ KEYS_MAX = 10_000
 class RateLimiter:
     """Counts attempts under keys whose first part names the limit, such as ``("login", address)``.
 
-    ``clock`` gives seconds. An operation without a limit is never refused.
+    ``clock`` gives seconds. An operation without a limit is never refused, nor is what has no name after the limit's.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class RateLimiter:
     def __call__(self, key: tuple[str, Hashable]) -> None:
         """Count one attempt. Raises ``LimitExceeded`` with the time to wait, and then counts nothing."""
         limit = self._limits.get(key[0])
-        if limit is None:
+        if limit is None or key[1] is None:
             return
         now = self._clock()
         interval = 1 / limit.per_second

@@ -21,6 +21,13 @@ class Requester:
     is_guest: bool = False
     is_suspended: bool = False
     appservice_id: str | None = None
+    is_limited: bool = True
+    """False only for application services that may do things as often as they like."""
+
+    @property
+    def limited_as(self) -> UserId | None:
+        """What the requester's attempts are counted under, None if they are not."""
+        return self.user_id if self.is_limited else None
 
     def require_not_suspended(self) -> None:
         """Before anything a suspended user may not do. Raises ``M_USER_SUSPENDED``.

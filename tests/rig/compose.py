@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.config import Config
 from conduit_py.http.app import App
-from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.appservices import Namespace, Registration
+from conduit_py.matrix.ids import RoomId, ServerName, UserId
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.translate import translate
@@ -19,6 +22,16 @@ from conduit_py.service.users.build import Accounts, Surroundings, build_account
 from conduit_py.service.users.store import Store
 from kvschema.catalog.rooms import ShortUserId
 from tests.rig.remote import Remotes
+
+BRIDGE = Registration(
+    id="bridge",
+    url=None,
+    as_token="the token of the bridge",
+    hs_token="the token of the server",
+    sender_localpart="_bridge",
+    users=(Namespace(re.compile("@bridge-"), exclusive=True),),
+)
+"""An application service whose user names nobody else may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +69,10 @@ def build_services(config: Config, store: Store, *, wake: Callable[[Iterable[Sho
         propagate_profile=propagate_profile,
         leave_room=leave_room,
         throttle=lambda key: None,
-        is_exclusive=lambda user_id: user_id.startswith("@bridge-"),
+        appservices=AppServices(ServerName(config.server_name), config.appservices or [BRIDGE]),
     )
     accounts = build_accounts(config, store, around)
-    auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
+    auth = Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies)
     app = App(
         account_routes(config, auth, accounts, {}),
         request_bytes_max=config.max_request_size,

@@ -92,7 +92,7 @@ async def open_media(
         has_threads=False,
     )
     accounts = server.services.accounts
-    auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
+    auth = Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies)
     app = App(
         [*account_routes(config, auth, accounts, {}), *media_routes(config, auth, services, count_attempt)],
         request_bytes_max=config.max_request_size,

@@ -32,6 +32,7 @@ from conduit_py.http.app import App
 from conduit_py.http.in_process import AppClient
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
@@ -114,8 +115,9 @@ def _build_routes(
 ) -> list[Routes]:
     config, store, accounts = load_test_config(), server.store, server.services.accounts
     server_name = writes.append.server_name
-    auth = Authenticator(accounts.tokens, accounts.last_seen, config.trusted_proxies)
-    aliases = AliasService(store.database, writes, remotes, server_name=server_name)
+    auth = Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies)
+    no_appservices = AppServices(server_name, ())
+    aliases = AliasService(store.database, writes, remotes, no_appservices, server_name=server_name)
     send = SendService(
         writes,
         Alone(),
@@ -129,6 +131,7 @@ def _build_routes(
     create = CreateService(
         writes,
         Alone(),
+        no_appservices,
         new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
         allow_room_creation=True,
         allow_encryption=True,

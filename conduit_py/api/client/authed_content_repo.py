@@ -30,7 +30,7 @@ def routes(
     def admit(request: Request) -> None:
         """Guests too: they see the rooms that media are in."""
         requester = auth.require_user(request, may_be_guest=True)
-        throttle(("media_fetch", requester.user_id))
+        throttle(("media_fetch", requester.limited_as))
 
     @routes.get("/_matrix/client/v1/media/download/<server_name>/<media_id>")
     async def get_content_authed(request: Request, server_name: str, media_id: str) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.fields import get_field, get_strings, require_field
-from conduit_py.http.reply import Json
+from conduit_py.http.reply import Answer, Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.service.users.devices import DeviceService
@@ -26,11 +26,11 @@ def routes(auth: Authenticator, devices: DeviceService) -> Routes:
         return devices.require_device(auth.require_user(request, may_be_guest=True), device_id)
 
     @routes.put("/_matrix/client/v3/devices/<device_id>")
-    async def update_device(request: Request, device_id: str) -> Json:
+    async def update_device(request: Request, device_id: str) -> Answer:
         requester = auth.require_user(request, may_be_guest=True)
         body = await request.json_object()
-        await devices.rename_device(requester, device_id, get_field(body, "display_name", str))
-        return {}
+        is_new = await devices.rename_device(requester, device_id, get_field(body, "display_name", str))
+        return {}, 201 if is_new else 200
 
     @routes.delete("/_matrix/client/v3/devices/<device_id>")
     async def delete_device(request: Request, device_id: str) -> Json:

@@ -5,7 +5,7 @@ Spec: client-server-api/#legacy-login
 
 from __future__ import annotations
 
-from conduit_py.api.auth import Authenticator
+from conduit_py.api.auth import Authenticator, find_token
 from conduit_py.api.client.session import read_device_request, render_session
 from conduit_py.api.fields import get_field, require_field
 from conduit_py.http.reply import Json
@@ -32,6 +32,7 @@ def routes(auth: Authenticator, logins: LoginService, *, base_url: str) -> Route
                 user=get_field(body, "user", str),
                 password=get_field(body, "password", str),
                 token=get_field(body, "token", str),
+                access_token=find_token(request),
                 device=read_device_request(body, auth.client_address(request)),
             )
         )

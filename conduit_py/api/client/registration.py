@@ -5,7 +5,7 @@ Spec: client-server-api/#legacy-account-registration
 
 from __future__ import annotations
 
-from conduit_py.api.auth import Authenticator
+from conduit_py.api.auth import Authenticator, find_token
 from conduit_py.api.client.session import read_device_request, render_session
 from conduit_py.api.fields import get_field
 from conduit_py.api.params import choose_argument, require_argument
@@ -34,6 +34,8 @@ def routes(auth: Authenticator, registrations: RegisterService, contacts: Contac
             username=get_field(body, "username", str),
             password=get_field(body, "password", str),
             auth=get_field(body, "auth", dict),
+            type=get_field(body, "type", str),
+            access_token=find_token(request),
             guest_access_token=get_field(body, "guest_access_token", str),
             wants_session=not get_field(body, "inhibit_login", bool),
             device=read_device_request(body, address),

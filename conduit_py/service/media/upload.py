@@ -163,7 +163,7 @@ class UploadService:
 
     def _admit(self, requester: Requester) -> None:
         requester.require_not_suspended()
-        self._throttle(("media_upload", requester.user_id))
+        self._throttle(("media_upload", requester.limited_as))
 
     def _row(self, requester: Requester, file_hash: bytes, description: Description) -> Media:
         return Media(

@@ -16,6 +16,7 @@ from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, parse_r
 from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.outbound.federation_queries import fetch_directory
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
@@ -38,10 +39,19 @@ CANONICAL_ALIAS = "m.room.canonical_alias"
 class AliasService:
     """One per server."""
 
-    def __init__(self, database: Database, writes: RoomWrites, fetcher: Fetcher, *, server_name: ServerName) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writes: RoomWrites,
+        fetcher: Fetcher,
+        appservices: AppServices,
+        *,
+        server_name: ServerName,
+    ) -> None:
         self._database = database
         self._writes = writes
         self._fetcher = fetcher
+        self._appservices = appservices
         self.server_name = server_name
 
     async def resolve(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
@@ -83,12 +93,15 @@ class AliasService:
         return room_id, [*([self.server_name] if is_here else []), *others][:SERVERS_MAX]
 
     async def set_alias(self, requester: Requester, alias: RoomAlias, room_id: RoomId) -> None:
-        """Give a room that the requester is in an alias. Raises ``Forbidden``, ``InvalidParam`` and 409 ``M_UNKNOWN``.
+        """Give a room that the requester is in an alias.
+
+        Raises ``Forbidden``, ``InvalidParam``, ``M_EXCLUSIVE`` and 409 ``M_UNKNOWN``.
 
         Spec: client-server-api/#put_matrixclientv3directoryroomroomalias
         """
         if server_name_of(alias) != self.server_name:
             raise InvalidParam(f"aliases that are made here end in :{self.server_name}")
+        self._appservices.check_alias(alias, requester.appservice_id)
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             require_joined(snapshot, requester, room_id)
@@ -106,10 +119,13 @@ class AliasService:
     async def delete_alias(self, requester: Requester, alias: RoomAlias) -> None:
         """Take an alias from its room, and out of the canonical alias event too if the requester may change that.
 
-        Raises ``NotFound`` or ``Forbidden``.
+        Raises ``NotFound``, ``Forbidden`` or ``M_EXCLUSIVE``.
 
         Spec: client-server-api/#delete_matrixclientv3directoryroomroomalias
         """
+        owns = self._appservices.owns_alias(requester.appservice_id, alias)
+        if not owns:
+            self._appservices.check_alias(alias, None)
         with self._database.snapshot() as snapshot:
             room_id = RoomId(self._require(snapshot, alias).room_id)
 
@@ -119,7 +135,8 @@ class AliasService:
             if record.room_id != room_id:
                 raise _unknown(alias)
             may_set_canonical = _may_set_canonical(append, requester.user_id)
-            if record.creator != requester.user_id and not requester.is_admin and not may_set_canonical:
+            may_delete = owns or requester.is_admin or record.creator == requester.user_id
+            if not may_delete and not may_set_canonical:
                 raise Forbidden("an alias is deleted by who made it, or with the power to set the canonical alias")
             rooms.stage_alias_deleted(turn, append.room.short, alias)
             if may_set_canonical:

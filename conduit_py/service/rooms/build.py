@@ -9,6 +9,7 @@ from conduit_py.config import Config
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.outbound.federation import Fetcher
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.aliases import AliasService
@@ -80,6 +81,7 @@ class Rooms:
 class Around:
     """What the room services are given by the rest of the server."""
 
+    appservices: AppServices
     signing_key: SigningKey
     fetcher: Fetcher
     lookups: Fetcher
@@ -123,12 +125,13 @@ def build_rooms(
     def new_room_id() -> RoomId:
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
-    aliases = AliasService(store.database, writes, around.lookups, server_name=server_name)
+    aliases = AliasService(store.database, writes, around.lookups, around.appservices, server_name=server_name)
     return Rooms(
         aliases=aliases,
         create=CreateService(
             writes,
             remote,
+            around.appservices,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,

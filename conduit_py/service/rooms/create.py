@@ -23,6 +23,7 @@ from conduit_py.matrix.ids import (
     server_name_of,
 )
 from conduit_py.matrix.room_versions import RoomVersion
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
@@ -75,6 +76,7 @@ class CreateService:
         self,
         writes: RoomWrites,
         remote: Elsewhere,
+        appservices: AppServices,
         *,
         new_room_id: Callable[[], RoomId],
         allow_room_creation: bool,
@@ -84,6 +86,7 @@ class CreateService:
         self._throttle = throttle
         self._writes = writes
         self._remote = remote
+        self._appservices = appservices
         self._new_room_id = new_room_id
         self._allow_room_creation = allow_room_creation
         self._allow_encryption = allow_encryption
@@ -95,7 +98,7 @@ class CreateService:
         that cannot be invited does not undo the room.
         """
         requester.require_not_suspended()
-        self._throttle(("room_creation", requester.user_id))
+        self._throttle(("room_creation", requester.limited_as))
         if not (self._allow_room_creation or requester.is_admin):
             raise Forbidden("only administrators may create rooms on this server")
         if not self._allow_encryption and any(entry[0] == "m.room.encryption" for entry in room.initial_state):
@@ -103,6 +106,8 @@ class CreateService:
         if len(room.invite) > INVITES_MAX:
             raise InvalidParam(f"at most {INVITES_MAX} users can be invited with a new room")
         alias = None if room.alias_localpart is None else self._parse_alias(room.alias_localpart)
+        if alias is not None:
+            self._appservices.check_alias(alias, requester.appservice_id)
         try:
             room_id = await self._writes.create(
                 requester.user_id, lambda snapshot, turn: self._stage(snapshot, turn, requester, room, alias)

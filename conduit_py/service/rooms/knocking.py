@@ -41,7 +41,7 @@ class KnockService:
 
         Spec: client-server-api/#post_matrixclientv3knockroomidoralias
         """
-        self._throttle(("join", requester.user_id))
+        self._throttle(("join", requester.limited_as))
         content = membership_content("knock", reason)
         if not self._is_live(room_id) and await self._knock_remote(requester, room_id, via, content):
             return room_id

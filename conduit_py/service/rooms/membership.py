@@ -56,7 +56,7 @@ class MembershipService:
 
         Raises ``NotFound`` where no server is known that does, and what others refuse with.
         """
-        self._throttle(("join", requester.user_id))
+        self._throttle(("join", requester.limited_as))
         content = membership_content("join", reason)
         if not self._is_live(room_id) and await self._join_remote(requester, room_id, via, content):
             return room_id
@@ -104,7 +104,7 @@ class MembershipService:
         self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None
     ) -> None:
         """Invite a user of any server."""
-        self._throttle(("invite", requester.user_id))
+        self._throttle(("invite", requester.limited_as))
         content = membership_content("invite", reason)
         if server_name_of(user_id) == self._writes.append.server_name:
             await self._set(requester, room_id, user_id, content)

@@ -104,7 +104,7 @@ class SendService:
         self, requester: Requester, room_id: RoomId, *, event_type: str, state_key: str, content: Mapping[str, Any]
     ) -> EventId:
         """Set one entry of room state. State that is already so is not sent again."""
-        self._throttle(("message", requester.user_id))
+        self._throttle(("message", requester.limited_as))
         if event_type == "m.room.encryption" and not self._allow_encryption:
             raise Forbidden("this server does not allow encryption to be turned on")
 
@@ -134,7 +134,7 @@ class SendService:
     ) -> EventId:
         """A membership, for which one need not be joined: it is how one joins, or rejects an invite."""
         if content.get("membership") == "invite":
-            self._throttle(("invite", requester.user_id))
+            self._throttle(("invite", requester.limited_as))
             if server_name_of(user_id) != self._writes.append.server_name:
                 return await self._remote.invite(requester, room_id, user_id, content)
 
@@ -151,7 +151,7 @@ class SendService:
         txn_id: str,
         stage: Stage[tuple[EventId, ShortEventId]],
     ) -> EventId:
-        self._throttle(("message", requester.user_id))
+        self._throttle(("message", requester.limited_as))
         scope = f"{room_id} {endpoint}"
         joined_first = _joined_first(requester, stage)
 

@@ -87,7 +87,7 @@ class UpgradeService:
         Spec: client-server-api/#post_matrixclientv3roomsroomidupgrade
         """
         requester.require_not_suspended()
-        self._throttle(("room_creation", requester.user_id))
+        self._throttle(("room_creation", requester.limited_as))
         if not (self._allow_room_creation or requester.is_admin):
             raise Forbidden("only administrators may create rooms on this server")
 

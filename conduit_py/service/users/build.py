@@ -10,12 +10,14 @@ import trio
 from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
 from conduit_py.outbound.federation import Fetcher
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.users.account_data import AccountDataService
 from conduit_py.service.users.change_password import ChangePasswordService
 from conduit_py.service.users.contacts import ContactService
 from conduit_py.service.users.deactivate import DeactivationService, LeaveRoom
 from conduit_py.service.users.devices import DeviceService
 from conduit_py.service.users.filters import FilterService
+from conduit_py.service.users.identities import Identities
 from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.login import LoginService
 from conduit_py.service.users.login_tokens import LoginTokenService
@@ -27,7 +29,7 @@ from conduit_py.service.users.profile import ProfileService, PropagateProfile
 from conduit_py.service.users.profile_reads import ProfileReads
 from conduit_py.service.users.push_rules import PushRuleService
 from conduit_py.service.users.reauth import Reauthentication
-from conduit_py.service.users.register import IsExclusive, RegisterService
+from conduit_py.service.users.register import RegisterService
 from conduit_py.service.users.registration_tokens import RegistrationTokenService
 from conduit_py.service.users.reports import ReportService
 from conduit_py.service.users.sessions import DeviceObserver, SessionService, Wake
@@ -49,6 +51,7 @@ class Accounts:
     deactivation: DeactivationService
     devices: DeviceService
     filters: FilterService
+    identities: Identities
     last_seen: LastSeen
     login: LoginService
     login_tokens: LoginTokenService
@@ -78,7 +81,7 @@ class Surroundings:
     propagate_profile: PropagateProfile
     leave_room: LeaveRoom
     throttle: Throttle
-    is_exclusive: IsExclusive
+    appservices: AppServices
     device_observers: Sequence[DeviceObserver] = ()
     hash_limiter: trio.CapacityLimiter | None = None
     """See ``Passwords``."""
@@ -95,6 +98,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     reauth = Reauthentication(server_name, store, uia, passwords, around.throttle)
     login_tokens = LoginTokenService(store, reauth)
     registration_tokens = RegistrationTokenService(store)
+    identities = Identities(store, around.appservices)
     return Accounts(
         account_data=AccountDataService(store, wake=around.wake),
         change_password=ChangePasswordService(store, sessions, passwords, reauth),
@@ -102,6 +106,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         deactivation=DeactivationService(store, sessions, reauth, leave_room=around.leave_room),
         devices=DeviceService(store, sessions, reauth),
         filters=FilterService(store),
+        identities=identities,
         last_seen=LastSeen(store),
         login=LoginService(
             server_name,
@@ -109,6 +114,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             sessions=sessions,
             passwords=passwords,
             login_tokens=login_tokens,
+            identities=identities,
             throttle=around.throttle,
         ),
         login_tokens=login_tokens,
@@ -128,7 +134,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             uia_service=uia,
             registration_tokens=registration_tokens,
             throttle=around.throttle,
-            is_exclusive=around.is_exclusive,
+            identities=identities,
         ),
         registration_tokens=registration_tokens,
         reports=ReportService(store),

@@ -40,19 +40,28 @@ class DeviceService:
             raise _no_device()
         return _render(DeviceId(device_id), device)
 
-    async def rename_device(self, requester: Requester, device_id: str, display_name: str | None) -> None:
-        """Raises ``NotFound``; None leaves the name as it is."""
+    async def rename_device(self, requester: Requester, device_id: str, display_name: str | None) -> bool:
+        """Whether the device is new, which it may be for an application service. None leaves the name as it is.
+
+        Raises ``NotFound``.
+
+        Spec: application-service-api/#device-management
+        """
         check_display_name(display_name)
         user = requester.user
         async with self._store.locks.hold(account_key(user)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
                 device = devices.get_device(snapshot, user, device_id)
+                if device is None and requester.appservice_id is not None:
+                    self._sessions.stage_device(snapshot, turn, user, device_id, display_name)
+                    return True
                 if device is None:
                     raise _no_device()
                 if display_name is not None and display_name != device.display_name:
                     renamed = device._replace(display_name=display_name)
                     devices.stage_device(turn, user, DeviceId(device_id), renamed)
                     self._sessions.stage_changed(snapshot, turn, user, DeviceId(device_id))
+        return False
 
     async def delete_devices(
         self, requester: Requester, device_ids: Iterable[str], auth: Mapping[str, Any] | None

@@ -13,6 +13,7 @@ from typing import Any
 from conduit_py.data import users
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
+from conduit_py.service.users.identities import LOGIN_TYPE, Identities
 from conduit_py.service.users.login_tokens import LoginTokenService
 from conduit_py.service.users.names import find_account, find_identified
 from conduit_py.service.users.passwords import Passwords
@@ -38,6 +39,8 @@ class LoginRequest:
     """The old place of the user name, which clients still use."""
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    """That came with the request: an application service says with it who it is."""
     device: DeviceRequest = NO_WISHES
 
 
@@ -52,6 +55,7 @@ class LoginService:
         sessions: SessionService,
         passwords: Passwords,
         login_tokens: LoginTokenService,
+        identities: Identities,
         throttle: Throttle,
     ) -> None:
         self._server_name = server_name
@@ -59,19 +63,25 @@ class LoginService:
         self._sessions = sessions
         self._passwords = passwords
         self._login_tokens = login_tokens
+        self._identities = identities
         self._throttle = throttle
 
     def get_flows(self) -> list[dict[str, Any]]:
         """The kinds of login that would be accepted."""
-        return [{"type": PASSWORD}, {"type": TOKEN, "get_login_token": True}]
+        return [{"type": PASSWORD}, {"type": TOKEN, "get_login_token": True}, {"type": LOGIN_TYPE}]
 
     async def log_in(self, asked: LoginRequest) -> Session:
-        """Open a session. Raises ``Forbidden``, ``M_USER_DEACTIVATED``, ``M_USER_LOCKED``, ``LimitExceeded``."""
+        """Open a session. Raises ``Forbidden``, ``M_USER_DEACTIVATED``, ``M_USER_LOCKED``, ``LimitExceeded``.
+
+        Application services: ``MissingToken``, ``UnknownToken`` and ``M_EXCLUSIVE`` besides.
+        """
         match asked.type:
             case "m.login.password":
                 user_id, user = await self._check_password_login(asked)
             case "m.login.token":
                 user_id, user = await self._check_token_login(asked)
+            case "m.login.application_service":
+                user_id, user = self._check_appservice_login(asked)
             case _:
                 raise MatrixError("This kind of login is not offered", errcode="M_UNKNOWN", status=400)
         return await self._sessions.open(user_id, user, asked.device)
@@ -99,6 +109,16 @@ class LoginService:
             raise MissingParam("The token is missing")
         self._throttle(("login", asked.device.address))
         return await self._login_tokens.use(asked.token)
+
+    def _check_appservice_login(self, asked: LoginRequest) -> tuple[UserId, ShortUserId]:
+        """Spec: application-service-api/#server-admin-style-permissions"""
+        appservice = self._identities.require_appservice(asked.access_token)
+        with self._store.snapshot() as snapshot:
+            found = self._find(snapshot, asked)
+        if found is None:
+            raise Forbidden("There is no such user")
+        self._identities.appservices.check_user(found[0], appservice)
+        return found[0], found[1]
 
     def _find(self, snapshot: Snapshot, asked: LoginRequest) -> tuple[UserId, ShortUserId, Account] | None:
         if asked.identifier is not None:

@@ -10,7 +10,7 @@ Spec: client-server-api/#account-registration
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,13 @@ from conduit_py.data import account_data, profiles, tokens, user_directory, user
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.data.user_directory import name_words
 from conduit_py.log import get_logger
-from conduit_py.matrix.ids import ServerName, UserId
+from conduit_py.matrix.ids import Malformed, ServerName, UserId, check_new_localpart
 from conduit_py.matrix.push.edit import NO_CHANGES
 from conduit_py.service.errors import Forbidden, MatrixError, MissingParam
 from conduit_py.service.requester import Requester
 from conduit_py.service.users import uia
 from conduit_py.service.users.guests import stage_upgraded
+from conduit_py.service.users.identities import LOGIN_TYPE, Identities
 from conduit_py.service.users.names import (
     RESERVED_LOCALPARTS,
     new_username,
@@ -50,9 +51,6 @@ _log = get_logger(__name__)
 
 _OPERATION = "register"
 
-IsExclusive = Callable[[UserId], bool]
-"""Is the user id in an application service's exclusive namespace?"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
@@ -61,6 +59,10 @@ class Registration:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth: Mapping[str, Any] | None = field(default=None, repr=False)
+    type: str | None = None
+    """How an application service says that it registers one of its users."""
+    access_token: str | None = field(default=None, repr=False)
+    """That came with the request."""
     guest_access_token: str | None = field(default=None, repr=False)
     """Of the guest whose account is to become a full one."""
     wants_session: bool = True
@@ -74,6 +76,7 @@ class NewAccount:
     user_id: UserId
     password_hash: str
     is_guest: bool = False
+    is_of_appservice: bool = False
     is_admin: bool = False
     admin_token_hash: bytes | None = None
     """Of the one-time token it was asked for with."""
@@ -104,7 +107,7 @@ class RegisterService:
         uia_service: UiaService,
         registration_tokens: RegistrationTokenService,
         throttle: Throttle,
-        is_exclusive: IsExclusive,
+        identities: Identities,
     ) -> None:
         self._config = config
         self._server_name = ServerName(config.server_name)
@@ -115,7 +118,7 @@ class RegisterService:
         self._uia = uia_service
         self._registration_tokens = registration_tokens
         self._throttle = throttle
-        self._is_exclusive = is_exclusive
+        self._identities = identities
 
     async def prepare_first_admin(self) -> str | None:
         """A fresh one-time token for the administrator's account, to be told to whoever starts the server.
@@ -138,8 +141,7 @@ class RegisterService:
     def check_username(self, username: str) -> UserId:
         """The user id a new user would get. Raises ``M_INVALID_USERNAME``, ``M_EXCLUSIVE``, ``M_USER_IN_USE``."""
         user_id = parse_new_username(username, self._server_name)
-        if self._is_exclusive(user_id):
-            raise MatrixError("This user name belongs to an application service", errcode="M_EXCLUSIVE", status=400)
+        self._identities.appservices.check_user(user_id)
         if username.lower() in RESERVED_LOCALPARTS:
             raise user_in_use()
         with self._store.snapshot() as snapshot:
@@ -181,6 +183,8 @@ class RegisterService:
 
         Raises also ``Forbidden`` where registration is closed, what ``check_username`` raises, ``MissingParam``.
         """
+        if asked.type == LOGIN_TYPE:
+            return await self._register_for_appservice(asked)
         flows = self._flows()
         if not flows:
             raise Forbidden("Registration is disabled")
@@ -230,6 +234,28 @@ class RegisterService:
         user_id = parse_new_username(new_username(), self._server_name)
         return await self._make(NewAccount(user_id=user_id, password_hash="", is_guest=True), device)
 
+    async def _register_for_appservice(self, asked: Registration) -> Registered:
+        """Make an account without a password for whoever owns its name, also where registration is closed.
+
+        Spec: application-service-api/#server-admin-style-permissions
+        """
+        appservice = self._identities.require_appservice(asked.access_token)
+        if asked.username is None:
+            raise MissingParam("The user name is missing")
+        user_id = _parse_owned_username(asked.username, self._server_name)
+        self._identities.appservices.check_user(user_id, appservice)
+        account = NewAccount(user_id=user_id, password_hash="", is_of_appservice=True)
+        return await self._make(account, asked.device if asked.wants_session else None)
+
+    async def make_senders(self) -> None:
+        """Make the accounts that application services act as by themselves, where they are missing."""
+        for appservice in self._identities.appservices:
+            user_id = _parse_owned_username(appservice.sender_localpart, self._server_name)
+            with self._store.snapshot() as snapshot:
+                is_there = users.get_local(snapshot, user_id) is not None
+            if not is_there:
+                await self._make(NewAccount(user_id=user_id, password_hash="", is_of_appservice=True), None)
+
     async def create_account(self, username: str, password: str | None, *, is_admin: bool = False) -> UserId:
         """Make an account on an administrator's behalf. Without a password nobody can log in to it.
 
@@ -272,7 +298,7 @@ class RegisterService:
         token_hash = account.admin_token_hash
         if token_hash is not None and users.get_admin_token_hash(snapshot) != token_hash:
             raise Forbidden("The registration token was used already")
-        if account.is_guest or users.is_admin_made(snapshot):
+        if account.is_guest or account.is_of_appservice or users.is_admin_made(snapshot):
             return False
         if token_hash is None and self._config.require_admin_token and not account.is_admin:
             return False
@@ -327,3 +353,11 @@ class RegisterService:
     def _is_configured_token(self, token: str) -> bool:
         configured = self._config.registration_token
         return configured is not None and hmac.compare_digest(configured.encode(), token.encode())
+
+
+def _parse_owned_username(username: str, server_name: ServerName) -> UserId:
+    """Those of application services may begin with ``_``. Raises ``M_INVALID_USERNAME``."""
+    try:
+        return check_new_localpart(username, server_name)
+    except Malformed as error:
+        raise MatrixError(str(error), errcode="M_INVALID_USERNAME", status=400) from None

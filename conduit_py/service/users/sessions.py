@@ -90,12 +90,25 @@ class SessionService:
         if devices.get_device(snapshot, user, device_id) is not None:
             tokens.stage_device_closed(snapshot, turn, user, device_id)
         else:
-            now_ms = self._store.now_ms()
-            device = Device(now_ms, check_display_name(asked.display_name), now_ms, asked.address)
-            devices.stage_device(turn, user, device_id, device)
-            self.stage_changed(snapshot, turn, user, device_id)
+            self.stage_device(snapshot, turn, user, device_id, asked.display_name, address=asked.address)
         granted = self._tokens.stage_tokens(turn, user_id, user, device_id, may_refresh=asked.may_refresh)
         return Session(user_id=user_id, device_id=device_id, tokens=granted)
+
+    def stage_device(
+        self,
+        snapshot: Snapshot,
+        turn: Turn,
+        user: ShortUserId,
+        device_id: str,
+        display_name: str | None,
+        *,
+        address: str = "",
+    ) -> None:
+        """Make a device, without tokens. Under the account's lock. Raises ``InvalidParam``."""
+        made, now_ms = check_device_id(device_id), self._store.now_ms()
+        device = Device(now_ms, check_display_name(display_name), now_ms, address)
+        devices.stage_device(turn, user, made, device)
+        self.stage_changed(snapshot, turn, user, made)
 
     async def open(self, user_id: UserId, user: ShortUserId, asked: DeviceRequest) -> Session:
         """Log in a user who has proven to be one. Raises ``Forbidden`` or ``M_USER_LOCKED`` if that came to nothing."""

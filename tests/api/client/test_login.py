@@ -29,7 +29,11 @@ async def alice(server: Server) -> Client:
 async def test_get_login_flows_offers_a_password_and_a_token(server: Server) -> None:
     response = await server.client().get("/login")
     assert response.json == {
-        "flows": [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]
+        "flows": [
+            {"type": "m.login.password"},
+            {"type": "m.login.token", "get_login_token": True},
+            {"type": "m.login.application_service"},
+        ]
     }
 
 

@@ -17,6 +17,7 @@ from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.sync_token import SyncToken, parse_sync_token
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
@@ -62,16 +63,18 @@ class World:
         self.store, self.hub = store, hub
         throttle = RateLimiter({}, trio.current_time)
         writes = self.writes = RoomWrites(store.database, store.writer, store.locks, append)
+        no_appservices = AppServices(SERVER_NAME, ())
         self.create = CreateService(
             writes,
             Alone(),
+            no_appservices,
             new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
             allow_room_creation=True,
             allow_encryption=True,
             throttle=throttle,
         )
         self.membership = MembershipService(store, writes, Alone(), throttle=throttle)
-        aliases = AliasService(store.database, writes, Remotes(), server_name=SERVER_NAME)
+        aliases = AliasService(store.database, writes, Remotes(), no_appservices, server_name=SERVER_NAME)
         self.messages = SendService(
             writes,
             Alone(),

@@ -6,7 +6,8 @@ import pytest
 
 from conduit_py.data.devices import scan_devices
 from conduit_py.data.users import get_local, scan_accounts
-from conduit_py.matrix.ids import DeviceId, UserId
+from conduit_py.matrix.ids import DeviceId, ServerName, UserId
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.build import Surroundings, build_accounts
@@ -87,7 +88,7 @@ async def test_observers_are_told_of_devices(server: Server) -> None:
         propagate_profile=nowhere,
         leave_room=nowhere,
         throttle=lambda key: None,
-        is_exclusive=lambda user_id: False,
+        appservices=AppServices(ServerName("one.test"), []),
         device_observers=[observer],
     )
     accounts = build_accounts(load_test_config(), server.store, around)

@@ -7,7 +7,8 @@ from collections.abc import Hashable
 import pytest
 
 from conduit_py.data.users import get_local
-from conduit_py.matrix.ids import DeviceId, UserId
+from conduit_py.matrix.ids import DeviceId, ServerName, UserId
+from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.errors import Forbidden, LimitExceeded
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
@@ -36,7 +37,7 @@ def accounts_refusing(server: Server, key: Hashable) -> Accounts:
         propagate_profile=nowhere,
         leave_room=nowhere,
         throttle=throttle,
-        is_exclusive=lambda user_id: False,
+        appservices=AppServices(ServerName("one.test"), []),
     )
     return build_accounts(load_test_config(ALLOW_GUEST_REGISTRATION="true"), server.store, around)
 
