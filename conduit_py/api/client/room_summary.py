@@ -21,7 +21,7 @@ def routes(auth: Authenticator, aliases: AliasService, previews: PreviewService)
     @routes.get("/_matrix/client/v1/room_summary/<room_id_or_alias>")
     async def get_room_summary(request: Request, room_id_or_alias: str) -> Json:
         requester = auth.find_user(request)
-        room_id, _ = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
-        return previews.get_summary(requester, room_id)
+        room_id, servers = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
+        return await previews.get_summary(requester, room_id, via=[*request.args.getlist("via"), *servers])
 
     return routes

@@ -27,6 +27,7 @@ from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_snapshots import RoomSnapshots
 from conduit_py.service.rooms.room_writer import WriterTools
@@ -125,6 +126,7 @@ def build_rooms(
     def new_room_id() -> RoomId:
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
+    remote_spaces = RemoteSpaces(around.lookups, server_name=server_name, now_ms=store.now_ms)
     aliases = AliasService(store.database, writes, around.lookups, around.appservices, server_name=server_name)
     return Rooms(
         aliases=aliases,
@@ -144,7 +146,7 @@ def build_rooms(
         knocks=KnockService(store.database, writes, remote, throttle=throttle),
         membership=MembershipService(store, writes, remote, throttle=throttle),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
-        previews=PreviewService(store.database),
+        previews=PreviewService(store.database, remote_spaces),
         receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
         relations=RelationService(store.database, now_ms=store.now_ms),
         search=SearchService(store.database, now_ms=store.now_ms),
@@ -157,7 +159,7 @@ def build_rooms(
             throttle=throttle,
         ),
         snapshots=RoomSnapshots(store.database, now_ms=store.now_ms),
-        spaces=SpaceService(store.database, server_name=server_name),
+        spaces=SpaceService(store.database, remote_spaces, server_name=server_name),
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, history, now_ms=store.now_ms),

@@ -5,10 +5,11 @@ Spec: client-server-api/#get_matrixclientv1room_summaryroomidoralias
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from conduit_py.data import members, rooms, short_ids, state
+from conduit_py.data import members, short_ids, state
 from conduit_py.data.members import NAME_OF
 from conduit_py.data.rooms import Room
 from conduit_py.matrix.ids import RoomId, ServerName, server_name_of
@@ -17,10 +18,13 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
 from conduit_py.service.rooms.directory import build_chunk
 from conduit_py.service.rooms.member_events import is_in, scan_allowed_rooms
+from conduit_py.service.rooms.remote_spaces import RemoteSpaces
+from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.rooms.server_acl import get_acl
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import BAN, INVITE, JOIN
 
+_OPEN_RULES: Final = ("public", "knock", "knock_restricted")
 INVITED_MAX: Final = 500
 """Invited users of a room among whom one of a server is looked for."""
 
@@ -28,23 +32,42 @@ INVITED_MAX: Final = 500
 class PreviewService:
     """One per server."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, remote: RemoteSpaces) -> None:
         self._database = database
+        self._remote = remote
 
-    def get_summary(self, requester: Requester | None, room_id: RoomId) -> dict[str, Any]:
+    async def get_summary(
+        self, requester: Requester | None, room_id: RoomId, *, via: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """What a room is, for somebody who may know of it; None is who shows no token. Raises ``NotFound``.
+
+        Of a room that this server is not in, ``via`` are asked, and the server that its id names.
 
         Spec: client-server-api/#get_matrixclientv1room_summaryroomidoralias
         """
         with self._database.snapshot() as snapshot:
-            room = rooms.get_room(snapshot, room_id)
-            if room is None or not may_preview(snapshot, requester, room):
+            room = get_live_room(snapshot, room_id)
+            if room is not None:
+                if not may_preview(snapshot, requester, room):
+                    raise NotFound("Room not found.")
+                return _add_membership(snapshot, requester, room_id, build_summary(snapshot, room))
+        named = [server_name_of(room_id)] if ":" in room_id else []
+        answer = await self._remote.fetch(room_id, [*via, *named], suggested_only=True)
+        remote = answer[room_id]
+        with self._database.snapshot() as snapshot:
+            if remote is None or not may_preview_remote(snapshot, requester, remote.summary):
                 raise NotFound("Room not found.")
-            summary = build_summary(snapshot, room)
-            if requester is not None:
-                standing = members.get_membership(snapshot, requester.user, room.short)
-                summary["membership"] = "leave" if standing is None else NAME_OF[standing[0]]
-            return summary
+            return _add_membership(snapshot, requester, room_id, dict(remote.summary))
+
+
+def _add_membership(
+    snapshot: Snapshot, requester: Requester | None, room_id: RoomId, summary: dict[str, Any]
+) -> dict[str, Any]:
+    if requester is not None:
+        room = short_ids.get_room(snapshot, room_id)
+        standing = None if room is None else members.get_membership(snapshot, requester.user, room)
+        summary["membership"] = "leave" if standing is None else NAME_OF[standing[0]]
+    return summary
 
 
 def build_summary(snapshot: Snapshot, room: Room) -> dict[str, Any]:
@@ -79,6 +102,19 @@ def may_preview(snapshot: Snapshot, requester: Requester | None, room: Room) -> 
     if requester is None:
         return False
     return any(is_in(snapshot, requester, room_id) for room_id in get_allowed_rooms(snapshot, room))
+
+
+def may_preview_remote(snapshot: Snapshot, requester: Requester | None, summary: Mapping[str, Any]) -> bool:
+    """The same for a room of which only another server told."""
+    if summary["world_readable"] or summary.get("join_rule") in _OPEN_RULES:
+        return True
+    if requester is None:
+        return False
+    room = short_ids.get_room(snapshot, RoomId(summary["room_id"]))
+    standing = None if room is None else members.get_membership(snapshot, requester.user, room)
+    if standing is not None and standing[0] in (JOIN, INVITE):
+        return True
+    return any(is_in(snapshot, requester, room_id) for room_id in summary.get("allowed_room_ids", ()))
 
 
 def may_server_preview(snapshot: Snapshot, server_name: ServerName, room: Room) -> bool:

@@ -10,21 +10,26 @@ Spec: client-server-api/#spaces
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
-from conduit_py.data import members, rooms, timeline
+from conduit_py.data import members, rooms
 from conduit_py.data.rooms import Room
-from conduit_py.data.spaces import get_child_events
-from conduit_py.data.state import get_current_pdu
-from conduit_py.matrix.ids import RoomId, ServerName
-from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.ids import RoomId, ServerName, server_name_of
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.requester import Requester
-from conduit_py.service.rooms.previews import build_summary, may_preview, may_server_preview
+from conduit_py.service.rooms.previews import (
+    build_summary,
+    may_preview,
+    may_preview_remote,
+    may_server_preview,
+)
+from conduit_py.service.rooms.remote_spaces import Answer, RemoteRoom, RemoteSpaces
+from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.rooms.space_children import Child, get_children
 from conduit_py.storage.database import Database, Snapshot
 
 LIMIT_DEFAULT = 50
@@ -34,12 +39,13 @@ DEPTH_MAX = 50
 """Spaces within spaces; also what a request gets that names no depth."""
 WALKED_MAX = 5000
 """Rooms looked at for one answer. What lies beyond them is not told."""
-CHILDREN_MAX = 1000
-"""Children of one space that are told and followed, the first in order."""
+REMOTE_FETCHES_MAX = 30
+"""Rooms that other servers are asked for on account of one request."""
+REMOTE_TIMEOUT_S = 30.0
+"""For all of them together. What was not told by then is left out; the next request may find it."""
 ROOMS_PER_SLICE = 50
 """Rooms looked at before others get their turn: about 10 ms."""
 
-_ORDER = re.compile(r"[\x20-\x7e]{1,50}")
 _TOKEN = re.compile(r"([0-9]{1,6})_([0-9]{1,3})_([01])", re.ASCII)
 
 
@@ -56,33 +62,48 @@ class HierarchyQuery:
 class SpaceService:
     """One per server."""
 
-    def __init__(self, database: Database, *, server_name: ServerName) -> None:
+    def __init__(self, database: Database, remote: RemoteSpaces, *, server_name: ServerName) -> None:
         self._database = database
+        self._remote = remote
         self._server_name = server_name
 
     async def get_hierarchy(self, requester: Requester, room_id: RoomId, query: HierarchyQuery) -> dict[str, Any]:
         """One page of a space and what is in it, in the order of the tree. Raises ``Forbidden`` or ``InvalidParam``.
 
-        Rooms that the requester may not know of are left out, with all that is only found through them.
+        Rooms that the requester may not know of are left out, with all that is only found through them. Of rooms that
+        this server is not in, those are asked that the space names.
 
         Spec: client-server-api/#get_matrixclientv1roomsroomidhierarchy
         """
         limit = _limit(query.limit)
         max_depth = DEPTH_MAX if query.max_depth is None else min(query.max_depth, DEPTH_MAX)
         told = _parse_token(query, max_depth)
-        walk = _Walk(requester, room_id, max_depth=max_depth, suggested_only=query.suggested_only, skip=told)
-        with self._database.snapshot() as snapshot:
-            root = rooms.get_room(snapshot, room_id)
-            if root is None or not may_preview(snapshot, requester, root):
-                raise Forbidden(f"{room_id} is not a room that {requester.user_id} may look into")
-        while walk.goes_on and len(walk.found) <= limit:
-            await trio.lowlevel.checkpoint()
-            with self._database.snapshot() as snapshot:
-                walk.go_on(snapshot, ROOMS_PER_SLICE, wanted=limit + 1)
+        root = _Step(room_id, 0, [server_name_of(room_id)] if ":" in room_id else [])
+        walk = _Walk(requester, root, max_depth=max_depth, suggested_only=query.suggested_only, skip=told)
+        with trio.move_on_after(REMOTE_TIMEOUT_S):
+            await self._walk(walk, wanted=limit + 1, fetches_max=REMOTE_FETCHES_MAX)
+        walk.asks_nobody = True
+        await self._walk(walk, wanted=limit + 1, fetches_max=0)
+        if not walk.is_root_told:
+            raise Forbidden(f"{room_id} is not a room that {requester.user_id} may look into")
         answer: dict[str, Any] = {"rooms": walk.found[:limit]}
         if len(walk.found) > limit:
             answer["next_batch"] = f"{told + limit}_{max_depth}_{int(query.suggested_only)}"
         return answer
+
+    async def _walk(self, walk: _Walk, *, wanted: int, fetches_max: int) -> None:
+        while walk.goes_on and len(walk.found) < wanted:
+            await trio.lowlevel.checkpoint()
+            with self._database.snapshot() as snapshot:
+                walk.go_on(snapshot, ROOMS_PER_SLICE, wanted=wanted)
+            if walk.lacks is not None:
+                if not fetches_max:
+                    walk.asks_nobody = True
+                else:
+                    fetches_max -= 1
+                    room_id, via = walk.lacks.room_id, walk.lacks.via
+                    answer = await self._remote.fetch(room_id, via, suggested_only=walk.suggested_only)
+                    walk.learn(room_id, answer)
 
     async def get_for_server(self, origin: ServerName, room_id: RoomId, *, suggested_only: bool) -> dict[str, Any]:
         """A room, and the rooms right below it if it is a space, for another server. Raises ``NotFound``.
@@ -96,14 +117,14 @@ class SpaceService:
             if room is None or not may_server_preview(snapshot, origin, room):
                 raise NotFound(f"{room_id} is not a room that {origin} may look into")
             children = get_children(snapshot, room, suggested_only=suggested_only)
-            summary = {**build_summary(snapshot, room), "children_state": [_strip(child) for child in children]}
+            summary = {**build_summary(snapshot, room), "children_state": [child.to_json() for child in children]}
         told: list[dict[str, Any]] = []
         hidden: list[RoomId] = []
         for start in range(0, len(children), ROOMS_PER_SLICE):
             await trio.lowlevel.checkpoint()
             with self._database.snapshot() as snapshot:
                 for child in children[start : start + ROOMS_PER_SLICE]:
-                    below = self._get_live(snapshot, RoomId(child.state_key or ""))
+                    below = self._get_live(snapshot, child.room_id)
                     if below is not None and may_server_preview(snapshot, origin, below):
                         told.append(build_summary(snapshot, below))
                     elif below is not None:
@@ -117,80 +138,92 @@ class SpaceService:
         return room if is_in else None
 
 
+class _Step(NamedTuple):
+    """A room to visit."""
+
+    room_id: RoomId
+    depth: int
+    via: Sequence[Any]
+
+
 class _Walk:
     """One walk through a space, in as many steps as it takes."""
 
-    def __init__(self, requester: Requester, root: RoomId, *, max_depth: int, suggested_only: bool, skip: int) -> None:
+    def __init__(self, requester: Requester, root: _Step, *, max_depth: int, suggested_only: bool, skip: int) -> None:
         self._requester = requester
         self._max_depth = max_depth
-        self._suggested_only = suggested_only
+        self.suggested_only = suggested_only
         self._skip = skip
-        self._ahead = [(root, 0)]
+        self._ahead = [root]
         self._seen: set[RoomId] = set()
+        self._asked: set[RoomId] = set()
+        self._remote: dict[RoomId, RemoteRoom | None] = {}
         self.found: list[dict[str, Any]] = []
+        self.is_root_told = False
+        self.lacks: _Step | None = None
+        """The room that comes next, if other servers have to be asked for it."""
+        self.asks_nobody = False
 
     @property
     def goes_on(self) -> bool:
         return bool(self._ahead) and len(self._seen) < WALKED_MAX
 
+    def learn(self, asked_for: RoomId, answer: Answer) -> None:
+        """What other servers told when they were asked for a room."""
+        self._asked.add(asked_for)
+        for room_id, room in answer.items():
+            known = self._remote.get(room_id)
+            # What is known in full, or at all, is better than what is not.
+            if known is None or (room is not None and known.children is None):
+                self._remote[room_id] = room
+
     def go_on(self, snapshot: Snapshot, steps: int, *, wanted: int) -> None:
-        """Look at some more rooms, unless ``wanted`` have been found."""
+        """Look at some more rooms, unless ``wanted`` have been found, or one is lacking."""
+        self.lacks = None
         for _ in range(steps):
             if not self.goes_on or len(self.found) >= wanted:
                 return
-            room_id, depth = self._ahead.pop()
-            if room_id not in self._seen:
-                self._seen.add(room_id)
-                self._visit(snapshot, room_id, depth)
+            step = self._ahead.pop()
+            if step.room_id in self._seen:
+                continue
+            if not self._visit(snapshot, step):
+                self._ahead.append(step)
+                self.lacks = step
+                return
+            self._seen.add(step.room_id)
 
-    def _visit(self, snapshot: Snapshot, room_id: RoomId, depth: int) -> None:
-        room = rooms.get_room(snapshot, room_id)
-        if room is None or not may_preview(snapshot, self._requester, room):
-            return
-        children = get_children(snapshot, room, suggested_only=self._suggested_only)
+    def _visit(self, snapshot: Snapshot, step: _Step) -> bool:
+        """False if other servers have to be asked first."""
+        room = get_live_room(snapshot, step.room_id)
+        if room is not None:
+            if may_preview(snapshot, self._requester, room):
+                children = get_children(snapshot, room, suggested_only=self.suggested_only)
+                self._tell(step, build_summary(snapshot, room), children)
+            return True
+        remote = self._remote.get(step.room_id)
+        if self._is_lacking(step) and not self.asks_nobody:
+            return False
+        if remote is not None and may_preview_remote(snapshot, self._requester, remote.summary):
+            self._tell(step, remote.summary, remote.children or ())
+        return True
+
+    def _is_lacking(self, step: _Step) -> bool:
+        """Is there something to ask other servers about the room?"""
+        if step.room_id in self._asked:
+            return False
+        if step.room_id not in self._remote:
+            return True
+        remote = self._remote[step.room_id]
+        return remote is not None and remote.children is None and step.depth < self._max_depth
+
+    def _tell(self, step: _Step, summary: dict[str, Any], children: Sequence[Child]) -> None:
+        self.is_root_told = True
         if self._skip:
             self._skip -= 1
         else:
-            self.found.append({**build_summary(snapshot, room), "children_state": [_strip(it) for it in children]})
-        if depth < self._max_depth:
-            self._ahead += [(RoomId(child.state_key or ""), depth + 1) for child in reversed(children)]
-
-
-def get_children(snapshot: Snapshot, room: Room, *, suggested_only: bool) -> list[Pdu]:
-    """The ``m.space.child`` events of a space, in the order of its children; none for what is no space.
-
-    Spec: client-server-api/#ordering-of-children-within-a-space
-    """
-    create = get_current_pdu(snapshot, room.short, "m.room.create", "")
-    if create is None or create.content.get("type") != "m.space":
-        return []
-    found = (timeline.get_pdu(snapshot, event) for event in get_child_events(snapshot, room.state_id))
-    children = [
-        child for child in found if _is_child(child) and (not suggested_only or child.content.get("suggested") is True)
-    ]
-    return sorted(children, key=_sort_key)[:CHILDREN_MAX]
-
-
-def _is_child(event: Pdu) -> bool:
-    """An event without servers to join through takes the child out of the space."""
-    via = event.content.get("via")
-    return isinstance(via, list) and bool(via) and (event.state_key or "").startswith("!")
-
-
-def _sort_key(child: Pdu) -> tuple[bool, str, int, str]:
-    order = child.content.get("order")
-    valid = order if isinstance(order, str) and _ORDER.fullmatch(order) else None
-    return valid is None, valid or "", child.origin_server_ts, child.state_key or ""
-
-
-def _strip(child: Pdu) -> Mapping[str, Any]:
-    return {
-        "type": child.type,
-        "state_key": child.state_key,
-        "sender": child.sender,
-        "content": child.content,
-        "origin_server_ts": child.origin_server_ts,
-    }
+            self.found.append({**summary, "children_state": [child.to_json() for child in children]})
+        if step.depth < self._max_depth:
+            self._ahead += [_Step(child.room_id, step.depth + 1, child.via) for child in reversed(children)]
 
 
 def _limit(limit: int | None) -> int:

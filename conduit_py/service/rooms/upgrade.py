@@ -24,7 +24,7 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.member_events import membership_content, stage_membership
-from conduit_py.service.rooms.spaces import get_children
+from conduit_py.service.rooms.space_children import SPACE_CHILD, get_children
 from conduit_py.service.rooms.upgraded_levels import build_closed_levels, build_copied_levels
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
@@ -175,7 +175,7 @@ def _copy_state(snapshot: Snapshot, old: RoomAppend, new: RoomAppend, requester:
     if len(children) > CHILDREN_COPIED_MAX:
         _log.warning("%s has %d rooms, of which %d go with it", old.room.room_id, len(children), CHILDREN_COPIED_MAX)
     for child in children[:CHILDREN_COPIED_MAX]:
-        _put(new, requester, child.type, child.content, child.state_key or "")
+        _put(new, requester, SPACE_CHILD, child.content, child.room_id)
     levels = old.get_state(_POWER_LEVELS, "")
     if levels is not None:
         creators = creators_of(new.room.version, new.get_state(_CREATE, ""))
