@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 PIXELS_MAX: Final = 50_000_000
 """Of one image: 200 MB while it is decoded, and more than telephones make."""
+COPIED_PIXELS_MAX: Final = 16_000_000
+"""Of an image that is animated, or in a format whose decoder keeps several copies: as much memory again."""
+BAND_ROWS: Final = 256
+"""Converted at a time."""
 ANIMATED_PIXELS_MAX: Final = 200_000_000
 """Of all frames, decoded one after the other."""
 THUMBNAIL_PIXELS_MAX: Final = 20_000_000
 """Of all frames of an animated thumbnail, which are in memory together: 80 MB."""
 FRAMES_MAX: Final = 300
+SCANS_MAX: Final = 50
+"""Of a JPEG: each goes over all of its pixels, takes a few bytes, and cannot be interrupted. Cameras make ten."""
 PROFILE_BYTES_MAX: Final = 16_384
 """Of a colour profile that is passed on."""
 SECONDS_MAX: Final = 10.0
@@ -41,6 +47,11 @@ _TYPES: Final = {
 """Formats in which an image may be its own thumbnail, as what it is served."""
 SAFE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/apng", "image/gif", "image/webp"})
 """What thumbnails are served as. Spec: client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid"""
+COUNTED_BYTES: Final = 1 << 20
+_DECODED_ONCE: Final = frozenset({"JPEG", "MPO", "PNG", "GIF"})
+_JPEG: Final = frozenset({"JPEG", "MPO"})
+_SCAN: Final = b"\xff\xda"
+"""Start of a scan. See ITU T.81, section B.1"""
 _ANIMATED: Final = frozenset({"PNG", "GIF", "WEBP"})
 _ORIENTATION: Final = 0x0112
 _TURNED: Final = frozenset({5, 6, 7, 8})
@@ -71,7 +82,7 @@ def make_thumbnail(path: Path, form: Form) -> Made:
         except CannotThumbnail:
             raise
         except Exception as error:
-            raise CannotThumbnail(f"{type(error).__name__}: {error}") from error
+            raise CannotThumbnail(f"{error} ({type(error).__name__})") from error
 
 
 class _Timed(io.RawIOBase):
@@ -111,8 +122,12 @@ def _make(file: BinaryIO, form: Form) -> Made:
     except Image.DecompressionBombError as error:
         raise TooManyPixels(str(error)) from error
     with image:
-        _check_pixels(image)
+        _check_pixels(image, PIXELS_MAX if image.format in _DECODED_ONCE else COPIED_PIXELS_MAX)
+        if image.format in _JPEG:
+            _check_scans(file)
         is_animated = image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+        if is_animated:
+            _check_pixels(image, COPIED_PIXELS_MAX)
         if form.is_animated and is_animated:
             animated = _make_animated(image, form)
             if animated is not None:
@@ -123,13 +138,26 @@ def _make(file: BinaryIO, form: Form) -> Made:
             image.load()  # what cannot be decoded is not served as an image
             return Made(None, _TYPES[image.format])
         image.seek(0)
-        _check_pixels(image)
+        _check_pixels(image, PIXELS_MAX)
         return _encode_still(_shrink(image, form, turned))
 
 
-def _check_pixels(image: Image) -> None:
+def _check_scans(file: BinaryIO) -> None:
+    """A marker is nowhere in the data it stands for; what is counted elsewhere in the file is not much."""
+    position = file.tell()
+    file.seek(0)
+    scans, before = 0, b""
+    while chunk := file.read(COUNTED_BYTES):
+        scans += (before + chunk).count(_SCAN)
+        before = chunk[-1:]
+        if scans > SCANS_MAX:
+            raise CannotThumbnail(f"it has more than {SCANS_MAX} scans")
+    file.seek(position)
+
+
+def _check_pixels(image: Image, pixels_max: int) -> None:
     width, height = image.size
-    if width * height > PIXELS_MAX:
+    if width * height > min(pixels_max, PIXELS_MAX):
         raise TooManyPixels(f"it has {width} x {height} pixels")
 
 
@@ -142,12 +170,14 @@ def _shrink(image: Image, form: Form, turned: bool) -> Image:
     full = image.size
     size, box = fit(raw_form, full) or (full, (0, 0, *full))
     # Twice the size that is needed of the part that is shown.
-    image.draft(None, (int(2 * size[0] * full[0] / (box[2] - box[0])), int(2 * size[1] * full[1] / (box[3] - box[1]))))
+    ample = (int(2 * size[0] * full[0] / (box[2] - box[0])), int(2 * size[1] * full[1] / (box[3] - box[1])))
+    image.draft(None, ample)
     orientation = image.getexif().get(_ORIENTATION, 1)
     image.load()
-    shown = _with_plain_mode(image)
+    factor = max(min(image.width // ample[0], image.height // ample[1]), 1)
+    shown = _reduce(image, factor)
     if size != shown.size:
-        x, y = shown.width / full[0], shown.height / full[1]
+        x, y = image.width / full[0] / factor, image.height / full[1] / factor
         part = (box[0] * x, box[1] * y, min(box[2] * x, shown.width), min(box[3] * y, shown.height))
         shown = shown.resize(size, Resampling.LANCZOS, box=part, reducing_gap=2.0)
     profile = image.info.get("icc_profile")
@@ -158,6 +188,24 @@ def _shrink(image: Image, form: Form, turned: bool) -> Image:
     return upright
 
 
+def _reduce(image: Image, factor: int) -> Image:
+    """In a plain mode, and so many times smaller. Converting all of it at once would take its memory once more."""
+    from PIL import Image as images
+
+    if factor == 1:
+        return _with_plain_mode(image)
+    rows = max(BAND_ROWS // factor, 1) * factor
+    small: Image | None = None
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        band = _with_plain_mode(band).reduce(factor)
+        if small is None:
+            small = images.new(band.mode, (band.width, -(-image.height // factor)))
+        small.paste(band, (0, top // factor))
+    assert small is not None
+    return small
+
+
 def _is_small(profile: object) -> bool:
     return isinstance(profile, bytes) and len(profile) <= PROFILE_BYTES_MAX
 
@@ -166,7 +214,7 @@ def _with_plain_mode(image: Image) -> Image:
     if image.mode.startswith("I;16"):
         return image.point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
@@ -200,9 +248,9 @@ def _make_animated(image: Image, form: Form) -> Made | None:
             image.seek(len(frames))
         except EOFError:
             break
-        _check_pixels(image)  # a frame may be larger than those before
+        _check_pixels(image, COPIED_PIXELS_MAX)  # a frame may be larger than those before
         image.load()
-        frame = image.convert("RGBA")
+        frame = image if image.mode == "RGBA" else image.convert("RGBA")
         frames.append(frame.resize(size, Resampling.LANCZOS, box=box, reducing_gap=2.0))
         durations.append(_duration_of(image))
     if fitted is None and image.format is not None:
