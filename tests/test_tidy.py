@@ -32,7 +32,10 @@ BROAD_EXCEPTS = {
 }
 SYSTEM_TASKS: dict[str, str] = {}
 PRINTING = {"conduit_py/__main__.py": "the command line speaks to who started it"}
-REAL_SLEEPS = {"tests/rig/network.py": "whoever opens a network does it on the mocked clock"}
+REAL_SLEEPS = {
+    "tests/rig/network.py": "whoever opens a network does it on the mocked clock",
+    "tests/scenario/test_convergence.py": "runs trio itself, on the mocked clock",
+}
 # Tests that cut the power need a database that a power cut can break.
 UNSAFE_WRITES = ("tests/crash",)
 

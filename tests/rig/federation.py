@@ -73,14 +73,15 @@ class Link:
         if self._is_cut or self.target is None:
             connection.close()
             return
+        connection.settimeout(HANDSHAKE_S_MAX)
         try:
-            connection.settimeout(HANDSHAKE_S_MAX)
-            secured = self._context.wrap_socket(connection, server_side=True)
-            secured.settimeout(None)
+            connection = self._context.wrap_socket(connection, server_side=True)
             behind = socket.create_connection(self.target)
         except OSError:
             connection.close()
             return
+        secured = connection
+        secured.settimeout(None)
         if not self._keep(secured, behind):
             return
         back = threading.Thread(target=_pump, args=(behind, secured), daemon=True)

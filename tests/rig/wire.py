@@ -51,6 +51,11 @@ class WireClient:
         assert status == 200, (method, target, status, body)
         return orjson.loads(body)
 
+    def ask(self, method: str, *parts: str, json: Any = None, **query: str) -> tuple[int, Any]:
+        """Status and the reply's JSON."""
+        status, body = self.request(method, path(*parts) + ("?" + urlencode(query) if query else ""), json)
+        return status, orjson.loads(body)
+
     def request(self, method: str, target: str, json: Any = None) -> tuple[int, bytes]:
         """Raises ``Disconnected``."""
         self.send(method, target, json)
@@ -58,8 +63,19 @@ class WireClient:
 
     def send(self, method: str, target: str, json: Any = None) -> None:
         """The first half of a request. Raises ``Disconnected``."""
-        body = b"" if json is None else orjson.dumps(json)
-        head = [f"{method} {CLIENT}{target} HTTP/1.1", "Host: one.test", f"Content-Length: {len(body)}"]
+        self._send(method, CLIENT + target, b"" if json is None else orjson.dumps(json), "application/json")
+
+    def exchange(
+        self, method: str, target: str, body: bytes = b"", content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
+        """A request to any path, with any body. Raises ``Disconnected``."""
+        self._send(method, target, body, content_type)
+        return self.receive()
+
+    def _send(self, method: str, target: str, body: bytes, content_type: str) -> None:
+        head = [f"{method} {target} HTTP/1.1", "Host: one.test", f"Content-Length: {len(body)}"]
+        if body:
+            head.append(f"Content-Type: {content_type}")
         if self.access_token is not None:
             head.append(f"Authorization: Bearer {self.access_token}")
         self.send_raw("\r\n".join([*head, "\r\n"]).encode() + body)
