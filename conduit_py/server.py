@@ -42,6 +42,7 @@ from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.pruning import Pruning
+from conduit_py.service.push.build import build_push
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.restored import set_right_if_restored
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
@@ -50,6 +51,7 @@ from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
+from conduit_py.service.users.sessions import DeviceObserver
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import claim_directory, open_database, record_start
 from conduit_py.storage.identity import read_identity
@@ -118,6 +120,7 @@ async def build(
     )
     is_forbidden = forbidden_names(config.forbidden_remote_server_names)
     sending = build_sending(config, store, federation.client, is_forbidden=is_forbidden)
+    push = build_push(store, hub, federation.http)
     around = Around(
         appservices=AppServices(server_name, config.appservices),
         signing_key=signing_key,
@@ -129,6 +132,7 @@ async def build(
         random_id=secrets.token_urlsafe,
         random_hex=secrets.token_hex,
         has_threads=has_threads,
+        stage_push=push.rings.stage,
     )
     writes = build_writes(config, store, around)
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
@@ -136,13 +140,14 @@ async def build(
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
-    accounts = _build_accounts(config, store, around, rooms, removal, hash_limiter)
+    accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
         e2ee=e2ee,
+        push=push,
         rooms=rooms,
         syncs=_build_syncs(config, store, hub, rooms, e2ee),
         media=_build_media(config, store, federation, throttle, has_threads=has_threads),
@@ -177,6 +182,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.receiver.run
     yield built.sending.senders.run
     yield built.handshakes.errands.run
+    yield built.push.sender.run
     yield built.rooms.typing.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run
@@ -195,7 +201,7 @@ def _build_accounts(
     store: Store,
     around: Around,
     rooms: Rooms,
-    removal: DeviceRemoval,
+    observers: tuple[DeviceObserver, ...],
     hash_limiter: trio.CapacityLimiter | None,
 ) -> Accounts:
     return build_accounts(
@@ -208,7 +214,7 @@ def _build_accounts(
             leave_room=rooms.membership.leave,
             throttle=around.throttle,
             appservices=around.appservices,
-            device_observers=(removal,),
+            device_observers=observers,
             hash_limiter=hash_limiter,
         ),
     )

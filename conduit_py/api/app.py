@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.auth import Authenticator
-from conduit_py.api.client import sync
+from conduit_py.api.client import pusher, sync
 from conduit_py.api.e2ee import e2ee_routes, e2ee_server_routes
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.api.media import media_routes
@@ -28,6 +28,7 @@ from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.media.build import MediaServices
+from conduit_py.service.push.build import Push
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sending.build import SendingServices
 from conduit_py.service.sync.service import SyncService
@@ -47,6 +48,7 @@ class Operations:
     auth: Authenticator
     accounts: Accounts
     e2ee: E2ee
+    push: Push
     rooms: Rooms
     syncs: SyncService
     media: MediaServices
@@ -64,6 +66,7 @@ def build_routes(to: Operations) -> list[Routes]:
     servers = ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies, to.sending.senders.heard_from)
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
+        pusher.routes(to.auth, to.push.pushers),
         *room_routes(to.config, to.auth, to.rooms),
         *e2ee_routes(to.auth, to.e2ee),
         sync.routes(to.auth, to.syncs, to.accounts.filters),

@@ -97,13 +97,17 @@ def unread_key(user: ShortUserId, room: ShortRoomId) -> tuple[str, ShortUserId, 
     return ("unread", user, room)
 
 
+def get_notified(snapshot: Snapshot, room: ShortRoomId, pos: int) -> Notified | None:
+    return ROOMPOS_NOTIFIED.get(snapshot, RoomPos(room, StreamPos(pos)))
+
+
 def stage_notified(turn: Turn, room: ShortRoomId, pos: int, row: Notified) -> None:
     turn.batch.put(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)), row)
 
 
 def stage_unnoticed(snapshot: Snapshot, turn: Turn, room: ShortRoomId, pos: int) -> None:
     """The event at a place notifies nobody any more: it was redacted. Its sender has still read what was before."""
-    row = ROOMPOS_NOTIFIED.get(snapshot, RoomPos(room, StreamPos(pos)))
+    row = get_notified(snapshot, room, pos)
     if row is None:
         # It may have been staged in this very turn.
         turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))

@@ -45,6 +45,7 @@ from tests.rig.crypto import CrossSigning, Keys, claim, without_signatures
 from tests.rig.images import plain
 from tests.rig.media import create as create_media
 from tests.rig.media import thumbnail, upload
+from tests.rig.push import pusher
 from tests.rig.remote_members import RemoteMembers, open_remote_members
 from tests.rig.server import PASSWORD, SERVER_NAME, START_MS, load_test_config
 
@@ -190,6 +191,8 @@ class _Story:
         await self._ok(user.put(user.user_path("account_data", "m.ignored_user_list"), ignored))
         rule = {"actions": ["notify"], "pattern": "garden"}
         await self._ok(user.put(path("pushrules", "global", "content", "garden"), rule))
+        for device in ("phone", "tablet"):
+            await self._ok(user.post("/pushers/set", pusher(f"{device} {self._start}")))
         await self._ok(user.post(user.user_path("filter"), {"room": {"timeline": {"limit": 3}}}))
         body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user.user_id}}
         other = Client(self._app)

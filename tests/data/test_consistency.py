@@ -21,6 +21,7 @@ from tests.data import (
     plants_in_graphs,
     plants_in_indexes,
     plants_in_media,
+    plants_in_push,
     plants_in_rooms,
     plants_in_sending,
     plants_in_use,
@@ -35,6 +36,7 @@ PLANTS = {
     **plants_in_graphs.PLANTS,
     **plants_in_indexes.PLANTS,
     **plants_in_media.PLANTS,
+    **plants_in_push.PLANTS,
     **plants_in_sending.PLANTS,
 }
 

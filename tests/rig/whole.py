@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from conduit_py.http.in_process import AppClient
+from conduit_py.outbound.http import HttpClient
 from conduit_py.server import build
 from conduit_py.service.hub import SyncHub
 from tests.rig.server import Server, load_test_config
@@ -23,10 +24,10 @@ class WholeServer(Server):
 
 
 @asynccontextmanager
-async def open_whole(server: Server, **overrides: str) -> AsyncIterator[WholeServer]:
+async def open_whole(server: Server, *, http: HttpClient | None = None, **overrides: str) -> AsyncIterator[WholeServer]:
     """The same store and accounts, with everything else around them."""
     config = load_test_config(**{"RATE_LIMITS__ENABLED": "false", "DEFAULT_ROOM_VERSION": "11", **overrides})
-    built = await build(config, server.store, hash_limiter=None)
+    built = await build(config, server.store, hash_limiter=None, http=http)
     async with trio.open_nursery() as nursery:
         for task in built.tasks:
             nursery.start_soon(task)

@@ -11,7 +11,7 @@ Spec: client-server-api/#push-rules
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -247,7 +247,8 @@ def _only_room(condition: Condition) -> str | None:
     return compile_glob(pattern, ignore_case=True).literal
 
 
-def _outcome(actions: tuple[Action, ...]) -> PushOutcome:
+def get_tweaks(actions: Iterable[Action]) -> dict[str, Any]:
+    """The ``tweaks`` that actions set. Spec: client-server-api/#actions"""
     tweaks: dict[str, Any] = {}
     for action in actions:
         if isinstance(action, Mapping) and isinstance(name := action.get("set_tweak"), str):
@@ -255,6 +256,11 @@ def _outcome(actions: tuple[Action, ...]) -> PushOutcome:
                 tweaks[name] = action.get("value", True) is True
             elif "value" in action:
                 tweaks[name] = action["value"]
+    return tweaks
+
+
+def _outcome(actions: tuple[Action, ...]) -> PushOutcome:
+    tweaks = get_tweaks(actions)
     notify = "notify" in actions
     sound = tweaks.get("sound")
     return PushOutcome(

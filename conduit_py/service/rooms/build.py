@@ -39,7 +39,7 @@ from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.timestamps import TimestampService
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
-from conduit_py.service.rooms.unread import UnreadService
+from conduit_py.service.rooms.unread import StageRing, UnreadService, ring_nobody
 from conduit_py.service.rooms.upgrade import UpgradeService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.sending.outbox import Outbox
@@ -94,6 +94,7 @@ class Around:
     """URL-safe text made of so many random bytes."""
     random_hex: Callable[[int], str]
     has_threads: bool
+    stage_push: StageRing = ring_nobody
 
 
 def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
@@ -103,7 +104,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         server_name=server_name,
         short_ids=store.ids,
         hub=around.hub,
-        unread=UnreadService(get_compiled_ruleset),
+        unread=UnreadService(get_compiled_ruleset, around.stage_push),
         outbox=around.outbox,
         resolutions=Resolutions(store.database, has_threads=around.has_threads),
         policies=PolicyServers(store.database, around.fetcher),
@@ -147,7 +148,9 @@ def build_rooms(
         membership=MembershipService(store, writes, remote, throttle=throttle),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database, remote_spaces),
-        receipts=ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms),
+        receipts=ReceiptService(
+            store.database, store.writer, store.locks, hub, now_ms=store.now_ms, stage_ring=around.stage_push
+        ),
         relations=RelationService(store.database, now_ms=store.now_ms),
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(

@@ -20,6 +20,7 @@ from conduit_py.matrix.relations import find_thread_root, parse_parent
 from conduit_py.service.errors import InvalidParam, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.unread import StageRing, ring_nobody
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.rooms.write import require_joined
 from conduit_py.storage.database import Database, Snapshot
@@ -45,13 +46,21 @@ class ReceiptService:
     """One per server. ``locks`` are shared by the whole server."""
 
     def __init__(
-        self, database: Database, writer: Writer, locks: KeyedLocks, hub: SyncHub, *, now_ms: Callable[[], int]
+        self,
+        database: Database,
+        writer: Writer,
+        locks: KeyedLocks,
+        hub: SyncHub,
+        *,
+        now_ms: Callable[[], int],
+        stage_ring: StageRing = ring_nobody,
     ) -> None:
         self._database = database
         self._writer = writer
         self._locks = locks
         self._hub = hub
         self._now_ms = now_ms
+        self._stage_ring = stage_ring
 
     async def post_receipt(
         self, requester: Requester, room_id: RoomId, receipt_type: str, event_id: EventId, *, thread_id: Any = None
@@ -100,6 +109,7 @@ class ReceiptService:
         )
         if receipts.stage_receipt(snapshot, turn, room, requester.user, receipt) is None:
             return
+        self._stage_ring(turn, room, {requester.user})
         told = {requester.user}
         if type == READ:
             told |= members.get_local_joined(snapshot, room)

@@ -34,6 +34,14 @@ _NO_USER = ShortUserId(0)
 _ANYBODYS_RULES = CompiledRuleset(default_ruleset(_NOBODY), _NOBODY)
 """The rules that everybody starts with, for a user whom no event names."""
 
+StageRing = Callable[[Turn, ShortRoomId, Set[ShortUserId]], None]
+"""These users' pushers may have something to do when the batch has landed: something happened in a room."""
+
+
+def ring_nobody(turn: Turn, room: ShortRoomId, users: Set[ShortUserId]) -> None:
+    """A ``StageRing`` where nothing is pushed."""
+
+
 GetRuleset = Callable[[Snapshot, ShortUserId, UserId], CompiledRuleset]
 """A user's push rules, ready to be evaluated."""
 
@@ -54,8 +62,9 @@ class Noticed:
 class UnreadService:
     """Stages who is notified. One per server."""
 
-    def __init__(self, get_ruleset: GetRuleset) -> None:
+    def __init__(self, get_ruleset: GetRuleset, stage_ring: StageRing = ring_nobody) -> None:
         self._get_ruleset = get_ruleset
+        self._stage_ring = stage_ring
 
     def stage(self, snapshot: Snapshot, turn: Turn, noticed: Noticed, readers: Set[ShortUserId]) -> None:
         """Notify local joined members, and a local user who is invited.
@@ -72,6 +81,7 @@ class UnreadService:
             groups=[[group.is_highlight, group.actions, notified.pack_users(group.users)] for group in groups],
         )
         notified.stage_notified(turn, noticed.room, noticed.pos, row)
+        self._stage_ring(turn, noticed.room, {*notified.scan_users(row), *((sender,) if sender else ())})
 
     def _judge(self, snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> list[_Group]:
         prepared = _prepare(noticed)
