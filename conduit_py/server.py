@@ -109,12 +109,10 @@ async def build(
     Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need. Other servers
     are reached through the system's names and sockets unless ``dns`` and ``http`` are given.
     """
-    server_name = ServerName(config.server_name)
-    hub = SyncHub()
+    server_name, hub, has_threads = ServerName(config.server_name), SyncHub(), hash_limiter is not None
     metrics = _watch(store, hub)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
-    has_threads = hash_limiter is not None
     federation = build_federation(
         config, store, signing_key=signing_key, throttle=throttle, has_threads=has_threads, dns=dns, http=http
     )

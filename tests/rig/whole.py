@@ -24,7 +24,7 @@ class WholeServer(Server):
 
 
 @asynccontextmanager
-async def open_whole(server: Server, *, http: HttpClient | None = None, **overrides: str) -> AsyncIterator[WholeServer]:
+async def open_whole(server: Server, http: HttpClient | None = None, /, **overrides: str) -> AsyncIterator[WholeServer]:
     """The same store and accounts, with everything else around them."""
     config = load_test_config(**{"RATE_LIMITS__ENABLED": "false", "DEFAULT_ROOM_VERSION": "11", **overrides})
     built = await build(config, server.store, hash_limiter=None, http=http)

@@ -24,7 +24,7 @@ from tests.rig.whole import WholeServer, open_whole
 @asynccontextmanager
 async def running(engine: Engine, gateways: Gateways) -> AsyncIterator[WholeServer]:
     """One run of the server. Another one on the same engine is a restart."""
-    async with open_server(engine, load_test_config()) as server, open_whole(server, http=gateways) as whole:
+    async with open_server(engine, load_test_config()) as server, open_whole(server, gateways) as whole:
         yield whole
         with whole.store.snapshot() as snapshot:
             assert list(check_consistency(snapshot)) == []
