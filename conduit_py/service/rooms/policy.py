@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from conduit_py.data import members, rooms, state
+from conduit_py.log import get_logger
 from conduit_py.matrix.ids import Malformed, RoomId
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.policy_server import (
@@ -28,6 +29,8 @@ from conduit_py.outbound.policy import fetch_policy_signature
 from conduit_py.service.errors import MatrixError
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.rooms import ShortRoomId
+
+_log = get_logger(__name__)
 
 ASKED_AT_ONCE: Final = 20
 """Events that policy servers are asked about at the same time."""
@@ -81,10 +84,11 @@ class PolicyServers:
             raise _refusal(failures[0], policy_server)
         return [signed[index] for index in range(len(pdus))]
 
-    async def ask_about(self, room_id: RoomId, pdu: Pdu) -> Pdu:
-        """An event of another server, with the signature that the room wants if it lacked it and it could be had.
+    async def ask_about(self, room_id: RoomId, pdus: Sequence[Pdu]) -> list[Pdu]:
+        """Events of other servers, with the signatures that the room wants if they lacked them and they could be had.
 
-        Whether it has it in the end is for whoever stores it to see. Never raises for a server that does not answer.
+        Whether they have them in the end is for whoever stores them to see. Never raises for a server that does not
+        answer.
 
         Spec: server-server-api/#validating-policy-server-signatures
         """
@@ -92,11 +96,19 @@ class PolicyServers:
             room = rooms.get_room(snapshot, room_id)
             policy_server = None if room is None else get_policy_server(snapshot, room.short)
         if room is None or policy_server is None:
-            return pdu
-        try:
-            return await self._fetch_one(policy_server, room.version, pdu)
-        except RemoteError:
-            return pdu
+            return list(pdus)
+        version, asked = room.version, dict[int, Pdu]()
+
+        async def ask(index: int, pdu: Pdu) -> None:
+            try:
+                asked[index] = await self._fetch_one(policy_server, version, pdu)
+            except RemoteError as error:
+                _log.debug("a policy server does not sign", room=room_id, event=pdu.event_id, error=str(error))
+
+        async with trio.open_nursery() as nursery:
+            for index, pdu in enumerate(pdus):
+                nursery.start_soon(ask, index, pdu)
+        return [asked.get(index, pdu) for index, pdu in enumerate(pdus)]
 
     async def _fetch_one(self, policy_server: PolicyServer, version: RoomVersion, pdu: Pdu) -> Pdu:
         if _is_signed(pdu, version, policy_server):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from conduit_py.data import members, rooms, short_ids
+from conduit_py.data import members, rooms, short_ids, timeline
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import Forbidden, MatrixError
@@ -91,6 +92,7 @@ class RoomWrites:
 
         What each came to is told in the same order. Raises ``Forbidden`` for a room we do not hold.
         """
+        arrivals = await self._ask_policies(room_id, arrivals)
         results: list[Receipt | MissingEvents] = []
         while len(results) < len(arrivals):
             async with self._locks.hold(("room", room_id)):
@@ -131,6 +133,17 @@ class RoomWrites:
         async with self._locks.hold(("room", room_id)), self._writer.turn() as turn:
             with self._database.snapshot() as snapshot:
                 self._begin_receive(snapshot, turn, room_id).move_gap(pos)
+
+    async def _ask_policies(self, room_id: RoomId, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """The same, new events with the signature of the room's policy server if that could be had.
+
+        Spec: server-server-api/#validating-policy-server-signatures
+        """
+        with self._database.snapshot() as snapshot:
+            held = {it.pdu.event_id for it in arrivals if timeline.get_event(snapshot, it.pdu.event_id) is not None}
+        new = [it.pdu for it in arrivals if it.place is None and it.pdu.event_id not in held]
+        signed = {pdu.event_id: pdu for pdu in await self.append.tools.policies.ask_about(room_id, new)}
+        return [replace(arrival, pdu=signed.get(arrival.pdu.event_id, arrival.pdu)) for arrival in arrivals]
 
     async def _receive_some(
         self,

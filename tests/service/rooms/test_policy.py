@@ -9,11 +9,12 @@ import pytest
 from conduit_py.data import timeline
 from conduit_py.matrix.hashes import encode_base64
 from conduit_py.matrix.ids import EventId, KeyId, RoomId, ServerName, UserId
-from conduit_py.matrix.pdu import parse_pdu
+from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.policy_server import POLICY_KEY_ID, PolicyServer, verify_policy_signature
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.signing import SigningKey, sign_event
 from conduit_py.outbound.errors import Refused
+from conduit_py.service.rooms.receive import Arrival, Receipt, Standing
 from tests.rig.asking import ask_send, ask_state
 from tests.rig.client import Client, path
 from tests.rig.remote import Question
@@ -147,22 +148,42 @@ async def test_repeated_transaction_is_not_asked_about_again(rooms: RoomServer) 
     assert asked_about(rooms) == ["m.room.message"]
 
 
+async def build_unsigned(rooms: RoomServer, room_id: str, user_id: str) -> Pdu:
+    """A message that nobody has stored, as its sender's server would send it that asked no policy server."""
+    pdu = await rooms.writes.write(
+        RoomId(room_id),
+        lambda snapshot, turn, room: room.create_event(
+            sender=UserId(user_id), type="m.room.message", content={"msgtype": "m.text", "body": "hello"}
+        ),
+    )
+    rooms.remotes.asked.clear()
+    signatures = {name: value for name, value in pdu.signatures.items() if name != POLICY}
+    return parse_pdu({**pdu.json, "signatures": signatures}, ROOM_VERSIONS["11"])
+
+
+async def receive(rooms: RoomServer, room_id: str, pdu: Pdu) -> Standing:
+    [receipt] = await rooms.writes.receive(RoomId(room_id), [Arrival(pdu=pdu)])
+    assert isinstance(receipt, Receipt)
+    return receipt.standing
+
+
 async def test_received_event_gets_the_signature_that_it_lacks(rooms: RoomServer) -> None:
     alice, room_id = await open_guarded(rooms)
-    policies = rooms.writes.append.tools.policies
-    event_id = await send(alice, room_id, "hello")
-    with rooms.store.snapshot() as snapshot:
-        event = timeline.get_event(snapshot, EventId(event_id))
-        assert event is not None
-        signed = timeline.get_pdu(snapshot, event)
-    assert await policies.ask_about(RoomId(room_id), signed) is signed
+    pdu = await build_unsigned(rooms, room_id, alice.user_id)
+    assert await receive(rooms, room_id, pdu) is Standing.ACCEPTED
+    event = stored(rooms, pdu.event_id)
+    verify_policy_signature(event, ROOM_VERSIONS["11"], PolicyServer(POLICY, CONTENT["public_keys"]["ed25519"]))
+    # Nobody is asked about what has it, or is held already.
+    assert asked_about(rooms) == ["m.room.message"]
+    assert await receive(rooms, room_id, pdu) is Standing.ACCEPTED
+    assert asked_about(rooms) == ["m.room.message"]
 
-    version = ROOM_VERSIONS["11"]
-    ours = {key: value for key, value in signed.signatures.items() if key != POLICY}
-    unsigned = parse_pdu({**signed.json, "signatures": ours}, version)
-    got = await policies.ask_about(RoomId(room_id), unsigned)
-    assert (got.event_id, got.signatures) == (signed.event_id, signed.signatures)
 
+async def test_received_event_that_is_refused_the_signature_is_soft_failed(rooms: RoomServer) -> None:
+    alice, room_id = await open_guarded(rooms)
+    pdu = await build_unsigned(rooms, room_id, alice.user_id)
     del rooms.remotes.servers[POLICY]
     rooms.remotes.servers["other.test"] = sign
-    assert await policies.ask_about(RoomId(room_id), unsigned) == unsigned
+    assert await receive(rooms, room_id, pdu) is Standing.SOFT_FAILED
+    response = await alice.get(path("rooms", room_id, "event", pdu.event_id))
+    assert response.outcome == (404, "M_NOT_FOUND")
