@@ -159,8 +159,19 @@ class RemoteRoom:
                 first = [EventId(event_id) for event_id in question.query["v"]]
                 found = [*first, *self.before(first, (), limit)]
                 return {"origin": self.name, "origin_server_ts": START_MS, "pdus": self._tell_all(found[:limit])}
+            case ("timestamp_to_event", _):
+                ts, is_backwards = int(question.query["ts"][0]), question.query["dir"] == ["b"]
+                return self._find_nearest(ts, is_backwards=is_backwards)
             case _:
                 raise Refused(404, "M_UNRECOGNIZED", "unknown")
+
+    def _find_nearest(self, ts: int, *, is_backwards: bool) -> dict[str, Any]:
+        times = [(pdu.origin_server_ts, pdu.event_id) for pdu in self.pdus.values()]
+        found = [it for it in times if it[0] <= ts] if is_backwards else [it for it in times if it[0] >= ts]
+        if not found:
+            raise Refused(404, "M_NOT_FOUND", "no such event")
+        nearest_ts, event_id = max(found) if is_backwards else min(found)
+        return {"event_id": event_id, "origin_server_ts": nearest_ts}
 
     def auth_chain(self, event_ids: Iterable[str]) -> list[EventId]:
         todo, chain = list(event_ids), dict[EventId, None]()

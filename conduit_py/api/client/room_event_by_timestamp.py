@@ -25,7 +25,9 @@ def routes(auth: Authenticator, timestamps: TimestampService) -> Routes:
         ts_ms = parse_time(require_argument(request, "ts"))
         require_argument(request, "dir")
         is_backwards = choose_argument(request, "dir", ("f", "b")) == "b"
-        event_id, found_ms = timestamps.find_event(requester, parse_room_id(room_id), ts_ms, is_backwards=is_backwards)
+        event_id, found_ms = await timestamps.find_event(
+            requester, parse_room_id(room_id), ts_ms, is_backwards=is_backwards
+        )
         return {"event_id": event_id, "origin_server_ts": found_ms}
 
     return routes

@@ -166,7 +166,7 @@ def build_rooms(
         state=StateReads(store.database, now_ms=store.now_ms),
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, history, now_ms=store.now_ms),
-        timestamps=TimestampService(store.database),
+        timestamps=TimestampService(store.database, history, around.lookups, server_name=server_name),
         typing=TypingService(
             store.database,
             hub,
