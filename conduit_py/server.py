@@ -6,6 +6,7 @@ leaves last, so anything a service staged on its way out still lands.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import secrets
@@ -283,6 +284,7 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
             await set_right_if_restored(store, read_identity(config.database_path))
             server = await build(config, store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+            settle_memory()
             for task in server.tasks:
                 services.start_soon(task)
             await _serve_http(config, server, on_started)
@@ -290,6 +292,16 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
     finally:
         database.engine.close()
         os.close(lock)
+
+
+def settle_memory() -> None:
+    """What was loaded and built stays as long as the server: the garbage collector need not look at it again.
+
+    Otherwise it goes over some hundred thousand objects whenever many new ones were made, and everybody waits for
+    50 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _raise_file_limit() -> None:

@@ -16,6 +16,7 @@ from conduit_py.api.federation import (
     knocks,
     leaving_v1,
     leaving_v2,
+    third_party_invite,
     transactions,
     version,
     wellknown,
@@ -56,6 +57,7 @@ def server_routes(
         leaving_v1.routes(auth, handshakes.templates),
         leaving_v2.routes(auth, handshakes.submissions),
         transactions.routes(auth, receiver),
+        third_party_invite.routes(auth, handshakes.third_party),
         version.routes(auth, version=conduit_py.__version__),
         wellknown.routes(delegated=config.well_known.server if config.allow_federation else None),
     ]

@@ -80,9 +80,14 @@ def _encode(depth: int, base: StateId, changes: Changes) -> bytes:
     return b"".join((_HEADER.pack(depth, base), *(_ENTRY.pack(*entry) for entry in entries)))
 
 
+_FIRST_DEPTH = 1 << 40
+"""Of a state that comes whole. Its lowest set bit is so high that what follows is stored as a difference from it. After
+depth 1, the next state of a large room would be stored whole once more, and the fourth, and so on."""
+
+
 def encode_first(entries: Changes) -> bytes:
     """The row of a state that follows no other. Costs its size: that of a large room is for a thread to make."""
-    return _encode(1, EMPTY, entries)
+    return _encode(_FIRST_DEPTH, EMPTY, entries)
 
 
 class StateChain:

@@ -16,6 +16,7 @@ from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.visibility import HistoryVisibility, parse_history_visibility
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.residency import is_resident
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StateId
 from kvschema.catalog.timeline import EventRow
@@ -36,12 +37,15 @@ class Access:
 def get_access(snapshot: Snapshot, requester: Requester, room_id: RoomId) -> Access | None:
     """None for a room that we do not hold, and for one that the user never was in, or asked to forget.
 
-    A room that anybody may read is open to everybody, to those who left it too.
+    A room that anybody may read is open to everybody, to those who left it too; but not what we hold of one that we
+    do not take part in any more.
     """
     room = rooms.get_room(snapshot, room_id)
     if room is None:
         return None
-    if members.is_joined(snapshot, requester.user, room.short) or is_world_readable(snapshot, room.short):
+    if members.is_joined(snapshot, requester.user, room.short):
+        return _whole(snapshot, room)
+    if is_world_readable(snapshot, room.short) and is_resident(snapshot, room.short):
         return _whole(snapshot, room)
     standing = members.get_membership(snapshot, requester.user, room.short)
     if standing is None or standing[1].forgotten:

@@ -27,6 +27,7 @@ from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.directory_query import DirectoryQuery
 from conduit_py.service.rooms.remote_rooms import fetch_remote_rooms
+from conduit_py.service.rooms.residency import is_resident
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Turn
@@ -216,6 +217,7 @@ def _scan_places(snapshot: Snapshot) -> list[tuple[_Place, ShortRoomId]]:
             room,
         )
         for room in rooms.scan_public(snapshot)
+        if is_resident(snapshot, room)
     ]
 
 

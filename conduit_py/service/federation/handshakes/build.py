@@ -19,6 +19,7 @@ from conduit_py.service.federation.handshakes.outside import Outside
 from conduit_py.service.federation.handshakes.remote import ThroughOthers
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
+from conduit_py.service.federation.handshakes.third_party import ThirdPartyInvites
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 
@@ -30,6 +31,7 @@ class Handshakes:
     templates: Templates
     submissions: Submissions
     invites_received: InvitesReceived
+    third_party: ThirdPartyInvites
     remote: ThroughOthers
     errands: Errands
     """Its ``run`` belongs into the nursery tree."""
@@ -45,6 +47,7 @@ def build_handshakes(
     making, outside, errands = Making(client, append), Outside(store, append.tools.hub), Errands()
     installer = Installer(store, append.tools, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
+    inviting = Inviting(writes, client, keys, acceptance)
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, acceptance),
@@ -54,7 +57,8 @@ def build_handshakes(
             Joining(store, making, bodies, checks, acceptance, installer),
             Knocking(store, making, outside, checks),
             Leaving(store, making, outside),
-            Inviting(writes, client, keys, acceptance),
+            inviting,
         ),
+        third_party=ThirdPartyInvites(store.database, client, errands, inviting, server_name=append.server_name),
         errands=errands,
     )
