@@ -75,6 +75,7 @@ async def test_onbind_of_what_is_no_invite_changes_nothing(scene: Scene) -> None
     forged = sign(dave.user_id, SigningKey.from_seed(KeyId("ed25519:i"), b"x" * 32))
     await leave_token(scene.alice, room_id)
     good = bound(room_id, scene.alice.user_id, dave.user_id, sign(dave.user_id))
+    invite: Any
     with scene.leaves_no_trace():
         for invite in (
             7,
