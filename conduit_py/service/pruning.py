@@ -18,6 +18,7 @@ from conduit_py.data import (
     key_backup,
     notified,
     openid_tokens,
+    received,
     received_messages,
     remote_lists,
     short_ids,
@@ -186,7 +187,20 @@ def sweep_remote_lists(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int
     return (rows[-1][0],) if len(rows) == LISTS_SCANNED_MAX else None
 
 
+def sweep_server_transactions(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """Answers to other servers' transactions that will not be sent again."""
+    rows = list(islice(received.scan_answers(snapshot, place[0] if place else None), SCANNED_MAX))
+    limit_ms = now_ms - received.KEPT_MS
+    expired = [key for key, row in rows if row.done_ms <= limit_ms][:REMOVED_MAX]
+    for key in expired:
+        received.stage_removed(turn, key)
+    if len(expired) == REMOVED_MAX:
+        return (expired[-1],)
+    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+
+
 SWEEPS: tuple[Sweep, ...] = (
+    sweep_server_transactions,
     sweep_transactions,
     sweep_tokens,
     sweep_login_tokens,

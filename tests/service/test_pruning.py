@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from conduit_py.data import notified, tokens, transactions, uia_sessions
+from conduit_py.data import notified, received, tokens, transactions, uia_sessions
 from conduit_py.matrix.ids import EventId
 from conduit_py.service import pruning
 from conduit_py.service.pruning import PERIOD_S, TOKEN_KEPT_MS, Place, Pruning
@@ -114,6 +114,24 @@ async def test_sweep_that_was_cut_off_is_taken_up_again(
 
 def token_hash(number: int) -> bytes:
     return tokens.hash_token(str(number))
+
+
+async def test_answers_to_servers_go_after_a_day(server: Server, autojump_clock: trio.testing.MockClock) -> None:
+    tree = transaction_trees.SERVERTXNID_RESPONSE.name
+    for number in range(transaction_trees.RECEIVED_PER_SERVER_MAX + 20):
+        async with server.store.writer.turn() as turn:
+            with server.store.snapshot() as snapshot:
+                now_ms = server.store.now_ms()
+                received.stage_answer(snapshot, turn, "two.test", f"{number}", results=b"{}", now_ms=now_ms)
+    with server.store.snapshot() as snapshot:
+        assert received.get_answer(snapshot, "two.test", "0") is None
+        assert received.get_answer(snapshot, "two.test", "119") == b"{}"
+    assert rows(server, tree) == transaction_trees.RECEIVED_PER_SERVER_MAX
+    async with running(server):
+        await trio.sleep(23 * 3600)
+        assert rows(server, tree) == transaction_trees.RECEIVED_PER_SERVER_MAX
+        await trio.sleep(2 * 3600)
+        assert rows(server, tree) == 0
 
 
 @pytest.mark.parametrize(("scanned_max", "removed_max"), [(2000, 200), (3, 200), (4, 2), (1, 1)])

@@ -1,0 +1,167 @@
+"""A room of several servers, told in the order in which things happen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kvschema.engine import Engine
+from tests.rig.client import Client
+from tests.rig.network import Network, open_network
+from tests.rig.rooms import create, in_room, send, set_state
+
+SETTLED_S = 3600
+
+
+@pytest.fixture
+async def network(make_engine: Callable[[], Engine]) -> AsyncIterator[Network]:
+    async with open_network(make_engine, "one.test", "two.test", "three.test") as network:
+        yield network
+
+
+async def join(user: Client, room_id: str, via: str) -> None:
+    response = await user.post(f"/join/{room_id}", {}, via=via)
+    assert response.status == 200, response.body
+
+
+async def scroll(user: Client, room_id: str) -> list[str]:
+    """All texts of a room, the oldest first."""
+    texts: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        response = await user.get(in_room(room_id, "messages"), dir="b", limit="20", **token)
+        assert response.status == 200, response.body
+        texts += [event["content"]["body"] for event in response.json["chunk"] if "body" in event["content"]]
+        if "end" not in response.json:
+            return texts[::-1]
+        token = {"from": response.json["end"]}
+
+
+async def state_of(user: Client, room_id: str) -> dict[tuple[str, str], str]:
+    response = await user.get(in_room(room_id, "state"))
+    assert response.status == 200, response.body
+    return {(event["type"], event["state_key"]): event["event_id"] for event in response.json}
+
+
+async def meet(network: Network, **room: Any) -> tuple[Client, Client, Client, str]:
+    """Alice, Bob and Carol of three servers in a room of Alice's."""
+    alice = await network["one.test"].register("alice")
+    bob, carol = await network["two.test"].register("bob"), await network["three.test"].register("carol")
+    room_id = await create(alice, **{"room_version": "11", **room})
+    await join(bob, room_id, "one.test")
+    await join(carol, room_id, "one.test")
+    await trio.sleep(60)
+    return alice, bob, carol, room_id
+
+
+@pytest.mark.parametrize("version", ["1", "6", "11", "12"])
+async def test_everybody_hears_everybody(network: Network, autojump_clock: MockClock, version: str) -> None:
+    alice, bob, carol, room_id = await meet(network, room_version=version)
+    for user, text in ((alice, "from one"), (bob, "from two"), (carol, "from three")):
+        await send(user, room_id, text)
+        await trio.sleep(60)
+    for user in (alice, bob, carol):
+        assert (await scroll(user, room_id))[-3:] == ["from one", "from two", "from three"]
+    assert await state_of(alice, room_id) == await state_of(bob, room_id) == await state_of(carol, room_id)
+
+
+async def test_servers_that_could_not_speak_agree_afterwards(network: Network, autojump_clock: MockClock) -> None:
+    """Both sides change the same things meanwhile."""
+    alice, bob, carol, room_id = await meet(network)
+    users = {user.user_id: 100 for user in (alice, bob)}
+    await set_state(alice, room_id, "m.room.power_levels", {"users": users})
+    await trio.sleep(60)
+    network.isolate("two.test")
+    for number in range(5):
+        await send(alice, room_id, f"alice {number}")
+        await send(bob, room_id, f"bob {number}")
+        await set_state(alice, room_id, "m.room.topic", {"topic": f"alice {number}"})
+        await set_state(bob, room_id, "m.room.topic", {"topic": f"bob {number}"})
+        await set_state(bob, room_id, "m.room.name", {"name": f"bob {number}"})
+    await trio.sleep(600)
+    network.heal()
+    await trio.sleep(SETTLED_S)
+    for user in (alice, bob, carol):
+        await send(user, room_id, f"{user.user_id} is back")
+        await trio.sleep(SETTLED_S)
+    states = [await state_of(user, room_id) for user in (alice, bob, carol)]
+    assert states[0] == states[1] == states[2]
+    said = {f"{name} {number}" for name in ("alice", "bob") for number in range(5)}
+    for user in (alice, bob, carol):
+        texts = await scroll(user, room_id)
+        assert said <= set(texts)
+        assert len(texts) == len(set(texts))
+
+
+async def test_server_that_was_away_catches_up(network: Network, autojump_clock: MockClock) -> None:
+    alice, bob, carol, room_id = await meet(network)
+    await send(bob, room_id, "before")
+    await trio.sleep(60)
+    await network["two.test"].stop()
+    for number in range(150):
+        await send(alice, room_id, f"{number}")
+    await trio.sleep(600)
+    await network["two.test"].start()
+    await trio.sleep(SETTLED_S)
+    await send(alice, room_id, "after")
+    await trio.sleep(SETTLED_S)
+    assert await scroll(bob, room_id) == ["before", *map(str, range(150)), "after"]
+
+
+async def test_banned_user_cannot_get_in_by_another_server(network: Network, autojump_clock: MockClock) -> None:
+    alice, bob, carol, room_id = await meet(network)
+    network.cut("one.test", "two.test")
+    network.cut("three.test", "two.test")
+    await send(bob, room_id, "not banned yet, as far as I know")
+    response = await alice.post(in_room(room_id, "ban"), {"user_id": bob.user_id})
+    assert response.status == 200
+    await trio.sleep(60)
+    network.heal()
+    await trio.sleep(SETTLED_S)
+    for user in (alice, carol):
+        assert "not banned yet, as far as I know" not in await scroll(user, room_id)
+        joined = (await user.get(in_room(room_id, "joined_members"))).json["joined"]
+        assert bob.user_id not in joined
+    response = await bob.put(in_room(room_id, "send", "m.room.message", "later"), {"body": "still here?"})
+    assert response.status == 403
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_rooms_agree_over_a_network_that_is_slow_and_breaks(
+    make_engine: Callable[[], Engine], autojump_clock: MockClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    async with open_network(make_engine, "one.test", "two.test", "three.test", chance=random.Random(seed)) as network:
+        alice, bob, carol, room_id = await meet(network)
+        people = (alice, bob, carol)
+        await set_state(alice, room_id, "m.room.power_levels", {"users": {user.user_id: 100 for user in people}})
+        await trio.sleep(600)
+        sent = []
+        for number in range(40):
+            if chance.random() < 0.15:
+                network.isolate(chance.choice(("one.test", "two.test", "three.test")))
+            if chance.random() < 0.3:
+                network.heal()
+            user = chance.choice(people)
+            if chance.random() < 0.5:
+                sent.append(f"message {number}")
+                await send(user, room_id, sent[-1])
+            else:
+                await set_state(user, room_id, f"org.example.{chance.randrange(4)}", {"number": number})
+            await trio.sleep(chance.choice((0, 1, 30)))
+        network.heal()
+        await trio.sleep(SETTLED_S)
+        for user in people:
+            await send(user, room_id, f"end of {user.user_id}")
+            await trio.sleep(SETTLED_S)
+        states = [await state_of(user, room_id) for user in people]
+        assert states[0] == states[1] == states[2]
+        for user in people:
+            texts = await scroll(user, room_id)
+            assert set(sent) <= set(texts)
+            assert len(texts) == len(set(texts))
