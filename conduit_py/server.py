@@ -35,7 +35,7 @@ from conduit_py.service.appservices.registry import AppServices
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
-from conduit_py.service.federation.build import Federation, build_federation, forbidden_names
+from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.federation.receive.build import build_receiving
@@ -117,8 +117,7 @@ async def build(
     federation = build_federation(
         config, store, signing_key=signing_key, throttle=throttle, has_threads=has_threads, dns=dns, http=http
     )
-    is_forbidden = forbidden_names(config.forbidden_remote_server_names)
-    sending = build_sending(config, store, federation.client, is_forbidden=is_forbidden)
+    sending = build_sending(config, store, federation.client, is_forbidden=federation.is_forbidden)
     push = build_push(store, hub, federation.http)
     around = Around(
         appservices=AppServices(server_name, config.appservices),
@@ -141,6 +140,7 @@ async def build(
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
+    edu_handlers = {**e2ee.edus.handlers, **rooms.edu_handlers}
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies),
@@ -153,7 +153,7 @@ async def build(
         throttle=throttle,
         federation=federation,
         handshakes=handshakes,
-        receiver=Receiver(store, receiving.room_events, e2ee.edus.handlers, handshakes.invites_received.note),
+        receiver=Receiver(store, receiving.room_events, edu_handlers, handshakes.invites_received.note),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,

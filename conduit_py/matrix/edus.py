@@ -155,13 +155,26 @@ def _put_in_first_free(contents: list[_ByRoomTypeAndUser], receipt: Receipt) -> 
     data: dict[str, Any] = {"ts": receipt.ts}
     if receipt.thread_id is not None:
         data["thread_id"] = receipt.thread_id
-    entry = {"event_ids": [receipt.event_id], "data": data}
+    _put_entry(contents, receipt.room_id, receipt.user_id, {"event_ids": [receipt.event_id], "data": data})
+
+
+def _put_entry(contents: list[_ByRoomTypeAndUser], room_id: str, user_id: str, entry: dict[str, Any]) -> None:
     for content in contents:
-        by_user = content.setdefault(receipt.room_id, {}).setdefault(READ, {})
-        if receipt.user_id not in by_user:
-            by_user[receipt.user_id] = entry
+        by_user = content.setdefault(room_id, {}).setdefault(READ, {})
+        if user_id not in by_user:
+            by_user[user_id] = entry
             return
-    contents.append({receipt.room_id: {READ: {receipt.user_id: entry}}})
+    contents.append({room_id: {READ: {user_id: entry}}})
+
+
+def merge_receipts(contents: Iterable[Mapping[str, Any]]) -> list[Edu]:
+    """As few EDUs as say the same as those with these contents, which ``build_receipts`` made."""
+    merged: list[_ByRoomTypeAndUser] = []
+    for content in contents:
+        for room_id, by_type in content.items():
+            for user_id, entry in by_type[READ].items():
+                _put_entry(merged, room_id, user_id, entry)
+    return [build_edu(RECEIPT, content) for content in merged]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

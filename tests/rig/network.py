@@ -17,7 +17,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -50,6 +50,12 @@ DELAY_S_MAX = 2.0
 """The longest that one way of a request takes where delays are asked for."""
 
 
+class Played(Protocol):
+    """A server that a test plays."""
+
+    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ClientReply: ...
+
+
 class Network:
     """Made by ``open_network``. ``network[name]`` is a server."""
 
@@ -57,6 +63,8 @@ class Network:
         self._nodes: dict[str, Node] = {}
         self._cuts: set[frozenset[str]] = set()
         self._chance = chance
+        self.played: dict[str, Played] = {}
+        """Servers that a test plays, by name."""
         self.requests: list[tuple[str, str, str, str]] = []
         """Every request between servers that arrived: origin, destination, method, path."""
 
@@ -90,7 +98,7 @@ class Network:
     ) -> HttpReply:
         """Bring a request to the server it is for, and the answer back. Raises ``Unreachable``."""
         name = target.host
-        node = self._nodes.get(name)
+        node = self._nodes.get(name) or self.played.get(name)
         await self._travel(origin, name)
         if node is None or path.startswith("/.well-known/"):
             # As a host that has a web server, and no Matrix on it.

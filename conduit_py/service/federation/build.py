@@ -44,6 +44,8 @@ class Federation:
     checks: Checks
     notary: Notary
     verifier: RequestVerifier
+    is_forbidden: Callable[[ServerName], bool]
+    """Servers that are not talked to."""
 
 
 def build_federation(
@@ -86,6 +88,7 @@ def build_federation(
         trusted_servers=[ServerName(name) for name in config.trusted_servers],
     )
     return Federation(
+        is_forbidden=is_forbidden,
         http=http,
         client=client,
         lookups=Lookups(client),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from conduit_py.config import Config
+from conduit_py.matrix.edus import RECEIPT, TYPING
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.outbound.federation import Fetcher
@@ -26,6 +28,7 @@ from conduit_py.service.rooms.notifications import NotificationService
 from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.previews import PreviewService
 from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.receipts_received import ReceiptsReceived
 from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.resolution import Resolutions
@@ -52,6 +55,9 @@ BOOT_BYTES = 4
 """Names one run of the server in the typing part of sync tokens."""
 
 
+EduHandler = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """The room services of one server, for whoever composes it. Services take the few they need, never this."""
@@ -65,6 +71,7 @@ class Rooms:
     notifications: NotificationService
     previews: PreviewService
     receipts: ReceiptService
+    receipts_received: ReceiptsReceived
     relations: RelationService
     search: SearchService
     send: SendService
@@ -76,6 +83,11 @@ class Rooms:
     timestamps: TimestampService
     typing: TypingService
     upgrades: UpgradeService
+
+    @property
+    def edu_handlers(self) -> dict[str, EduHandler]:
+        """What of other servers' ephemeral data units is about rooms."""
+        return {TYPING: self.typing.receive, RECEIPT: self.receipts_received.receive}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +160,8 @@ def build_rooms(
         membership=MembershipService(store, writes, remote, throttle=throttle),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database, remote_spaces),
-        receipts=ReceiptService(
-            store.database, store.writer, store.locks, hub, now_ms=store.now_ms, stage_ring=around.stage_push
-        ),
+        receipts=ReceiptService(store, hub, around.outbox, stage_ring=around.stage_push),
+        receipts_received=ReceiptsReceived(store, hub),
         relations=RelationService(store.database, now_ms=store.now_ms),
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(
@@ -170,7 +181,12 @@ def build_rooms(
         typing=TypingService(
             store.database,
             hub,
-            TypingLimits(min_s=config.typing_client_timeout_min, max_s=config.typing_client_timeout_max),
+            around.outbox,
+            TypingLimits(
+                min_s=config.typing_client_timeout_min,
+                max_s=config.typing_client_timeout_max,
+                remote_s=config.typing_federation_timeout,
+            ),
             boot=around.random_hex(BOOT_BYTES),
         ),
         upgrades=UpgradeService(

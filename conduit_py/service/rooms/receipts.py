@@ -7,14 +7,17 @@ Spec: client-server-api/#receipts, client-server-api/#fully-read-markers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from conduit_py.data import account_data, members, receipts, timeline
+from conduit_py.data.digest import digest
 from conduit_py.data.receipts import MAIN, READ, READ_PRIVATE
+from conduit_py.matrix.edus import Receipt as ToldReceipt
+from conduit_py.matrix.edus import build_receipts
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.relations import find_thread_root, parse_parent
 from conduit_py.service.errors import InvalidParam, NotFound
@@ -23,9 +26,10 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.unread import StageRing, ring_nobody
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.service.rooms.write import require_joined
-from conduit_py.storage.database import Database, Snapshot
-from conduit_py.storage.locks import KeyedLocks
-from conduit_py.storage.writer import Turn, Writer
+from conduit_py.service.sending.outbox import Outbox
+from conduit_py.service.users.store import Store
+from conduit_py.storage.database import Snapshot
+from conduit_py.storage.writer import Turn
 from kvschema.catalog.receipts import Receipt
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 from kvschema.catalog.timeline import EventRow
@@ -40,26 +44,16 @@ class _Staging:
     turn: Turn
     requester: Requester
     room: ShortRoomId
+    room_id: RoomId
 
 
 class ReceiptService:
-    """One per server. ``locks`` are shared by the whole server."""
+    """One per server."""
 
-    def __init__(
-        self,
-        database: Database,
-        writer: Writer,
-        locks: KeyedLocks,
-        hub: SyncHub,
-        *,
-        now_ms: Callable[[], int],
-        stage_ring: StageRing = ring_nobody,
-    ) -> None:
-        self._database = database
-        self._writer = writer
-        self._locks = locks
+    def __init__(self, store: Store, hub: SyncHub, outbox: Outbox, *, stage_ring: StageRing = ring_nobody) -> None:
+        self._store = store
         self._hub = hub
-        self._now_ms = now_ms
+        self._outbox = outbox
         self._stage_ring = stage_ring
 
     async def post_receipt(
@@ -85,10 +79,10 @@ class ReceiptService:
     async def _mark(
         self, requester: Requester, room_id: RoomId, markers: Mapping[str, EventId], thread_id: str | None
     ) -> None:
-        async with self._locks.hold(("receipt", requester.user)), self._writer.turn() as turn:
-            with self._database.snapshot() as snapshot:
+        async with self._store.locks.hold(("receipt", requester.user)), self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
                 room = require_joined(snapshot, requester, room_id).short
-                staging = _Staging(snapshot, turn, requester, room)
+                staging = _Staging(snapshot, turn, requester, room, room_id)
                 for receipt_type, event_id in markers.items():
                     event, row = _require_visible(staging, event_id)
                     if receipt_type == FULLY_READ:
@@ -104,7 +98,7 @@ class ReceiptService:
             type=type,
             thread_id=thread_id or "",
             event_id=row.event_id,
-            ts_ms=self._now_ms(),
+            ts_ms=self._store.now_ms(),
             read_pos=row.pos,
         )
         if receipts.stage_receipt(snapshot, turn, room, requester.user, receipt) is None:
@@ -113,7 +107,22 @@ class ReceiptService:
         told = {requester.user}
         if type == READ:
             told |= members.get_local_joined(snapshot, room)
+            self._tell_servers(staging, receipt)
         self._hub.stage_room(turn, room, told)
+
+    def _tell_servers(self, staging: _Staging, receipt: Receipt) -> None:
+        servers = self._outbox.choose_present(members.scan_servers(staging.snapshot, staging.room))
+        told = ToldReceipt(
+            room_id=staging.room_id,
+            user_id=staging.requester.user_id,
+            type=receipt.type,
+            event_id=EventId(receipt.event_id),
+            ts=receipt.ts_ms,
+            thread_id=receipt.thread_id or None,
+        )
+        name = digest("receipt", told.room_id, told.user_id, receipt.thread_id)
+        for edu in build_receipts([told]):
+            self._outbox.stage_edu(staging.snapshot, staging.turn, servers, edu, replaces=name)
 
     def _stage_fully_read(self, staging: _Staging, row: EventRow) -> None:
         snapshot, requester, room = staging.snapshot, staging.requester, staging.room

@@ -9,20 +9,28 @@ Spec: client-server-api/#typing-notifications
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
-from conduit_py.data import members
-from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.data import members, short_ids
+from conduit_py.data.digest import digest
+from conduit_py.matrix.edus import Typing, build_typing, parse_typing
+from conduit_py.matrix.ids import RoomId, ServerName, UserId
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.write import require_joined
+from conduit_py.service.sending.outbox import Outbox
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import JOIN
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
+TOLD_AGAIN_S = 10.0
+"""Other servers forget who types where, and are told anew while it lasts; not at every key stroke."""
+TOLD_MS = 30_000
+"""An older notification is not worth sending."""
 USERS_PER_ROOM_MAX = 100
 """Beyond that nobody reads the list, and a remote server could fill memory with names."""
 
@@ -32,6 +40,8 @@ class _Room:
     changed: int = 0
     until: dict[UserId, float] = field(default_factory=dict)
     """When each user stops typing unless they go on, by trio's clock."""
+    told: dict[UserId, float] = field(default_factory=dict)
+    """When other servers were last told that a user of ours types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +50,17 @@ class TypingLimits:
 
     min_s: int
     max_s: int
+    remote_s: int
+    """Of a user of another server."""
 
 
 class TypingService:
     """One per server. ``run`` is owned by the nursery tree."""
 
-    def __init__(self, database: Database, hub: SyncHub, limits: TypingLimits, *, boot: str) -> None:
+    def __init__(self, database: Database, hub: SyncHub, outbox: Outbox, limits: TypingLimits, *, boot: str) -> None:
         self._database = database
         self._hub = hub
+        self._outbox = outbox
         self._limits = limits
         self._rooms: dict[ShortRoomId, _Room] = {}
         self._earlier = trio.Event()
@@ -68,6 +81,22 @@ class TypingService:
             return
         wanted = math.inf if timeout_ms is None else timeout_ms / 1000
         self.start(room, requester.user_id, min(max(wanted, self._limits.min_s), self._limits.max_s))
+        self._tell_again(room, room_id, requester.user_id)
+
+    async def receive(self, origin: ServerName, content: Mapping[str, Any]) -> None:
+        """What another server says of a user of its own. Raises ``Malformed``.
+
+        Spec: server-server-api/#typing-notifications
+        """
+        said = parse_typing(content, origin)
+        with self._database.snapshot() as snapshot:
+            room, user = short_ids.get_room(snapshot, said.room_id), short_ids.get_user(snapshot, said.user_id)
+            if room is None or user is None or not members.is_remote_joined(snapshot, user, room):
+                return
+        if said.typing:
+            self.start(room, said.user_id, self._limits.remote_s)
+        else:
+            self.stop(room, said.user_id)
 
     def start(self, room: ShortRoomId, user_id: UserId, timeout_s: float) -> None:
         """The user types for so long, unless more is heard."""
@@ -84,6 +113,7 @@ class TypingService:
         """The user stopped typing, sent what was typed, or left."""
         typing = self._rooms.get(room)
         if typing is not None and typing.until.pop(user_id, None) is not None:
+            self._tell_end(room, typing, user_id)
             self._note_change(room, typing)
 
     def get_typing(self, room: ShortRoomId) -> list[UserId]:
@@ -97,6 +127,26 @@ class TypingService:
             for room, typing in self._rooms.items():
                 if typing.changed > since:
                     yield room
+
+    def _tell_again(self, room: ShortRoomId, room_id: RoomId, user_id: UserId) -> None:
+        """Tell the other servers that a user of ours types, unless they heard it just now."""
+        typing, now = self._rooms.get(room), trio.current_time()
+        if typing is None or user_id not in typing.until or now - typing.told.get(user_id, -math.inf) < TOLD_AGAIN_S:
+            return
+        typing.told[user_id] = now
+        self._tell(room, Typing(room_id=room_id, user_id=user_id, typing=True))
+
+    def _tell_end(self, room: ShortRoomId, typing: _Room, user_id: UserId) -> None:
+        if typing.told.pop(user_id, None) is not None:
+            with self._database.snapshot() as snapshot:
+                room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
+            self._tell(room, Typing(room_id=room_id, user_id=user_id, typing=False))
+
+    def _tell(self, room: ShortRoomId, typing: Typing) -> None:
+        with self._database.snapshot() as snapshot:
+            servers = list(members.scan_servers(snapshot, room))
+        name = digest("typing", typing.room_id, typing.user_id)
+        self._outbox.pass_on(servers, build_typing(typing), replaces=name, lasts_ms=TOLD_MS)
 
     def _note_change(self, room: ShortRoomId, typing: _Room) -> None:
         self.changes += 1
@@ -119,6 +169,7 @@ class TypingService:
             over = [user_id for user_id, until in typing.until.items() if until <= now]
             for user_id in over:
                 del typing.until[user_id]
+                self._tell_end(room, typing, user_id)
             if over:
                 self._note_change(room, typing)
             soonest = min((soonest, *typing.until.values()))

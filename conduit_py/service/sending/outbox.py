@@ -19,6 +19,7 @@ from kvschema.catalog.sending import EDUS_QUEUED_MAX, QueuedEdu
 
 _log = get_logger(__name__)
 
+PRESENT_MS: Final = 3_600_000
 EDUS_GIVEN_UP: Final = EDUS_QUEUED_MAX // 10
 """How many make room at once where too many wait."""
 
@@ -127,17 +128,30 @@ class Outbox:
             self._backlogs.wake(backlog)
 
     def pass_on(
-        self, destinations: Iterable[ServerName], edu: Mapping[str, Any], *, replaces: bytes, until_ms: int
+        self, destinations: Iterable[ServerName], edu: Mapping[str, Any], *, replaces: bytes, lasts_ms: int
     ) -> None:
-        """Send an EDU that is not worth writing down: it waits in memory, is tried once, and forgotten after
-        ``until_ms``. Servers that are not to be
-        tried now are passed over."""
-        passing = PassingEdu(encode_canonical_json(edu, strict=False), until_ms)
-        for name in self._choose(destinations):
+        """Send an EDU that is not worth writing down: it waits in memory for so long at most, and is tried once.
+
+        Servers that are not to be tried now are passed over.
+        """
+        names, now_ms = self._choose(destinations), self._now_ms()
+        if not names:
+            return
+        passing = PassingEdu(encode_canonical_json(edu, strict=False), now_ms + lasts_ms)
+        for name in names:
             backlog = self._backlogs.open(name)
-            if backlog.state.retry_ms <= self._now_ms():
+            if backlog.state.retry_ms <= now_ms:
                 backlog.pass_on(replaces, passing)
                 self._backlogs.wake(backlog)
+
+    def choose_present(self, destinations: Iterable[ServerName]) -> list[ServerName]:
+        """Those that have not failed for ``PRESENT_MS``: for what is old by the time that the others are back."""
+        oldest_ms = self._now_ms() - PRESENT_MS
+        return [
+            name
+            for name in self._choose(destinations)
+            if (backlog := self._backlogs.get(name)) is None or not 0 < backlog.state.failing_since_ms < oldest_ms
+        ]
 
     def _choose(self, destinations: Iterable[ServerName]) -> set[ServerName]:
         if not self._is_allowed:

@@ -14,6 +14,7 @@ import orjson
 from conduit_py.data import sending, timeline
 from conduit_py.data.short_ids import get_room_record
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.edus import RECEIPT, merge_receipts
 from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId
@@ -22,6 +23,9 @@ PDUS_MAX: Final = 50
 EDUS_MAX: Final = 100
 BYTES_MAX: Final = 1_000_000
 """What a proxy lets through whose operator never thought of it. One row that is larger goes alone."""
+
+_RECEIPT_END: Final = b'"edu_type":"%s"}' % RECEIPT.encode()
+"""How a receipt ends in canonical JSON."""
 
 
 @dataclass(slots=True)
@@ -89,8 +93,18 @@ def read_pdu(snapshot: Snapshot, event: ShortEventId) -> bytes:
 def build_body(rows: Rows, passing: list[bytes], *, origin: ServerName, now_ms: int) -> bytes:
     """The transaction in canonical JSON, put together from what is canonical already."""
     return b'{"edus":[%s],"origin":%s,"origin_server_ts":%d,"pdus":[%s]}' % (
-        b",".join((*rows.edus, *passing)),
+        b",".join((*_merge_receipts(rows.edus), *passing)),
         orjson.dumps(origin),
         now_ms,
         b",".join(rows.pdus),
     )
+
+
+def _merge_receipts(edus: list[bytes]) -> list[bytes]:
+    """Receipts of many users, rooms and threads share EDUs."""
+    apart = [edu for edu in edus if edu.endswith(_RECEIPT_END)]
+    if len(apart) < 2:
+        return edus
+    merged = merge_receipts(parse_json(edu)["content"] for edu in apart)
+    others = [edu for edu in edus if not edu.endswith(_RECEIPT_END)]
+    return [*others, *(encode_canonical_json(edu, strict=False) for edu in merged)]

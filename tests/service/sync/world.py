@@ -48,6 +48,7 @@ from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.alone import Alone
 from tests.rig.remote import Remotes
+from tests.rig.sending import open_outbox
 from tests.rig.writing import make_tools
 
 SERVER_NAME = ServerName("one.test")
@@ -83,8 +84,10 @@ class World:
             allow_encryption=True,
             throttle=throttle,
         )
-        self.receipts = ReceiptService(store.database, store.writer, store.locks, hub, now_ms=store.now_ms)
-        self.typing = TypingService(store.database, hub, TypingLimits(min_s=15, max_s=45), boot="boot1")
+        self.receipts = ReceiptService(store, hub, open_outbox(SERVER_NAME))
+        self.typing = TypingService(
+            store.database, hub, open_outbox(SERVER_NAME), TypingLimits(min_s=15, max_s=45, remote_s=30), boot="boot1"
+        )
         self.account_data = AccountDataService(store, wake=hub.publish)
         self.slice_clock: Callable[[], float] = lambda: 0.0
         self.syncs = self.build_syncs(self.typing)

@@ -157,9 +157,11 @@ class Receiver:
                 full.append(error)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(attempt, self._receive_edus(origin, edus))
+            nursery.start_soon(attempt, self._receive_edus(origin, [edu for edu in edus if not _is_receipt(edu)]))
             for room_id, raws in by_room.items():
                 nursery.start_soon(attempt, self._receive_room(origin, room_id, raws, results))
+        # What was read may have come with this very transaction.
+        await attempt(self._receive_edus(origin, list(filter(_is_receipt, edus))))
         if full:
             raise full[0]
         return results
@@ -215,6 +217,10 @@ class Receiver:
                         await handler(origin, allowed)
             except (Malformed, MatrixError) as error:
                 _log.debug("an EDU was dropped", origin=origin, why=str(error))
+
+
+def _is_receipt(edu: Any) -> bool:
+    return isinstance(edu, Mapping) and edu.get("edu_type") == RECEIPT
 
 
 def _without_denied(
