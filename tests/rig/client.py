@@ -76,7 +76,7 @@ class Client:
         reply = await self._app.request(method, path, sent, data)
         response = Response(reply.status, reply.headers, reply.body)
         content_type = reply.headers.get("content-type")
-        parsed = response.json if content_type == "application/json" else None
+        parsed = response.json if content_type == "application/json" and response.body else None
         operation = check_response(method, path, reply.status, parsed, content_type)
         if operation is not None:
             note_reply(operation, reply.status, has_token="Authorization" in sent)

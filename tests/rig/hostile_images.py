@@ -129,6 +129,7 @@ HEAVY: dict[str, Make] = {
     "avif of 16 million pixels": lambda: plain(COPIED_SIDE, COPIED_SIDE, "AVIF"),
     "gif of 3,000 frames": lambda: gif((64, 64), 3_000),
     "gif of 300 frames of 16 million pixels": lambda: gif((COPIED_SIDE, COPIED_SIDE), 300),
+    "gif of 300 frames of 4 million pixels": lambda: gif((2000, 2000), 300),
     "png with 20,000 chunks": lambda: png_with_chunks(20_000),
     "line of 40,000 pixels": lambda: _png(40_000, 1),
     "print colours": lambda: encode(Image.new("CMYK", (3000, 3000)), "JPEG"),

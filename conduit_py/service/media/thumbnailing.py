@@ -27,6 +27,8 @@ BAND_ROWS: Final = 256
 """Converted at a time."""
 ANIMATED_PIXELS_MAX: Final = 200_000_000
 """Of all frames, decoded one after the other."""
+MOVING_PIXELS_MAX: Final = 4_000_000
+"""Of a frame that is to move: putting one onto the next keeps the interpreter, for a tenth of a second at the most."""
 THUMBNAIL_PIXELS_MAX: Final = 20_000_000
 """Of all frames of an animated thumbnail, which are in memory together: 80 MB."""
 FRAMES_MAX: Final = 300
@@ -239,6 +241,8 @@ def _make_animated(image: Image, form: Form) -> Made | None:
     frames: list[Image] = []
     durations: list[int] = []
     pixels = image.size[0] * image.size[1]
+    if pixels > MOVING_PIXELS_MAX:
+        return None
     while True:
         if len(frames) == FRAMES_MAX or (len(frames) + 1) * pixels > ANIMATED_PIXELS_MAX:
             return None
