@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,11 @@ class Contract:
                 response, _ = self._documents.follow(documented.responses[name], documented.file)
                 if "application/json" in response.get("content", {}):
                     yield operation, name
+
+    def documented_statuses(self) -> Iterator[tuple[Operation, Collection[str]]]:
+        """Every operation with the statuses it documents: ``200``, ``4XX``."""
+        for operation, documented in self._by_operation.items():
+            yield operation, documented.responses.keys()
 
     def check_event(self, event: dict[str, Any]) -> bool:
         """Raises ``AssertionError`` if an event is not what its type's schema documents; false if there is no schema.
