@@ -17,7 +17,7 @@ from conduit_py.service.media.blocks import MediaBlocks
 from conduit_py.service.media.fetch import FetchService
 from conduit_py.service.media.files import MediaFiles
 from conduit_py.service.media.keeping import Keeper
-from conduit_py.service.media.remote import RemoteMedia, Source
+from conduit_py.service.media.remote import AT_ONCE_MAX, RemoteMedia, Source
 from conduit_py.service.media.removal import Removal
 from conduit_py.service.media.retention import MediaSweep
 from conduit_py.service.media.thumbnails import ThumbnailService
@@ -72,6 +72,7 @@ def build_media(
         files=files,
         keeper=keeper,
         bytes_max=config.media.remote_size_max,
+        at_once_max=max(min(AT_ONCE_MAX, config.max_concurrent_requests // 4), 1),
         is_legacy=config.media.allow_legacy,
     )
     fetch = FetchService(

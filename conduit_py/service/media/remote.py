@@ -39,6 +39,7 @@ _log = get_logger(__name__)
 FETCHES_MAX: Final = 256
 """Media that are being fetched or wait for their turn."""
 AT_ONCE_MAX: Final = 16
+"""Of the requests to other servers, a quarter at the most: the rest is for events."""
 PER_SERVER_MAX: Final = 4
 """A server that is slow must not hold up the media of all others."""
 PATIENCE_S: Final = 60.0
@@ -112,11 +113,20 @@ class RemoteMedia:
     """One per server. ``run`` is owned by the nursery tree.
 
     :param bytes_max: of a file that is fetched.
+    :param at_once_max: files that are fetched at the same time.
     :param is_legacy: what is fetched now is reachable without an access token too.
     """
 
     def __init__(
-        self, store: Store, source: Source, *, files: MediaFiles, keeper: Keeper, bytes_max: int, is_legacy: bool
+        self,
+        store: Store,
+        source: Source,
+        *,
+        files: MediaFiles,
+        keeper: Keeper,
+        bytes_max: int,
+        at_once_max: int,
+        is_legacy: bool,
     ) -> None:
         self._store = store
         self._source = source
@@ -126,7 +136,7 @@ class RemoteMedia:
         self._is_legacy = is_legacy
         self._fetches: dict[ByMxc, _Fetch] = {}
         self._failures = _Failures(store)
-        self._places = _Places()
+        self._places = _Places(at_once_max)
         self._queue, self._queued = trio.open_memory_channel[_Fetch](FETCHES_MAX)
 
     async def fetch(self, mxc: ByMxc, timeout_ms: int) -> None:
@@ -291,8 +301,8 @@ class _Failures:
 class _Places:
     """How many fetch at the same time, of one server and in all."""
 
-    def __init__(self) -> None:
-        self._all = trio.Semaphore(AT_ONCE_MAX)
+    def __init__(self, at_once_max: int) -> None:
+        self._all = trio.Semaphore(at_once_max)
         self._of_server: dict[str, trio.Semaphore] = {}
 
     @asynccontextmanager

@@ -177,6 +177,20 @@ async def test_fetches_have_a_maximum(media: MediaServer, others: OtherServers) 
     assert (await download(alice, URI)).body == b"one too many"
 
 
+async def test_fetches_leave_most_requests_to_others(server: Server, tmp_path: Path, others: OtherServers) -> None:
+    async with open_media(server, tmp_path / "media", source=others, MAX_CONCURRENT_REQUESTS="8") as media:
+        alice = await media.register("alice")
+        gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            askers = Askers(nursery, alice)
+            for number in range(5):
+                others.has(f"mxc://server{number}.test/a", b"x").may_begin = gate
+                askers.ask(f"mxc://server{number}.test/a")
+            await wait_all_tasks_blocked()
+            gate.set()
+        assert others.most_running["all"] == 2
+
+
 # How it fails
 
 
