@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from conduit_py.data import users
 from conduit_py.matrix.ids import RoomId, ServerName, UserId
@@ -25,7 +26,8 @@ FIRST_HELD = -PREV_EVENTS_MAX - 1
 
 
 @pytest.fixture
-async def receiving(server: Server) -> AsyncIterator[Receiving]:
+async def receiving(server: Server, autojump_clock: MockClock) -> AsyncIterator[Receiving]:
+    """With a clock that begins at ``START_MS``, so that what was made here is older than what others say."""
     async with open_receiving(await with_rooms(server), {}) as receiving:
         yield receiving
 
