@@ -20,6 +20,7 @@ from vodozemac import (
     Ed25519Signature,
     GroupSession,
     InboundGroupSession,
+    MegolmDecryptionException,
     MegolmMessage,
     OlmDecryptionException,
     Session,
@@ -298,8 +299,11 @@ class Device:
         key = self.room_keys.get((room_id, content["session_id"]))
         if key is None:
             return False
-        message = MegolmMessage.from_base64(content["ciphertext"])
-        event = orjson.loads(key.decrypt(message).plaintext)
+        try:
+            plaintext = key.decrypt(MegolmMessage.from_base64(content["ciphertext"])).plaintext
+        except MegolmDecryptionException:
+            return False  # The key was shared for later messages only.
+        event = orjson.loads(plaintext)
         assert event["room_id"] == room_id
         self.read.append(event["content"]["body"])
         return True

@@ -6,6 +6,7 @@ Spec: client-server-api/#short-authentication-string-sas-verification
 from __future__ import annotations
 
 import secrets
+import time
 from hashlib import sha256
 from typing import Any
 
@@ -23,13 +24,15 @@ START = {
     "short_authentication_string": ["emoji", "decimal"],
 }
 Json = dict[str, Any]
+PATIENCE_S = 30
 
 
 class Side:
-    """One of the two."""
+    """One of the two. A patient one waits for messages to come from another server."""
 
-    def __init__(self, device: Device, keys: dict[str, str]) -> None:
+    def __init__(self, device: Device, keys: dict[str, str], *, is_patient: bool = False) -> None:
         self.device = device
+        self._patience_s = PATIENCE_S if is_patient else 0
         self.keys = keys
         """What this side vouches for, by key id."""
         self.sas = Sas()
@@ -41,7 +44,11 @@ class Side:
 
     def receive(self, event_type: str, sender: Side) -> Json:
         """The next message of the verification, which must be of this type."""
+        deadline = time.monotonic() + self._patience_s
         self.device.sync()
+        while not self.device.inbox and time.monotonic() < deadline:
+            time.sleep(0.05)
+            self.device.sync()
         (event,), self.device.inbox = self.device.inbox, []
         assert (event["type"], event["sender"]) == (event_type, sender.device.user_id)
         content: Json = event["content"]
