@@ -139,7 +139,7 @@ async def build(
     others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
-    e2ee = build_e2ee(server_name, store, hub, removal, accounts.reauth, others)
+    e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
     edu_handlers = {**e2ee.edus.handlers, **rooms.edu_handlers}
     operations = Operations(
         config=config,

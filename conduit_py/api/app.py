@@ -36,7 +36,7 @@ from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
 from conduit_py.service.users.throttle import Throttle
 
-UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc4222": True}
+UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc3814": True, "org.matrix.msc4222": True}
 """What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
 
 

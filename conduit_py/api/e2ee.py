@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
-from conduit_py.api.client import cross_signing, key_backup, keys, to_device
+from conduit_py.api.client import cross_signing, dehydrated_devices, key_backup, keys, to_device
 from conduit_py.api.federation import user_devices, user_keys
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.http.routes import Routes
@@ -14,6 +14,7 @@ def e2ee_routes(auth: Authenticator, to: E2ee) -> list[Routes]:
     """The routes of every module, in the order of the spec's OpenAPI files."""
     return [
         cross_signing.routes(auth, to.cross_signing),
+        dehydrated_devices.routes(auth, to.dehydrated),
         key_backup.routes(auth, to.backup),
         keys.routes(auth, to.keys, to.lists),
         to_device.routes(auth, to.to_device),

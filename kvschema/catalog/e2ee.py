@@ -156,6 +156,12 @@ class OutdatedList(NamedTuple):
     user: ShortUserId
 
 
+class DehydratedDevice(NamedTuple):
+    device_id: str
+    data: str
+    """JSON text, encrypted by the client."""
+
+
 class Announcement(NamedTuple):
     """Something of a local user's keys that other servers are to be told."""
 
@@ -350,6 +356,14 @@ RECEIVED_AGES: Tree[ReceivedAge, None] = Tree(
     derived="receivedmessage_ms",
     append=True,
 )
+DEHYDRATED: Tree[ByUser, DehydratedDevice] = Tree(
+    "userid_dehydrateddevice",
+    Key(ByUser, (U64(),)),
+    record(DehydratedDevice),
+    since=1,
+    doc="The device of a user that takes messages while no other is there.",
+    bound="one row per local user, which goes with the device",
+)
 
 TREES = (
     DEVICE_KEYS,
@@ -373,4 +387,5 @@ TREES = (
     LIST_STREAM,
     RECEIVED_MESSAGES,
     RECEIVED_AGES,
+    DEHYDRATED,
 )

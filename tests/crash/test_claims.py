@@ -17,6 +17,7 @@ from tests.rig.wire import Disconnected, WireClient, register
 CLAIMERS = 20
 CLAIMS = 1000
 KEYS = 100
+PATIENCE_S = 30
 FALLBACK = f"{ALGORITHM}:F1000"
 
 
@@ -27,6 +28,7 @@ class Claims:
         self._session = session
         self._lock = threading.Lock()
         self.names: Counter[str] = Counter()
+        self.answered = threading.Condition(self._lock)
         self.broken = 0
         """Claims without an answer: a key may be lost, and must not come to anybody else."""
 
@@ -40,9 +42,17 @@ class Claims:
                 self.broken += 1
             return False
         (name,) = answer["one_time_keys"][self._session["user_id"]][self._session["device_id"]]
-        with self._lock:
+        with self.answered:
             self.names[name] += 1
+            self.answered.notify_all()
         return True
+
+    def kill_after(self, server: ServerProcess, count: int) -> None:
+        """Kill the server when so many more were answered."""
+        with self.answered:
+            wanted = self.names.total() + count
+            assert self.answered.wait_for(lambda: self.names.total() >= wanted, timeout=PATIENCE_S)
+        server.kill()
 
     def run(self, server: ServerProcess, count: int) -> None:
         """So many claims by ``CLAIMERS`` at once, or until the server has gone."""
@@ -95,17 +105,17 @@ def test_killed_server_hands_out_no_key_twice(tmp_path: Path) -> None:
         claims = begin(server)
         kills = 0
         while FALLBACK not in claims.names:
-            killer = threading.Timer(chance.uniform(0.02, 0.1), server.kill)
-            killer.start()
-            claims.run(server, CLAIMS)
-            killer.join()
+            with ThreadPoolExecutor(1) as killer:
+                killed = killer.submit(claims.kill_after, server, chance.randrange(15, 30))
+                claims.run(server, CLAIMS)
+                killed.result()
             kills += 1
             assert check_files(server.data) == []
             server.start()
         claims.run(server, CLAIMERS)
         claims.check()
         assert claims.broken > 0
-        assert kills > 0
+        assert kills > 1
         assert len(claims.names) - 1 + claims.broken >= KEYS, "a key is lost only with a claim that nobody answered"
         server.stop()
     assert check_files(server.data) == []

@@ -41,7 +41,7 @@ from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
 from tests.rig.client import Client, path
-from tests.rig.crypto import CrossSigning, Keys, claim, without_signatures
+from tests.rig.crypto import DEHYDRATED, CrossSigning, Keys, claim, dehydrate, without_signatures
 from tests.rig.images import plain
 from tests.rig.media import create as create_media
 from tests.rig.media import thumbnail, upload
@@ -211,6 +211,7 @@ class _Story:
         await self._ok(alice.post("/keys/signatures/upload", body))
         messages = {alice.user_id: {"*": {"hello": "there"}}}
         await self._ok(bob.put(path("sendToDevice", "org.example", "txn"), {"messages": messages}))
+        await self._ok(bob.put(DEHYDRATED, dehydrate(bob, "ASLEEP")))
         backup = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "abc"}}
         version = (await self._ok(alice.post("/room_keys/version", backup)))["version"]
         key = {"first_message_index": 1, "forwarded_count": 0, "is_verified": True, "session_data": {}}

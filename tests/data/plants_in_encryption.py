@@ -136,3 +136,9 @@ def a_room_of_somebody_who_is_not_in_it(planter: Planter) -> None:
 def a_member_of_another_server_without_the_room(planter: Planter) -> None:
     key, event = planter.first(members.ROOMUSERID_MEMBER, lambda key, _: key.kind == members.JOIN)
     planter.put(members.ROOMUSERID_MEMBER, key._replace(remote=1, user=ShortUserId(NOBODY)), event)
+
+
+@PLANTS.add("userid_dehydrateddevice: GONE of user * has no keys")
+def a_dehydrated_device_without_keys(planter: Planter) -> None:
+    key, row = planter.first(e2ee.DEHYDRATED)
+    planter.put(e2ee.DEHYDRATED, key, row._replace(device_id="GONE"))

@@ -11,6 +11,7 @@ from conduit_py.matrix.signing import SigningKey, sign_json
 from tests.rig.client import Client, Response
 
 Json = dict[str, Any]
+DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 ALGORITHM = "signed_curve25519"
 
 
@@ -103,6 +104,21 @@ class CrossSigning:
 
 def without_signatures(json: Json) -> Json:
     return {name: value for name, value in json.items() if name not in ("signatures", "unsigned")}
+
+
+def dehydrate(client: Client, device_id: str) -> Json:
+    """What a client uploads to leave a device behind."""
+    keys = Keys(client)
+    keys.device_id = device_id
+    keys.signing_key = make_key(f"{keys.user_id} {device_id}", device_id)
+    return {
+        "device_id": device_id,
+        "device_data": {"algorithm": "org.matrix.msc3814.v2", "device_pickle": "encrypted", "nonce": "x"},
+        "initial_device_display_name": "Dehydrated device",
+        "device_keys": keys.device_keys(dehydrated=True),
+        "one_time_keys": keys.one_time_keys(1, 2),
+        "fallback_keys": keys.fallback_keys(3),
+    }
 
 
 async def query(asker: Client, *user_ids: str, **more: Any) -> Json:

@@ -235,14 +235,14 @@ class Device:
 
     # Receiving.
 
-    def sync(self) -> None:
-        """Take everything that there is."""
-        while self._take(self._ask()):
-            pass
+    def sync(self, *, wait_ms: int = 0) -> None:
+        """Take everything that there is, or that comes first."""
+        while self._take(self._ask(wait_ms)):
+            wait_ms = 0
 
-    def _ask(self) -> Json:
+    def _ask(self, wait_ms: int) -> Json:
         query = {} if self.since is None else {"since": self.since}
-        return self.request("GET", "sync", filter=_FILTER, timeout="0", **query)
+        return self.request("GET", "sync", filter=_FILTER, timeout=str(wait_ms), **query)
 
     def _take(self, reply: Json) -> bool:
         """False if there were no messages to the device, and so there are no more."""

@@ -47,8 +47,7 @@ class Side:
         deadline = time.monotonic() + self._patience_s
         self.device.sync()
         while not self.device.inbox and time.monotonic() < deadline:
-            time.sleep(0.05)
-            self.device.sync()
+            self.device.sync(wait_ms=1000)
         (event,), self.device.inbox = self.device.inbox, []
         assert (event["type"], event["sender"]) == (event_type, sender.device.user_id)
         content: Json = event["content"]

@@ -23,11 +23,12 @@ PATIENCE_S = 60
 """Servers repeat what failed after a pause."""
 
 
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
+def wait_until(server: FederatedServer, is_so: Callable[[], bool], what: str) -> None:
+    """The server goes on until it is so."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline, f"{what} does not come to be"
-        time.sleep(0.1)
+        server.process.let_run(0.1)
 
 
 def knows(device: Device, other: Device, *, is_there: bool = True) -> bool:
@@ -36,7 +37,7 @@ def knows(device: Device, other: Device, *, is_there: bool = True) -> bool:
     return (other.device_id in device.query(other.user_id)["device_keys"].get(other.user_id, {})) is is_there
 
 
-def settle(conversation: Conversation) -> None:
+def settle(server: FederatedServer, conversation: Conversation) -> None:
     """What is on its way arrives."""
 
     def is_read() -> bool:
@@ -44,7 +45,7 @@ def settle(conversation: Conversation) -> None:
         return conversation.is_read()
 
     try:
-        wait_until(is_read, "every message")
+        wait_until(server, is_read, "every message")
     finally:
         conversation.check()
 
@@ -73,7 +74,7 @@ def test_every_device_of_two_servers_reads_what_it_should(tmp_path: Path) -> Non
         for device in first:
             device.sync()
         wait_until(
-            lambda: bob.user_id in alice.request("GET", "rooms", room_id, "joined_members")["joined"], "the join"
+            one, lambda: bob.user_id in alice.request("GET", "rooms", room_id, "joined_members")["joined"], "the join"
         )
         assert all(device.is_vouched_for(*other.name) for device in first for other in first)
 
@@ -87,7 +88,7 @@ def test_every_device_of_two_servers_reads_what_it_should(tmp_path: Path) -> Non
 
         conversation = Conversation(room_id, *first)
         conversation.say(100)
-        settle(conversation)
+        settle(one, conversation)
 
         # The link is cut, each server is killed, and a device comes and another goes meanwhile.
         cut(one, two)
@@ -99,18 +100,18 @@ def test_every_device_of_two_servers_reads_what_it_should(tmp_path: Path) -> Non
         two.restart()
         conversation.say(30)
         heal(one, two)
-        settle(conversation)
+        settle(one, conversation)
         for device in conversation.devices:
-            wait_until(lambda device=device: knows(device, tablet), "the new device")  # type: ignore[misc]
+            wait_until(one, lambda device=device: knows(device, tablet), "the new device")  # type: ignore[misc]
         conversation.add(tablet)
         conversation.say(110)
-        settle(conversation)
+        settle(one, conversation)
         assert alice.is_vouched_for(*tablet.name)
 
         conversation.remove(others[1])
         for device in conversation.devices:
-            wait_until(lambda device=device: knows(device, others[1], is_there=False), "the loss")  # type: ignore[misc]
+            wait_until(one, lambda device=device: knows(device, others[1], is_there=False), "the loss")  # type: ignore[misc]
         conversation.say(200)
-        settle(conversation)
+        settle(one, conversation)
         for device in conversation.devices:
             device.close()

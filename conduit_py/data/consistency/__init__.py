@@ -131,6 +131,7 @@ CHECKS = _checks(
         "backupkeyid_backup": (encryption.check_backup_keys,),
         "userid_remotelist": (encryption.check_remote_lists,),
         "serveruserid_outdatedlist": (encryption.check_outdated_lists,),
+        "userid_dehydrateddevice": (encryption.check_dehydrated,),
         "announcementid_userdevice": (encryption.check_announcements,),
         "userid_devicestreamid": (encryption.check_list_streams,),
         "receivedage_message": (encryption.check_received_ages,),

@@ -140,6 +140,13 @@ def check_outdated_lists(snapshot: Snapshot) -> Iterator[str]:
             yield f"serveruserid_outdatedlist: user {key.user} is not of {key.server_name}"
 
 
+def check_dehydrated(snapshot: Snapshot) -> Iterator[str]:
+    """What is said to be left with the server is a device with keys."""
+    for key, row in e2ee.DEHYDRATED.scan(snapshot):
+        if not e2ee.DEVICE_KEYS.has(snapshot, UserDevice(key.user, row.device_id)):
+            yield f"userid_dehydrateddevice: {row.device_id} of user {key.user} has no keys"
+
+
 def check_list_streams(snapshot: Snapshot) -> Iterator[str]:
     return _without_account(snapshot, e2ee.LIST_STREAM)
 

@@ -9,6 +9,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.bell import Bell
 from conduit_py.service.e2ee.announcing import Announcing
 from conduit_py.service.e2ee.cross_signing import CrossSigningService
+from conduit_py.service.e2ee.dehydrated import DehydratedDevices
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.edus import E2eeEdus
 from conduit_py.service.e2ee.for_servers import KeysForServers
@@ -21,7 +22,7 @@ from conduit_py.service.e2ee.remote_lists import RemoteLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
-from conduit_py.service.users.reauth import Reauthentication
+from conduit_py.service.users.build import Accounts
 from conduit_py.service.users.store import Store
 
 
@@ -31,6 +32,7 @@ class E2ee:
 
     backup: KeyBackupService
     cross_signing: CrossSigningService
+    dehydrated: DehydratedDevices
     edus: E2eeEdus
     for_servers: KeysForServers
     keys: KeyService
@@ -54,7 +56,7 @@ def build_e2ee(
     store: Store,
     hub: SyncHub,
     removal: DeviceRemoval,
-    reauth: Reauthentication,
+    accounts: Accounts,
     others: OtherServers,
 ) -> E2ee:
     """Every service. ``removal`` is made before the account services, which tell it of devices that go away."""
@@ -67,7 +69,8 @@ def build_e2ee(
         announcing = (Announcing(store, others.outbox, others.has_announcements).run,)
     return E2ee(
         backup=KeyBackupService(store),
-        cross_signing=CrossSigningService(store, removal.lists, reauth),
+        cross_signing=CrossSigningService(store, removal.lists, accounts.reauth),
+        dehydrated=DehydratedDevices(store, keys, accounts.sessions),
         edus=E2eeEdus(store, removal.lists, remote, refreshing, to_device),
         for_servers=KeysForServers(server_name, store, keys),
         keys=keys,

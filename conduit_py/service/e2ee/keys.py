@@ -96,12 +96,17 @@ class KeyService:
             with self._store.snapshot() as snapshot:
                 if devices.get_device(snapshot, user, device_id) is None:
                     raise InvalidParam("The device is gone")
-                stored = device_keys.get_keys(snapshot, user, device_id)
-                keys = _check_upload(requester, device_id, upload, stored)
-                if keys is not None and keys != stored:
-                    self._stage_device_keys(snapshot, turn, user, device_id, keys, stored)
-                counts = _stage_one_time_keys(snapshot, turn, user, device_id, upload.one_time_keys)
-                _stage_fallback_keys(snapshot, turn, user, device_id, upload.fallback_keys)
+                return self.stage_upload(snapshot, turn, requester, upload)
+
+    def stage_upload(self, snapshot: Snapshot, turn: Turn, requester: Requester, upload: Upload) -> dict[str, int]:
+        """The same for a device that there is, or is staged. Under the account's lock."""
+        user, device_id = requester.user, require_device(requester)
+        stored = device_keys.get_keys(snapshot, user, device_id)
+        keys = _check_upload(requester, device_id, upload, stored)
+        if keys is not None and keys != stored:
+            self._stage_device_keys(snapshot, turn, user, device_id, keys, stored)
+        counts = _stage_one_time_keys(snapshot, turn, user, device_id, upload.one_time_keys)
+        _stage_fallback_keys(snapshot, turn, user, device_id, upload.fallback_keys)
         return counts
 
     def _stage_device_keys(

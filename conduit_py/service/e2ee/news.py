@@ -114,11 +114,12 @@ def _read_messages(
     for pos, message in scanned:
         if len(messages) == MESSAGES_MAX or size >= MESSAGES_BYTES_MAX:
             return messages, last
-        messages.append(_render(message))
+        messages.append(render_message(message))
         size, last = size + len(messages[-1]), pos
     return messages, None
 
 
-def _render(message: ToDevice) -> bytes:
+def render_message(message: ToDevice) -> bytes:
+    """The event that the device gets."""
     head = orjson.dumps({"sender": message.sender, "type": message.type})
     return head[:-1] + b',"content":' + message.content.encode() + b"}"

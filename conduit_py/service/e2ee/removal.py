@@ -5,7 +5,7 @@ Spec: client-server-api/#relationship-between-access-tokens-and-devices
 
 from __future__ import annotations
 
-from conduit_py.data import cross_signing, device_keys, one_time_keys, to_device
+from conduit_py.data import cross_signing, dehydrated, device_keys, one_time_keys, to_device
 from conduit_py.matrix.device_keys import public_key_of
 from conduit_py.matrix.ids import DeviceId
 from conduit_py.service.e2ee.device_lists import DeviceLists
@@ -44,6 +44,9 @@ class DeviceRemoval:
         one_time_keys.stage_device_removed(snapshot, turn, user, device_id)
         to_device.stage_device_removed(snapshot, turn, user, device_id)
         self.in_flight.stage_removed(turn, user, device_id)
+        asleep = dehydrated.get_dehydrated(snapshot, user)
+        if asleep is not None and asleep.device_id == device_id:
+            dehydrated.stage_removed(turn, user)
         if device_keys.get_keys(snapshot, user, device_id) is not None:
             device_keys.stage_removed(turn, user, device_id)
             cross_signing.stage_signatures_removed(snapshot, turn, user, user, target=device_id)
