@@ -1,14 +1,22 @@
-"""What was answered to other servers' transactions, so that one that is sent again is not done again."""
+"""What other servers sent: what was answered, so that nothing is done twice, and events that wait to be received."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from conduit_py.data.digest import digest
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import transactions
-from kvschema.catalog.transactions import RECEIVED_PER_SERVER_MAX, Received, ServerTransaction
+from kvschema.catalog.rooms import ShortRoomId, StreamPos
+from kvschema.catalog.transactions import (
+    RECEIVED_PER_SERVER_MAX,
+    WAITING_PER_ROOM_MAX,
+    Received,
+    RoomPos,
+    ServerTransaction,
+    WaitingPdu,
+)
 
 KEPT_MS = 24 * 3600 * 1000
 
@@ -39,3 +47,36 @@ def scan_answers(snapshot: Snapshot, after: ServerTransaction | None) -> Iterato
 
 def stage_removed(turn: Turn, key: ServerTransaction) -> None:
     turn.batch.delete(transactions.SERVERTXNID_RESPONSE, key)
+
+
+def stage_waiting(
+    snapshot: Snapshot, turn: Turn, room: ShortRoomId, origin: str, pdus: Sequence[bytes]
+) -> list[RoomPos]:
+    """Keep events, as JSON, to receive them later. None is kept if too many of the room wait already."""
+    waiting = sum(1 for _ in transactions.WAITINGPDU.scan_keys(snapshot, room))
+    if waiting + len(pdus) > WAITING_PER_ROOM_MAX:
+        return []
+    keys = [RoomPos(room, StreamPos(turn.take_pos())) for _ in pdus]
+    for key, json in zip(keys, pdus, strict=True):
+        turn.batch.put(transactions.WAITINGPDU, key, WaitingPdu(origin, json))
+    return keys
+
+
+def scan_waiting(snapshot: Snapshot, room: ShortRoomId) -> Iterator[tuple[RoomPos, WaitingPdu]]:
+    """Events of a room that wait, the first to come first."""
+    return transactions.WAITINGPDU.scan(snapshot, room)
+
+
+def scan_waiting_rooms(snapshot: Snapshot) -> Iterator[ShortRoomId]:
+    """Rooms of which events wait."""
+    last: ShortRoomId | None = None
+    for key in transactions.WAITINGPDU.scan_keys(snapshot):
+        if key.room != last:
+            last = key.room
+            yield key.room
+
+
+def stage_not_waiting(turn: Turn, keys: Iterable[RoomPos]) -> None:
+    """These were received."""
+    for key in keys:
+        turn.batch.delete(transactions.WAITINGPDU, key)

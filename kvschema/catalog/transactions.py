@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kvschema.catalog.rooms import ShortEventId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 from kvschema.catalog.timeline import ByShortEvent
 from kvschema.codec import NOTHING, U64, Fixed, Key, record
 from kvschema.tree import Tree
@@ -90,4 +90,26 @@ SERVERTXNID_RESPONSE: Tree[ServerTransaction, Received] = Tree(
     bound="RECEIVED_PER_SERVER_MAX per server, swept after a day",
 )
 
-TREES = (USERDEVICETXNID_RESPONSE, TXNAGE, SHORTEVENTID_TRANSACTION, SERVERTXNID_RESPONSE)
+WAITING_PER_ROOM_MAX = 1000
+
+
+class RoomPos(NamedTuple):
+    room: ShortRoomId
+    pos: StreamPos
+
+
+class WaitingPdu(NamedTuple):
+    origin: str
+    json: bytes
+
+
+WAITINGPDU: Tree[RoomPos, WaitingPdu] = Tree(
+    "roompos_waitingpdu",
+    Key(RoomPos, (U64(), U64())),
+    record(WaitingPdu),
+    since=1,
+    doc="Events of other servers that were taken and not received yet, because their room is slow.",
+    bound="WAITING_PER_ROOM_MAX per room; each goes when it was received",
+)
+
+TREES = (USERDEVICETXNID_RESPONSE, TXNAGE, SHORTEVENTID_TRANSACTION, SERVERTXNID_RESPONSE, WAITINGPDU)

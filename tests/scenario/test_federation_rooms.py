@@ -99,7 +99,7 @@ async def test_servers_that_could_not_speak_agree_afterwards(network: Network, a
 
 
 async def test_server_that_was_away_catches_up(network: Network, autojump_clock: MockClock) -> None:
-    alice, bob, carol, room_id = await meet(network)
+    alice, bob, _carol, room_id = await meet(network)
     await send(bob, room_id, "before")
     await trio.sleep(60)
     await network["two.test"].stop()

@@ -165,6 +165,7 @@ UNCHECKED: Mapping[str, str] = {
     "deletedbackupids": "each row stands alone, and goes when the backup's keys are removed",
     "servername_destination": "each row stands alone, and was said by somebody else",
     "redactedid_redaction": "each row stands alone: what it names is not there",
+    "roompos_waitingpdu": "each row stands alone, and was said by somebody else",
     "servertxnid_response": "each row stands alone, and is kept for a day",
     "server_signingkeys": "each row stands alone, and was said by somebody else",
     "server_keyresponse": "each row stands alone, and was said by somebody else",

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from conduit_py.data import gaps, timeline
+from conduit_py.data import gaps, received, timeline
 from conduit_py.data import rooms as room_data
 from conduit_py.data.consistency import check_consistency
 from conduit_py.matrix.hashes import content_hash, encode_base64
@@ -20,6 +20,7 @@ from conduit_py.service.errors import InvalidParam, LimitExceeded
 from conduit_py.service.federation.receive.receiver import TRANSACTIONS_PER_SERVER_MAX
 from conduit_py.service.rooms.history import NoHistory
 from kvschema.catalog.timeline import EventRow
+from kvschema.catalog.transactions import WAITINGPDU
 from tests.rig.asking import VERSIONS
 from tests.rig.client import Client
 from tests.rig.remote_room import RemoteRoom
@@ -175,6 +176,86 @@ async def test_too_many_transactions_at_a_time_are_put_off(receiving: Receiving)
         with pytest.raises(LimitExceeded):
             await receiving.send(peer, edus=[edu])
         wait.set()
+
+
+async def test_slow_room_keeps_neither_others_nor_the_transaction(
+    receiving: Receiving, autojump_clock: trio.testing.MockClock
+) -> None:
+    alice, peer = await begin(receiving)
+    other = RemoteRoom(receiving.rooms, await create(alice))
+    assert len(await receiving.send(other, other.join("bob"))) == 1
+    peer.say("bob", "lost")
+    last, heard = peer.say("bob", "last"), other.say("bob", "heard")
+    release = hold_back(receiving)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receiving.send, peer, last, heard)
+        await trio.sleep(1)
+        assert await shown(alice, other) == ["heard"]
+        assert await shown(alice, peer) == []
+    assert trio.current_time() < 30
+    later = peer.say("bob", "later")
+    assert await receiving.send(peer, later) == {later.event_id: {}}
+    assert count_waiting(receiving) == 2
+    assert await shown(alice, peer) == []
+    release.set()
+    await trio.sleep(1)
+    assert count_waiting(receiving) == 0
+    assert await shown(alice, peer) == ["lost", "last", "later"]
+    after = peer.say("bob", "after")
+    assert await receiving.send(peer, after) == {after.event_id: {}}
+    assert (await shown(alice, peer))[-1] == "after"
+
+
+async def test_events_that_wait_are_received_after_a_restart(
+    rooms: RoomServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_receiving(rooms, {}) as receiving:
+        alice, peer = await begin(receiving)
+        peer.say("bob", "lost")
+        last = peer.say("bob", "last")
+        release = hold_back(receiving)
+        assert await receiving.send(peer, last) == {last.event_id: {}}
+        assert await shown(alice, peer) == []
+    release.set()
+    async with open_receiving(rooms, {}) as receiving:
+        await receiving.know(peer)
+        await trio.sleep(1)
+        assert count_waiting(receiving) == 0
+        assert await shown(alice, peer) == ["lost", "last"]
+
+
+async def test_only_so_many_events_of_a_room_wait(
+    receiving: Receiving, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, peer = await begin(receiving)
+    monkeypatch.setattr(received, "WAITING_PER_ROOM_MAX", 2)
+    peer.say("bob", "lost")
+    said = [peer.say("bob", str(number)) for number in range(4)]
+    release = hold_back(receiving)
+    results = [await receiving.send(peer, pdu) for pdu in said]
+    assert results[:2] == [{pdu.event_id: {}} for pdu in said[:2]]
+    assert all("error" in result for [result] in (result.values() for result in results[2:]))
+    assert count_waiting(receiving) == 2
+    release.set()
+    await trio.sleep(1)
+    assert count_waiting(receiving) == 0
+
+
+def hold_back(receiving: Receiving) -> trio.Event:
+    """Let every question wait for the event that is returned."""
+    release, fetch = trio.Event(), receiving.rooms.remotes.fetch
+
+    async def wait(*args: Any, **more: Any) -> Any:
+        await release.wait()
+        return await fetch(*args, **more)
+
+    receiving.rooms.remotes.fetch = wait  # type: ignore[method-assign]
+    return release
+
+
+def count_waiting(receiving: Receiving) -> int:
+    with receiving.rooms.store.snapshot() as snapshot:
+        return snapshot.count(WAITINGPDU.name)
 
 
 # What is missing.

@@ -1,7 +1,7 @@
 """Transactions of other servers: each is done once and answered when everything in it is on disk.
 
 A transaction goes on when the request that brought it is given up, and a request that brings it again waits for it. The
-events of one room are received in the order they came in, those of different rooms side by side.
+events of different rooms are received side by side.
 
 Spec: server-server-api/#transactions
 """
@@ -19,14 +19,14 @@ import trio
 from conduit_py.data import received, state
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import RECEIPT, TYPING, parse_edu
-from conduit_py.matrix.ids import Malformed, RoomId, ServerName
+from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
 from conduit_py.matrix.server_acl import parse_server_acl
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError
 from conduit_py.service.federation.receive.room_events import RawEvent, Results, RoomEvents
+from conduit_py.service.federation.receive.room_queues import RoomQueues
 from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
-from conduit_py.storage.locks import KeyedLocks
 from kvschema.errors import StorageFull
 
 _log = get_logger(__name__)
@@ -80,17 +80,11 @@ class Receiver:
         self._take_outside = take_outside
         self._flights: dict[tuple[ServerName, str], _Flight] = {}
         self._flying: Counter[ServerName] = Counter()
-        self._rooms = KeyedLocks()
-        self._nursery: trio.Nursery | None = None
+        self._queues = RoomQueues(store, self._receive_in_turn, self._find_event_ids)
 
     async def run(self) -> None:
         """Does transactions for as long as the server runs."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                await trio.sleep_forever()
-            finally:
-                self._nursery = None
+        await self._queues.run()
 
     async def receive_transaction(
         self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
@@ -115,13 +109,13 @@ class Receiver:
         return flight.answer
 
     def _take_off(self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]) -> _Flight:
-        if self._nursery is None:
+        if not self._queues.is_running:
             raise NotDone("the server is going down")
         if len(self._flights) >= TRANSACTIONS_MAX or self._flying[origin] >= TRANSACTIONS_PER_SERVER_MAX:
             raise LimitExceeded("too many transactions at a time: send it again later")
         flight = self._flights[origin, txn_id] = _Flight()
         self._flying[origin] += 1
-        self._nursery.start_soon(self._fly, flight, origin, txn_id, pdus, edus)
+        self._queues.start(self._fly, flight, origin, txn_id, pdus, edus)
         return flight
 
     async def _fly(
@@ -178,20 +172,26 @@ class Receiver:
     async def _receive_room(
         self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent], results: Results
     ) -> None:
-        async with self._rooms.hold(room_id):
-            try:
-                results.update(await self._receive_events(origin, room_id, raws))
-            except StorageFull:
-                raise
-            except Exception:
-                # A mistake of ours about one event must not keep all others of the room, or of the server, from us.
-                _log.exception("events could not be received", origin=origin, room=room_id, events=len(raws))
-                failed = raws
-            else:
-                return
-        if len(failed) > 1:
-            for raw in failed:
-                await self._receive_room(origin, room_id, [raw], results)
+        results.update(await self._queues.put(origin, room_id, raws))
+
+    async def _receive_in_turn(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+        try:
+            return await self._receive_events(origin, room_id, raws)
+        except StorageFull:
+            raise
+        except Exception:
+            # A mistake of ours about one event must not keep all others of the room, or of the server, from us.
+            _log.exception("events could not be received", origin=origin, room=room_id, events=len(raws))
+        results: Results = {}
+        if len(raws) > 1:
+            for raw in raws:
+                results.update(await self._receive_in_turn(origin, room_id, [raw]))
+        return results
+
+    def _find_event_ids(self, room_id: RoomId, raws: Sequence[RawEvent]) -> list[EventId]:
+        with self._store.snapshot() as snapshot:
+            room = get_live_room(snapshot, room_id)
+        return [] if room is None else list(self._room_events.refuse(room, raws, ""))
 
     async def _receive_events(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
         with self._store.snapshot() as snapshot:

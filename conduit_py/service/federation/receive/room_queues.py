@@ -1,0 +1,161 @@
+"""One room at a time, and none that keeps the others waiting.
+
+Events of a room are received in the order they came in. Where that takes long, because of what has to be fetched, the
+events are written down and count as taken; whatever else comes for the room is written down behind them, until all of
+them have been received. A restart goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import trio
+
+from conduit_py.data import received, short_ids
+from conduit_py.log import get_logger
+from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.service.federation.receive.room_events import RawEvent, Results
+from conduit_py.service.users.store import Store
+from conduit_py.storage.locks import KeyedLocks
+from kvschema.catalog.rooms import ShortRoomId
+from kvschema.catalog.transactions import RoomPos
+from kvschema.errors import StorageFull
+
+_log = get_logger(__name__)
+
+PATIENCE_S: Final = 20.0
+"""How long a transaction waits for the events of one room. The other server gives up after 30 s or so."""
+AT_ONCE: Final = 50
+"""Events that waited and are received together."""
+RETRY_S: Final = 60.0
+"""After a full disk."""
+
+Receive = Callable[[ServerName, RoomId, Sequence[RawEvent]], Awaitable[Results]]
+FindEventIds = Callable[[RoomId, Sequence[RawEvent]], list[EventId]]
+
+
+@dataclass(eq=False)
+class _Job:
+    """Events of one room that are being received."""
+
+    origin: ServerName
+    raws: Sequence[RawEvent]
+    results: Results = field(default_factory=dict)
+    error: StorageFull | None = None
+    waiting: Sequence[RoomPos] = ()
+    """Where they were written down, if they were."""
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class RoomQueues:
+    """One per server. ``run`` is owned by the nursery tree.
+
+    :param receive: takes events of one room; must not raise but for a full disk.
+    :param find_event_ids: the ids of events that are not received yet, as far as they have any.
+    """
+
+    def __init__(self, store: Store, receive: Receive, find_event_ids: FindEventIds) -> None:
+        self._store = store
+        self._receive = receive
+        self._find_event_ids = find_event_ids
+        self._locks = KeyedLocks()
+        self._slow: set[RoomId] = set()
+        """Rooms of which events wait on disk."""
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Receives for as long as the server runs, what waited from the last time first."""
+        async with trio.open_nursery() as nursery:
+            with self._store.snapshot() as snapshot:
+                rooms = list(received.scan_waiting_rooms(snapshot))
+                for room in rooms:
+                    self._slow.add(RoomId(short_ids.get_room_record(snapshot, room).room_id))
+            for room in rooms:
+                nursery.start_soon(self._receive_waiting, room)
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._nursery is not None
+
+    def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run something of a transaction that goes on when its request is given up."""
+        assert self._nursery is not None, "the queues are not running"
+        self._nursery.start_soon(function, *args)
+
+    async def put(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+        """Receive events, or write them down: what is told of them then is that they were taken.
+
+        Raises ``StorageFull``.
+        """
+        with self._store.snapshot() as snapshot:
+            room = short_ids.get_room(snapshot, room_id)
+        job = _Job(origin, raws)
+        if room is None or room_id not in self._slow:
+            self.start(self._do, job, room_id)
+            with trio.move_on_after(PATIENCE_S):
+                await job.done.wait()
+            if room is None:
+                await job.done.wait()
+        if not job.done.is_set() and room is not None and not await self._write_down(job, room, room_id):
+            return dict.fromkeys(self._find_event_ids(room_id, raws), "too many events of the room wait")
+        if job.error is not None:
+            raise job.error
+        if job.done.is_set():
+            return job.results
+        return dict.fromkeys(self._find_event_ids(room_id, raws))
+
+    async def _do(self, job: _Job, room_id: RoomId) -> None:
+        async with self._locks.hold(room_id):
+            try:
+                job.results = await self._receive(job.origin, room_id, job.raws)
+            except StorageFull as error:
+                job.error = error
+            job.done.set()
+            if job.waiting and job.error is None:
+                await self._forget(job.waiting)
+
+    async def _write_down(self, job: _Job, room: ShortRoomId, room_id: RoomId) -> bool:
+        """False if there is no more room for it."""
+        jsons = [encode_canonical_json(raw, strict=False) for raw in job.raws]
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                job.waiting = received.stage_waiting(snapshot, turn, room, job.origin, jsons)
+        if job.done.is_set() and job.error is None:
+            await self._forget(job.waiting)
+        elif job.waiting and room_id not in self._slow:
+            self._slow.add(room_id)
+            self.start(self._receive_waiting, room)
+        return bool(job.waiting)
+
+    async def _receive_waiting(self, room: ShortRoomId) -> None:
+        """Receive all events of a room that wait."""
+        with self._store.snapshot() as snapshot:
+            room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
+        while True:
+            # Whoever was slow goes first, and takes what was written down of it away.
+            async with self._locks.hold(room_id):
+                with self._store.snapshot() as snapshot:
+                    rows = list(islice(received.scan_waiting(snapshot, room), AT_ONCE))
+                if not rows:
+                    self._slow.discard(room_id)
+                    return
+                origin = ServerName(rows[0][1].origin)
+                of_origin = [(key, row) for key, row in rows if row.origin == origin]
+                try:
+                    await self._receive(origin, room_id, [parse_json(row.json) for _, row in of_origin])
+                    await self._forget([key for key, _ in of_origin])
+                except StorageFull:
+                    await trio.sleep(RETRY_S)
+
+    async def _forget(self, keys: Sequence[RoomPos]) -> None:
+        async with self._store.writer.turn(may_use_reserve=True) as turn:
+            received.stage_not_waiting(turn, keys)
