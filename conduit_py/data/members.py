@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from conduit_py.data.notified import unread_key
+from conduit_py.data.notified import stage_invite_gone, unread_key
 from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -175,6 +175,8 @@ def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standin
             since = row.pos  # A new display name is no new membership.
         else:
             turn.changes(unread_key(change.user, change.room))
+            if kind == INVITE and not row.event:
+                stage_invite_gone(turn, change.room, row.pos)
             turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
         turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
     turn.changes(("joined", change.user))

@@ -118,6 +118,11 @@ def stage_unnoticed(snapshot: Snapshot, turn: Turn, room: ShortRoomId, pos: int)
         stage_removed(turn, room, pos, row)
 
 
+def stage_invite_gone(turn: Turn, room: ShortRoomId, pos: int) -> None:
+    """An invite to a room that we are not in was answered or taken back. It has no place in any timeline."""
+    turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))
+
+
 def stage_removed(turn: Turn, room: ShortRoomId, pos: int, row: Notified) -> None:
     turn.changes(*(unread_key(user, room) for user in scan_users(row)))
     turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))

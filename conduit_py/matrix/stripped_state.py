@@ -76,6 +76,14 @@ def build_stripped_state(events: Any, member_event: Mapping[str, Any] | None = N
     return list(by_key.values())
 
 
+def get_stripped(events: Any, event_type: str, state_key: str) -> Mapping[str, Any]:
+    """One entry of stripped state, empty if it is not there."""
+    for event in events if isinstance(events, list | tuple) else ():
+        if isinstance(event, Mapping) and (event.get("type"), event.get("state_key")) == (event_type, state_key):
+            return event
+    return {}
+
+
 def find_create_event(events: Any) -> Mapping[str, Any] | None:
     """The create event among what another server sent with an invite or knock, where it must be since v1.16.
 

@@ -11,9 +11,10 @@ from conduit_py.data.short_ids import get_user
 from conduit_py.data.timeline import get_row
 from conduit_py.matrix.ids import UserId
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog import receipts, rooms, timeline
+from kvschema.catalog import members, receipts, rooms, timeline
+from kvschema.catalog.members import INVITE, UserRoom
 from kvschema.catalog.receipts import RoomPos, RoomUserThread
-from kvschema.catalog.rooms import ByRoom, ByShort, StreamPos
+from kvschema.catalog.rooms import ByRoom, ByShort, ShortUserId, StreamPos
 from kvschema.catalog.timeline import PduId
 
 
@@ -50,7 +51,8 @@ def check_newest_receipts(snapshot: Snapshot) -> Iterator[str]:
 def check_notified(snapshot: Snapshot) -> Iterator[str]:
     """What notified anybody is in the room's timeline, its thread is stored, and everybody has a short id."""
     for key, row in receipts.ROOMPOS_NOTIFIED.scan(snapshot):
-        if not timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(key.room, key.pos)):
+        in_timeline = timeline.PDUID_SHORTEVENTID.has(snapshot, PduId(key.room, key.pos))
+        if not (in_timeline or [user for user in scan_users(row) if _is_invited_at(snapshot, user, key)]):
             yield f"roompos_notified: {key} is not in the room's timeline"
         if row.thread and get_row(snapshot, row.thread) is None:
             yield f"roompos_notified: {key} is in the thread {row.thread}, which is not stored"
@@ -62,3 +64,9 @@ def check_notified(snapshot: Snapshot) -> Iterator[str]:
                 yield f"roompos_notified: {key} names the user {user}, who is not there"
         if any(list(users) != sorted(users) for users in (unpack_users(group[2]) for group in row.groups)):
             yield f"roompos_notified: {key} names users out of order"
+
+
+def _is_invited_at(snapshot: Snapshot, user: ShortUserId, key: RoomPos) -> bool:
+    """Is the place that of an invite to a room that we are not in?"""
+    row = members.USERROOMID_MEMBERSHIP.get(snapshot, UserRoom(user, INVITE, key.room))
+    return row is not None and not row.event and row.pos == key.pos

@@ -25,8 +25,7 @@ class PushRings:
         self._users = set(users)
         self._rung: dict[ShortUserId, Rooms] = dict.fromkeys(self._users)
         self._bell = Bell()
-        if self._users:
-            self._bell.ring()
+        self._bell.ring()
 
     def stage(self, turn: Turn, room: ShortRoomId, users: Set[ShortUserId]) -> None:
         """When the batch has landed, something that these users may be told of has happened in a room."""

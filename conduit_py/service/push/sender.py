@@ -11,15 +11,14 @@ from typing import Protocol
 
 import trio
 
-from conduit_py.data import pushers, row_fields, short_ids, timeline
-from conduit_py.data.search import get_event_at
+from conduit_py.data import pushers
 from conduit_py.log import get_logger
 from conduit_py.outbound.errors import Refused, RemoteError
 from conduit_py.outbound.push_gateway import host_of
 from conduit_py.service.bell import Bell
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.push.lanes import Lanes
-from conduit_py.service.push.notification import Notification, build_counts, build_notification
+from conduit_py.service.push.notification import Notification, build_counts, build_notification, get_told
 from conduit_py.service.push.pending import Pending, count_unread, get_group, list_pending
 from conduit_py.service.push.pushers import pusher_lock
 from conduit_py.service.push.rings import PushRings, Rooms
@@ -53,6 +52,8 @@ class _Work:
     rooms: Rooms
     """Where something may be pending."""
     bell: Bell
+    with_counts: bool
+    """Is the gateway to be told how much is unread where there is nothing else to tell it?"""
     is_rung: bool = True
     """Since it looked the last time."""
 
@@ -86,7 +87,11 @@ class PushSender:
         self._working: dict[PusherKey, _Work] = {}
 
     async def run(self) -> None:
-        """Go on where the last run of the server ended, then with everything as it comes."""
+        """Go on where the last run of the server ended, then with everything as it comes.
+
+        To begin with only events are looked for: counting what is unread in every room of everybody would take long.
+        """
+        is_start = True
         async with trio.open_nursery() as nursery:
             while True:
                 for user, rooms in (await self._rings.take()).items():
@@ -95,15 +100,17 @@ class PushSender:
                     if not keys:
                         self._rings.forget(user)
                     for key in keys:
-                        self._set_to_work(nursery, key, rooms)
+                        self._set_to_work(nursery, key, rooms, with_counts=not is_start)
                     await trio.lowlevel.checkpoint()
+                is_start = False
 
-    def _set_to_work(self, nursery: trio.Nursery, key: PusherKey, rooms: Rooms) -> None:
+    def _set_to_work(self, nursery: trio.Nursery, key: PusherKey, rooms: Rooms, *, with_counts: bool) -> None:
         work = self._working.get(key)
         if work is None:
-            self._working[key] = work = _Work(None if rooms is None else set(rooms), Bell())
+            self._working[key] = work = _Work(None if rooms is None else set(rooms), Bell(), with_counts)
             nursery.start_soon(self._work, key, work)
             return
+        work.with_counts |= with_counts
         work.rooms = None if rooms is None or work.rooms is None else work.rooms | rooms
         work.is_rung = True
         work.bell.ring()
@@ -151,6 +158,8 @@ class PushSender:
         before = pushers.get_pushed(snapshot, key)
         waiting = list_pending(snapshot, key.user, after=before.pos, rooms=work.rooms)
         work.rooms = {pending.room for pending in waiting}
+        if not (waiting or work.with_counts):
+            return None
         unread = count_unread(snapshot, key.user, self._hub)
         for pending in waiting:
             notification = self._build(snapshot, key, pusher, pending, unread)
@@ -164,14 +173,12 @@ class PushSender:
         self, snapshot: Snapshot, key: PusherKey, pusher: Pusher, pending: Pending, unread: int
     ) -> Notification | None:
         """None for what need not be pushed any more."""
-        event = get_event_at(snapshot, pending.room, pending.pos)
-        group = get_group(snapshot, key.user, pending)
-        if event is None or group is None:
+        told, group = get_told(snapshot, key.user, pending), get_group(snapshot, key.user, pending)
+        if told is None or group is None:
             return None
-        row, user_id = timeline.require_row(snapshot, event), short_ids.get_user_id(snapshot, key.user)
-        if row_fields.get_origin_server_ts(row) < self._store.now_ms() - PENDING_AGE_MAX_MS:
+        if told.sent_ms is not None and told.sent_ms < self._store.now_ms() - PENDING_AGE_MAX_MS:
             return None
-        return build_notification(snapshot, user_id, pusher, pending, group, unread)
+        return build_notification(snapshot, key.user, pusher, pending.room, told, group, unread)
 
     def _failed(self, push: _Push, error: RemoteError) -> Pushed:
         """Where a pusher is after a request that came to nothing: where it was, but later."""

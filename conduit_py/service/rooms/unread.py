@@ -17,12 +17,14 @@ import orjson
 
 from conduit_py.data import notified, short_ids, timeline, users
 from conduit_py.data.apart import get_users_apart
+from conduit_py.data.members import MemberChange
 from conduit_py.matrix.ids import EventId, RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.push.defaults import default_ruleset
 from conduit_py.matrix.push.evaluate import NO_ACTIONS, CompiledRuleset, PreparedEvent, PushOutcome, prepare_event
 from conduit_py.matrix.relations import find_thread_root
+from conduit_py.matrix.stripped_state import get_stripped
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -73,15 +75,35 @@ class UnreadService:
         """
         sender = _get_reading_sender(snapshot, noticed, readers)
         groups = self._judge(snapshot, noticed, readers)
-        if not (sender or groups):
-            return
-        row = Notified(
-            thread=_thread_of(snapshot, noticed) if groups else notified.MAIN_TIMELINE,
-            sender=sender,
-            groups=[[group.is_highlight, group.actions, notified.pack_users(group.users)] for group in groups],
+        if sender or groups:
+            row = Notified(
+                thread=_thread_of(snapshot, noticed) if groups else notified.MAIN_TIMELINE,
+                sender=sender,
+                groups=[[group.is_highlight, group.actions, notified.pack_users(group.users)] for group in groups],
+            )
+            notified.stage_notified(turn, noticed.room, noticed.pos, row)
+        # Who goes has less unread than before.
+        moved = short_ids.get_user(snapshot, UserId(noticed.pdu.state_key or "")) if _is_member_event(noticed) else None
+        self._stage_ring(turn, noticed.room, {sender, moved or _NO_USER}.union(*(group.users for group in groups)))
+
+    def stage_invited(
+        self, snapshot: Snapshot, turn: Turn, room_id: RoomId, user_id: UserId, invite: MemberChange
+    ) -> None:
+        """Notify a local user of an invite to a room that we are not in, of which only a glimpse is there."""
+        event = get_stripped(invite.stripped_state, "m.room.member", user_id)
+        prepared = prepare_event(
+            {**event, "event_id": invite.event_id, "room_id": room_id},
+            room_id=room_id,
+            member_count=0,
+            sender_power_level=0,
+            notification_levels={},
         )
-        notified.stage_notified(turn, noticed.room, noticed.pos, row)
-        self._stage_ring(turn, noticed.room, {*notified.scan_users(row), *((sender,) if sender else ())})
+        outcome = self._get_ruleset(snapshot, invite.user, user_id).evaluate(prepared, display_name=None)
+        if outcome.notify and invite.sender not in get_ignored_users(snapshot, invite.user):
+            groups = [[outcome.highlight, list(outcome.actions), notified.pack_users((invite.user,))]]
+            row = Notified(notified.MAIN_TIMELINE, _NO_USER, groups)
+            notified.stage_notified(turn, invite.room, invite.pos, row)
+            self._stage_ring(turn, invite.room, {invite.user})
 
     def _judge(self, snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> list[_Group]:
         prepared = _prepare(noticed)
@@ -150,7 +172,7 @@ def _prepare(noticed: Noticed) -> PreparedEvent:
 def _get_reading_sender(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> ShortUserId:
     """The local member who has read the room by sending the event, 0 for none."""
     pdu = noticed.pdu
-    if pdu.type == "m.room.member" and pdu.state_key == pdu.sender:
+    if _is_member_event(noticed) and pdu.state_key == pdu.sender:
         # The membership event of a new display name is written by the server, into rooms not even looked at.
         return _NO_USER
     user = short_ids.get_user(snapshot, pdu.sender)
@@ -166,10 +188,14 @@ def _scan_named(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId])
         user = short_ids.get_user(snapshot, UserId(user_id)) if isinstance(user_id, str) else None
         if user is not None and user in readers:
             yield user
-    if pdu.type == "m.room.member" and pdu.state_key is not None and pdu.content.get("membership") == "invite":
+    if _is_member_event(noticed) and pdu.state_key is not None and pdu.content.get("membership") == "invite":
         invited = users.get_local(snapshot, UserId(pdu.state_key))
         if invited is not None:
             yield invited[0]
+
+
+def _is_member_event(noticed: Noticed) -> bool:
+    return noticed.pdu.type == "m.room.member"
 
 
 def _display_name(noticed: Noticed, user_id: UserId) -> str | None:

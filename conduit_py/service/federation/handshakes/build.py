@@ -44,7 +44,7 @@ def build_handshakes(
     aside = in_thread if has_threads else at_once
     append, client, keys = writes.append, federation.client, federation.keys
     checks, acceptance = federation.checks, Acceptance(writes)
-    making, outside, errands = Making(client, append), Outside(store, append.tools.hub), Errands()
+    making, outside, errands = Making(client, append), Outside(store, append.tools.hub, append.tools.unread), Errands()
     installer = Installer(store, append.tools, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
     inviting = Inviting(writes, client, keys, acceptance)

@@ -18,6 +18,7 @@ from conduit_py.matrix.stripped_state import STRIPPED_EVENTS_MAX, build_stripped
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -39,9 +40,10 @@ class Change:
 class Outside:
     """One per server."""
 
-    def __init__(self, store: Store, hub: SyncHub) -> None:
+    def __init__(self, store: Store, hub: SyncHub, unread: UnreadService) -> None:
         self._store = store
         self._hub = hub
+        self._unread = unread
 
     def get(self, snapshot: Snapshot, room_id: RoomId, user_id: UserId) -> Standing | None:
         """The user's standing in a room that we do not take part in; None too in one that we do."""
@@ -88,6 +90,8 @@ class Outside:
             event_id=change.event_id,
         )
         members.stage_own(turn, staged, old)
+        if staged.after == INVITE:
+            self._unread.stage_invited(snapshot, turn, room_id, change.user_id, staged)
         self._hub.stage_room(turn, room, [user])
 
 
