@@ -116,13 +116,13 @@ def read_changes(
     others = list(device_lists.scan_changed(snapshot, after=since, until=until))
     if not (others or rooms_with_news):
         return _name(snapshot, changed, set()) if changed else NO_CHANGES
-    sharing = Sharing(snapshot, user, since=since, until=until)
+    sharing = Sharing(snapshot, user, rooms_with_news, since=since, until=until)
     for other in others:
         if other == user or sharing.shares_now(other):
             changed.add(other)
     left = set()
-    for other in sharing.find_moved(rooms_with_news):
-        is_there, was_there = sharing.shares_now(other), sharing.shared_then(other)
+    for other in sharing.find_moved():
+        was_there, is_there = sharing.compare(other)
         if is_there and not was_there:
             changed.add(other)
         elif was_there and not is_there:

@@ -8,15 +8,16 @@ Spec: client-server-api/#tracking-the-device-list-for-a-user
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 
 from conduit_py.data import members, short_ids, timeline
 from conduit_py.data.state import StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog.members import JOIN, ROOMUSERID_MEMBER, RoomMember
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
+from kvschema.catalog.members import JOIN
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 
 _MEMBER = "m.room.member"
 
@@ -81,51 +82,63 @@ def scan_servers(snapshot: Snapshot, user: ShortUserId) -> set[ServerName]:
 
 
 class Sharing:
-    """One user's rooms now and at ``since``, within one snapshot."""
+    """One user's rooms now and at ``since``, within one snapshot.
 
-    def __init__(self, snapshot: Snapshot, user: ShortUserId, *, since: int, until: int) -> None:
+    Nothing happened in the user's other rooms than those with news, and those that the user came to or went from.
+    What is asked of another user costs that one's rooms and the rooms with news, whatever their size: the members of
+    a large room that the user has joined are all asked about.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        user: ShortUserId,
+        rooms_with_news: Iterable[ShortRoomId],
+        *,
+        since: int,
+        until: int,
+    ) -> None:
         self._snapshot, self._user, self._since = snapshot, user, since
         self._chain = StateChain(snapshot)
-        self._states_then: dict[ShortRoomId, StateId] = {}
         self._moved = {change.room for _, change in members.scan_changes(snapshot, user, after=since, until=until)}
         """Rooms that the user may have come to or gone from."""
-        self._now: frozenset[ShortRoomId] | None = None
-        self._then: frozenset[ShortRoomId] | None = None
+        noisy = {*rooms_with_news, *self._moved}
+        self._states_then = {room: get_state_id_at(snapshot, room, since) for room in noisy}
+        self._changed = {room: frozenset(self._scan_changed_members(room)) for room in noisy}
+        """Users whose membership is not what it was."""
 
-    def now(self) -> frozenset[ShortRoomId]:
-        """Rooms that the user is in."""
-        if self._now is None:
-            self._now = get_rooms(self._snapshot, self._user)
-        return self._now
+    @cached_property
+    def _now(self) -> frozenset[ShortRoomId]:
+        """Rooms that the user is in. Most replies do not need to know."""
+        return get_rooms(self._snapshot, self._user)
 
-    def then(self) -> frozenset[ShortRoomId]:
-        """Rooms that the user was in."""
-        if self._then is None:
-            came_back = {room for room in self._moved if self._was_joined(room, self._user)}
-            self._then = (self.now() - self._moved) | came_back
-        return self._then
+    @cached_property
+    def _then(self) -> tuple[frozenset[ShortRoomId], frozenset[ShortRoomId]]:
+        """Rooms that the user was in, without news and with them."""
+        came_back = {room for room in self._moved if self._was_joined(room, self._user, self._now)}
+        then = (self._now - self._moved) | came_back
+        return then - self._changed.keys(), then & self._changed.keys()
 
     def shares_now(self, other: ShortUserId) -> bool:
-        return any(self._is_joined(room, other) for room in self.now())
+        return not self._now.isdisjoint(_rooms_of(self._snapshot, other))
 
-    def shared_then(self, other: ShortUserId) -> bool:
-        return any(self._was_joined(room, other) for room in self.then())
+    def compare(self, other: ShortUserId) -> tuple[bool, bool]:
+        """Was a room shared with another user, and is one?"""
+        rooms = _rooms_of(self._snapshot, other)
+        quiet, noisy = self._then
+        was_shared = not quiet.isdisjoint(rooms) or any(self._was_joined(room, other, rooms) for room in noisy)
+        return was_shared, not self._now.isdisjoint(rooms)
 
-    def find_moved(self, rooms_with_news: Iterable[ShortRoomId]) -> set[ShortUserId]:
-        """Other users whose sharing may have changed: all that came to or went from a room, or were met in a new one.
-
-        Nothing happened in the user's other rooms than those with news.
-        """
-        found: set[ShortUserId] = set()
-        for room in {*rooms_with_news, *self._moved}:
-            found.update(self._scan_changed_members(room))
-            if room in self._moved:
-                found.update(other for other, _ in members.scan_members(self._snapshot, room, JOIN))
+    def find_moved(self) -> set[ShortUserId]:
+        """Other users whose sharing may have changed: that came to or went from a room, or were met in a new one."""
+        found: set[ShortUserId] = set().union(*self._changed.values())
+        for room in self._moved:
+            found.update(other for other, _ in members.scan_members(self._snapshot, room, JOIN))
         found.discard(self._user)
         return found
 
     def _scan_changed_members(self, room: ShortRoomId) -> Iterator[ShortUserId]:
-        then, now = self._state_then(room), get_current_state_id(self._snapshot, room)
+        then, now = self._states_then[room], get_current_state_id(self._snapshot, room)
         if then == now:
             return
         for state_key in self._chain.changes_between(then, now):
@@ -134,25 +147,18 @@ class Sharing:
             if user is not None:
                 yield user
 
-    def _is_joined(self, room: ShortRoomId, user: ShortUserId) -> bool:
-        return any(ROOMUSERID_MEMBER.has(self._snapshot, RoomMember(room, JOIN, remote, user)) for remote in (0, 1))
-
-    def _was_joined(self, room: ShortRoomId, user: ShortUserId) -> bool:
-        then = self._state_then(room)
-        if then == get_current_state_id(self._snapshot, room):
-            return self._is_joined(room, user)
-        state_key = self._member_key(user)
-        event = None if state_key is None else self._chain.get(then, state_key)
+    def _was_joined(self, room: ShortRoomId, user: ShortUserId, rooms_now: Collection[ShortRoomId]) -> bool:
+        """Was the user joined to a room with news?"""
+        if user not in self._changed[room]:
+            return room in rooms_now
+        state_key = short_ids.get_state_key(self._snapshot, _MEMBER, short_ids.get_user_id(self._snapshot, user))
+        event = None if state_key is None else self._chain.get(self._states_then[room], state_key)
         return event is not None and self._says_join(event)
 
     def _says_join(self, event: ShortEventId) -> bool:
         return timeline.get_pdu(self._snapshot, event).content.get("membership") == "join"
 
-    def _member_key(self, user: ShortUserId) -> ShortStateKey | None:
-        return short_ids.get_state_key(self._snapshot, _MEMBER, short_ids.get_user_id(self._snapshot, user))
 
-    def _state_then(self, room: ShortRoomId) -> StateId:
-        known = self._states_then.get(room)
-        if known is None:
-            known = self._states_then[room] = get_state_id_at(self._snapshot, room, self._since)
-        return known
+def _rooms_of(snapshot: Snapshot, user: ShortUserId) -> set[ShortRoomId]:
+    """Rooms that a user of any server is joined to, as far as we know."""
+    return {*get_rooms(snapshot, user), *(room for room, _ in members.scan_remote_rooms(snapshot, user))}
