@@ -14,6 +14,9 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import rooms
 from kvschema.catalog.rooms import AliasRecord, ByRoom, ByRoomAlias, ByRoomEvent, ShortEventId, ShortRoomId, StateId
 
+EXTREMITIES_MAX = 40
+"""Ends of a room that are remembered: of more, those that came first are given up, and what they led to with them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:

@@ -125,7 +125,7 @@ ROOMID_PDULEAVES: Tree[ByRoomEvent, None] = Tree(
     NOTHING,
     since=1,
     doc="Forward extremities of a room.",
-    bound="kept few: every accepted event removes the ones it refers to",
+    bound="EXTREMITIES_MAX per room; every accepted event removes the ones it refers to",
 )
 ALIAS_ROOMID: Tree[ByAlias, AliasRecord] = Tree(
     "alias_roomid",

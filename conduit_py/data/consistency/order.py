@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from conduit_py.data.consistency.events import parse_row, state_entry
 from conduit_py.data.consistency.states import is_chain_whole
 from conduit_py.data.gaps import get_gap
+from conduit_py.data.rooms import EXTREMITIES_MAX
 from conduit_py.data.short_ids import get_state_key
 from conduit_py.data.state import EMPTY, StateChain
 from conduit_py.data.timeline import get_event, get_row, scan_timeline
@@ -104,7 +105,9 @@ class _OpenEnds:
 
 def _compare(snapshot: Snapshot, room: ShortRoomId, ends: _OpenEnds) -> Iterator[str]:
     stored = {key.event for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot, room)}
-    for event in sorted(ends.events - stored - ends.doubted):
+    # Of too many, those that came first are given up.
+    is_full = len(stored) >= EXTREMITIES_MAX
+    for event in sorted(() if is_full else ends.events - stored - ends.doubted):
         yield f"roomid_pduleaves: {ByRoomEvent(room, event)} is missing"
     for event in sorted(stored - ends.events):
         yield f"roomid_pduleaves: {ByRoomEvent(room, event)} follows from nothing"

@@ -6,13 +6,14 @@ staged in one turn.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import rooms, state
 from conduit_py.data.rooms import Room
-from conduit_py.data.short_ids import get_room
+from conduit_py.data.short_ids import get_room, get_user_id
 from conduit_py.data.state import LooseState
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.auth.select import select_auth_types
@@ -32,6 +33,9 @@ from kvschema.catalog.rooms import ShortEventId, ShortUserId
 
 PREV_EVENTS_MAX = 20
 """Spec: rooms/v12/#event-format-1"""
+DUMMY = "org.matrix.dummy_event"
+"""What other servers call an event that only ties up the ends of a room."""
+SENDERS_TRIED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,11 @@ class Append:
 
         With ``script``, what is written was rehearsed: the events to create are these, which others have signed since.
         """
-        return RoomAppend(self, snapshot, turn, room, script=script)
+        return RoomAppend(self, RoomWriter(self.tools, snapshot, turn, room), script=script)
+
+    def go_on(self, writer: RoomWriter) -> RoomAppend:
+        """Write to a room that something has been staged in already."""
+        return RoomAppend(self, writer)
 
     def begin_new(
         self,
@@ -88,7 +96,7 @@ class Append:
             create = self._build_create(version, room_id, creator, content, now_ms)
         rooms.stage_new(turn, create.room_id)
         short = self.tools.short_ids.intern_room(snapshot, turn, create.room_id, version.id)
-        begun = RoomAppend(self, snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
+        begun = self.begin(snapshot, turn, Room(short, create.room_id, version, state.EMPTY, ()))
         begun.append(create)
         return begun
 
@@ -120,16 +128,14 @@ class RoomAppend:
     ``finish`` must be called when everything is staged, while the snapshot is open.
     """
 
-    def __init__(
-        self, append: Append, snapshot: Snapshot, turn: Turn, room: Room, *, script: Sequence[Pdu] | None = None
-    ) -> None:
+    def __init__(self, append: Append, writer: RoomWriter, *, script: Sequence[Pdu] | None = None) -> None:
         self._append = append
         self._script = script
         self.created: list[Pdu] = []
         """Events that were made here, in order."""
-        self.room = room
-        self.writer = RoomWriter(append.tools, snapshot, turn, room)
-        self._current = self.writer.current
+        self.room = writer.room
+        self.writer = writer
+        self._current = writer.current
 
     # Reading, with what was staged on top.
 
@@ -220,6 +226,23 @@ class RoomAppend:
 
         Raises ``Forbidden``.
         """
+        event, pos = self._stage(pdu)
+        self.writer.notify(pdu, pos)
+        return event
+
+    def tie_ends(self) -> None:
+        """Let an event that says nothing refer to the ends of the room, so that there are fewer of them.
+
+        It is sent by whoever may here, if anybody may; nobody is notified of it.
+        """
+        for user in sorted(self.scan_local_joined())[:SENDERS_TRIED_MAX]:
+            user_id = get_user_id(self.writer.snapshot, user)
+            if self.power_levels().of_user(user_id) >= self.power_levels().to_send(DUMMY, is_state=False):
+                with contextlib.suppress(Forbidden, BadJson, TooLarge):
+                    self._stage(self.create_event(sender=user_id, type=DUMMY, content={}))
+                    return
+
+    def _stage(self, pdu: Pdu) -> tuple[ShortEventId, int]:
         writer = self.writer
         denied = check_event(self.room.version, pdu, self.get_state)
         if denied is not None:
@@ -229,10 +252,9 @@ class RoomAppend:
         ends = writer.plan_ends(pdu, event, before, may_be_large=False)
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
-        writer.notify(pdu, pos)
         if server_name_of(pdu.sender) == self.server_name:
             writer.stage_outgoing(pdu, event)
-        return event
+        return event, pos
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""

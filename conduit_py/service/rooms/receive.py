@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from conduit_py.data import gaps, timeline
+from conduit_py.data.rooms import EXTREMITIES_MAX
 from conduit_py.data.state import EMPTY, LooseState
 from conduit_py.matrix.auth.rules import check_auth_events, check_event
 from conduit_py.matrix.ids import EventId
@@ -83,7 +84,7 @@ class RoomReceive:
     """Receives into one room in one turn. ``finish`` must be called when everything is staged."""
 
     def __init__(self, writer: RoomWriter) -> None:
-        self._writer = writer
+        self.writer = writer
         self._room = writer.room
         self._events = writer.events
         self._gaps = dict(gaps.scan_gaps(writer.snapshot, writer.room.short))
@@ -130,17 +131,17 @@ class RoomReceive:
         auth_events = self._require_auth_events(pdu)
         reason = self._check_auth_events(pdu, auth_events)
         flags = OUTLIER if reason is None else OUTLIER | REJECTED
-        event = ShortEventId(self._writer.turn.take_pos())
-        self._writer.stage_event(pdu, event, pos=0, before=LooseState(EMPTY), flags=flags)
+        event = ShortEventId(self.writer.turn.take_pos())
+        self.writer.stage_event(pdu, event, pos=0, before=LooseState(EMPTY), flags=flags)
         if pdu.state_key is not None:
             # It may be an entry of a state that is laid out before the event gets its place.
-            self._writer.current.keys.intern(pdu.type, pdu.state_key)
+            self.writer.current.keys.intern(pdu.type, pdu.state_key)
         standing = Standing.OUTLIER if reason is None else Standing.REJECTED
         return Receipt(event_id=pdu.event_id, event=event, standing=standing, reason=reason)
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
-        self._writer.finish()
+        self.writer.finish()
 
     # What it is judged by.
 
@@ -153,15 +154,15 @@ class RoomReceive:
 
     def _state_before(self, arrival: Arrival) -> LooseState:
         pdu = arrival.pdu
-        held = self._writer.find_held(pdu.prev_events)
+        held = self.writer.find_held(pdu.prev_events)
         if len(held) < len(set(pdu.prev_events)) and not arrival.states:
             raise MissingEvents(self._find_missing(pdu))
         states = [LooseState(self._events.get_row(event).state_after) for event in held]
         states += arrival.states
-        return self._writer.resolver.resolve(states) if states else LooseState(EMPTY)
+        return self.writer.resolver.resolve(states) if states else LooseState(EMPTY)
 
     def _find_missing(self, pdu: Pdu) -> list[EventId]:
-        return [event_id for event_id in dict.fromkeys(pdu.prev_events) if not self._writer.find_held([event_id])]
+        return [event_id for event_id in dict.fromkeys(pdu.prev_events) if not self.writer.find_held([event_id])]
 
     def _check_auth_events(self, pdu: Pdu, auth_events: Sequence[ShortEventId]) -> str | None:
         pdus = [self._events.get_pdu(event) for event in auth_events]
@@ -184,7 +185,7 @@ class RoomReceive:
         return None if event is None else self._events.get_pdu(event)
 
     def _check_state(self, pdu: Pdu, state: LooseState) -> str | None:
-        chain, keys = self._writer.current.chain, self._writer.current.keys
+        chain, keys = self.writer.current.chain, self.writer.current.keys
 
         def get_state(type: str, state_key: str) -> Pdu | None:
             key = keys.find(type, state_key)
@@ -200,15 +201,15 @@ class RoomReceive:
         Behind a gap the current state that we know may be of long ago, and the one before the event is what somebody
         told: the event must be allowed by what both resolve to.
         """
-        state = LooseState(self._writer.current.state_id)
+        state = LooseState(self.writer.current.state_id)
         if arrival.states:
-            state = self._writer.resolver.resolve([state, before])
+            state = self.writer.resolver.resolve([state, before])
         return self._check_state(arrival.pdu, state) or self._check_policy(arrival.pdu)
 
     def _check_policy(self, pdu: Pdu) -> str | None:
         """Spec: server-server-api/#validating-policy-server-signatures"""
-        policy = self._writer.current.get(*POLICY)
-        policy_server = find_policy_server(self._writer.snapshot, self._room.short, policy)
+        policy = self.writer.current.get(*POLICY)
+        policy_server = find_policy_server(self.writer.snapshot, self._room.short, policy)
         if policy_server is None:
             return None
         try:
@@ -223,26 +224,26 @@ class RoomReceive:
         """The short id that the event has as an outlier, unless one of its auth events was stored after it."""
         if known is not None and known > max(auth_events, default=ShortEventId(0)):
             return known
-        return ShortEventId(self._writer.turn.take_pos())
+        return ShortEventId(self.writer.turn.take_pos())
 
     def _forget_outlier(self, known: ShortEventId | None, event: ShortEventId) -> None:
         if known is None:
             return
         if known != event:
-            timeline.stage_moved(self._writer.turn, known)
-        self._writer.turn.changes(("event", event), ("pdu", event))
+            timeline.stage_moved(self.writer.turn, known)
+        self.writer.turn.changes(("event", event), ("pdu", event))
 
     def _stage_refused(
         self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, flags: int
     ) -> None:
         self._forget_outlier(known, event)
-        self._writer.stage_event(pdu, event, pos=0, before=before, flags=flags)
+        self.writer.stage_event(pdu, event, pos=0, before=before, flags=flags)
         self._note_arrived(pdu.event_id)
 
     def _accept(self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState) -> None:
-        writer, missing = self._writer, self._find_missing(pdu)
+        writer, missing = self.writer, self._find_missing(pdu)
         is_end = not any(pdu.event_id in gap.missing for gap in self._gaps.values())
-        ends = writer.plan_ends(pdu, event, before, is_end=is_end)
+        ends = writer.plan_ends(pdu, event, before, is_end=is_end, ends_max=EXTREMITIES_MAX)
         self._forget_outlier(known, event)
         self._note_arrived(pdu.event_id)
         pos = int(event)
@@ -258,7 +259,7 @@ class RoomReceive:
             writer.notify(pdu, pos)
 
     def _build_gap(self, pos: int, missing: Sequence[EventId]) -> Gap:
-        if timeline.get_last_pos(self._writer.snapshot, self._room.short):
+        if timeline.get_last_pos(self.writer.snapshot, self._room.short):
             return gaps.build_gap(pos - 1, pos - gaps.GAP_PLACES, missing)
         return gaps.build_gap(gaps.FIRST_PLACE, gaps.LAST_PLACE, missing)
 
@@ -266,10 +267,10 @@ class RoomReceive:
         self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, place: int
     ) -> None:
         """Put an event of before into its gap. What it follows is no end of the room, if it was one till now."""
-        ends = self._writer.plan_ends(pdu, event, before, is_end=False)
+        ends = self.writer.plan_ends(pdu, event, before, is_end=False)
         self._forget_outlier(known, event)
-        self._writer.stage_event(pdu, event, pos=place, before=before)
-        self._writer.stage_ends_behind(ends)
+        self.writer.stage_event(pdu, event, pos=place, before=before)
+        self.writer.stage_ends_behind(ends)
 
     def _shrink_gap(self, arrival: Arrival) -> None:
         """One more event of before is here: what it follows is what is missing now."""
@@ -286,15 +287,15 @@ class RoomReceive:
         gap = self._gaps.get(pos)
         if gap is None:
             return
-        newer = timeline.scan_timeline(self._writer.snapshot, self._room.short, after=gap.next_pos)
+        newer = timeline.scan_timeline(self.writer.snapshot, self._room.short, after=gap.next_pos)
         oldest = next((place for place, _ in newer), pos)
         if oldest != pos:
-            gaps.stage_gap_removed(self._writer.turn, self._room.short, pos)
+            gaps.stage_gap_removed(self.writer.turn, self._room.short, pos)
             self._stage_gap(oldest, gap)
 
     def _stage_gap(self, pos: int, gap: Gap) -> None:
         self._gaps[pos] = gap
-        gaps.stage_gap(self._writer.turn, self._room.short, pos, gap)
+        gaps.stage_gap(self.writer.turn, self._room.short, pos, gap)
 
     def _note_arrived(self, event_id: EventId) -> None:
         """The event is not missing any more."""
@@ -306,7 +307,7 @@ class RoomReceive:
                 self._stage_gap(pos, gap._replace(missing=missing))
             else:
                 del self._gaps[pos]
-                gaps.stage_gap_removed(self._writer.turn, self._room.short, pos)
+                gaps.stage_gap_removed(self.writer.turn, self._room.short, pos)
 
 
 def _standing_of(row: EventRow) -> Standing:

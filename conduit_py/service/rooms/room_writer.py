@@ -156,14 +156,23 @@ class RoomWriter:
     # The ends of the room.
 
     def plan_ends(
-        self, pdu: Pdu, event: ShortEventId, before: LooseState, *, is_end: bool = True, may_be_large: bool = True
+        self,
+        pdu: Pdu,
+        event: ShortEventId,
+        before: LooseState,
+        *,
+        is_end: bool = True,
+        ends_max: int | None = None,
+        may_be_large: bool = True,
     ) -> Ends:
         """What accepting an event makes of the ends of the room. Stages nothing. Raises ``TooLarge``.
 
-        ``is_end`` is false for an event that others refer to already.
+        ``is_end`` is false for an event that others refer to already. Of more ends than ``ends_max`` the oldest go.
         """
         referred = {self.events.find(event_id) for event_id in pdu.prev_events}
         kept = tuple(old for old in self.extremities if old not in referred and old != event)
+        if ends_max is not None:
+            kept = kept[-ends_max + 1 :]
         extremities = (*kept, event) if is_end else kept
         if extremities == (event,):
             return Ends(extremities, None)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from conduit_py.data import members, rooms, short_ids, timeline
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.policy_server import POLICY
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
@@ -26,6 +27,9 @@ RECEIVED_PER_TURN = 10
 
 REHEARSALS_MAX = 3
 """Times that events are made again for a policy server to sign, because what they are made of has changed."""
+
+TIED_FROM = 10
+"""So many ends a room may have before an event of ours ties them up. Every end makes every event cost more."""
 
 T = TypeVar("T")
 StageAccepted = Callable[[Snapshot, Turn, Receipt], None]
@@ -185,6 +189,8 @@ class RoomWrites:
                     if receipt.standing is Standing.ACCEPTED and receipt.is_new:
                         also(snapshot, turn, receipt)
                     done.append(receipt)
+                if len(receive.writer.extremities) > TIED_FROM and receive.writer.current.get(*POLICY) is None:
+                    self.append.go_on(receive.writer).tie_ends()
                 receive.finish()
         results += done
         return conflict

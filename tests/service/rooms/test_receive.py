@@ -14,7 +14,9 @@ from conduit_py.data.state import StateChain
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import EventId, UserId
 from conduit_py.matrix.pdu import Pdu
+from conduit_py.service.rooms.append import DUMMY
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, Standing
+from conduit_py.service.rooms.write import TIED_FROM
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import BAN, JOIN
 from kvschema.catalog.rooms import StateId
@@ -283,6 +285,36 @@ async def test_receive_tells_local_users_that_a_resolution_removes_them(rooms: R
     assert (await dora.put(in_room(peer.room_id, "send", "m.room.message", "t"), {"body": "?"})).status == 403
 
 
+async def test_receive_keeps_the_ends_of_a_room_few(rooms: RoomServer) -> None:
+    """Every event of a flood follows the same one."""
+    alice, peer = await begin(rooms)
+    fork = peer.ends
+    flood = [peer.say("bob", str(number), prev=fork) for number in range(80)]
+    assert set(await standings(rooms, peer, *flood)) == {Standing.ACCEPTED}
+    with rooms.store.snapshot() as snapshot:
+        ends = get_room(snapshot, peer).extremities
+    assert len(ends) <= TIED_FROM
+    assert {str(number) for number in range(80)} <= set(await shown(alice, peer))
+
+
+async def test_receive_gives_up_the_oldest_of_too_many_ends(rooms: RoomServer) -> None:
+    """Nobody here may send what would tie them up."""
+    alice, peer = await begin(rooms)
+    users = {"@alice:one.test": 100, peer.user("bob"): 100}
+    await set_state(alice, peer.room_id, "m.room.power_levels", {"users": users, "events": {DUMMY: 100}})
+    users["@alice:one.test"] = 50
+    await set_state(alice, peer.room_id, "m.room.power_levels", {"users": users, "events": {DUMMY: 100}})
+    peer.learn()
+    locked = peer.say("bob", "locked")
+    fork = (locked.event_id,)
+    flood = [peer.say("bob", str(number), prev=fork) for number in range(room_data.EXTREMITIES_MAX + 20)]
+    assert set(await standings(rooms, peer, locked, *flood)) == {Standing.ACCEPTED}
+    with rooms.store.snapshot() as snapshot:
+        ends = get_room(snapshot, peer).extremities
+        named = [timeline.require_row(snapshot, end).event_id for end in ends]
+    assert named == [pdu.event_id for pdu in flood[-room_data.EXTREMITIES_MAX :]]
+
+
 # Redactions.
 
 
@@ -344,6 +376,7 @@ async def test_receive_leads_to_the_same_states_in_any_order(rooms: RoomServer, 
             if not _depends_on_rejected(peer, pdu):
                 assert lay_out(snapshot, found[1].state_after) == peer.states[pdu.event_id]
         room = get_room(snapshot, peer)
+        peer.learn()  # There may be an event that ties up ends.
         ends = [EventId(timeline.require_row(snapshot, end).event_id) for end in room.extremities]
         assert lay_out(snapshot, room.state_id) == peer.resolve(ends)
         assert {user for user, _ in members.scan_members(snapshot, room.short, JOIN)}
