@@ -133,8 +133,8 @@ async def build(
         stage_push=push.rings.stage,
     )
     writes = build_writes(config, store, around)
-    handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     receiving = build_receiving(config, store, writes, federation)
+    handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))

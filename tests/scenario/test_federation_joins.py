@@ -57,7 +57,8 @@ async def test_join_by_id(make_engine: MakeEngine, autojump_clock: MockClock, ve
         assert ("m.room.create", "") in state
         assert ("m.room.member", alice.user_id) in state
         await send(bob, room_id, "I am")
-        assert bodies((await bob.get(in_room(room_id, "messages"), dir="b")).json["chunk"]) == ["I am"]
+        chunk = (await bob.get(in_room(room_id, "messages"), dir="b")).json["chunk"]
+        assert bodies(chunk) == ["I am", "is anybody there?"]
 
 
 async def test_join_by_alias(make_engine: MakeEngine, autojump_clock: MockClock) -> None:
@@ -378,3 +379,71 @@ async def test_restart_in_between_loses_nothing(make_engine: MakeEngine, autojum
         await send(bob, joined, "still here")
         await trio.sleep(5)
         assert "still here" in bodies((await alice.get(in_room(joined, "messages"), dir="b")).json["chunk"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_greeting_comes_in_before_the_join_is_done(
+    make_engine: MakeEngine, autojump_clock: MockClock, seed: int
+) -> None:
+    """Alice's client greets as soon as it sees Bob; the answer to Bob's join may take longer than the greeting."""
+    async with open_network(make_engine, "one.test", "two.test", chance=random.Random(seed)) as network:
+        alice, bob = await two_people(network)
+        room_id = await create(alice)
+
+        async def greet() -> None:
+            while await membership(alice, room_id, bob.user_id) != "join":  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await send(alice, room_id, "welcome")
+            await send(alice, room_id, "to tea")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(greet)
+            await join(bob, room_id, "one.test")
+        await trio.sleep(60)
+        timeline = (await bob.get("/sync")).json["rooms"]["join"][room_id]["timeline"]["events"]
+        assert bodies(timeline) == ["welcome", "to tea"]
+
+
+async def test_invite_to_a_room_that_we_left(make_engine: MakeEngine, autojump_clock: MockClock) -> None:
+    """What we hold of it is old: the invite comes from outside, is taken back, comes again and is accepted."""
+    async with open_network(make_engine, "one.test", "two.test") as network:
+        alice, bob = await two_people(network)
+        room_id = await create(alice, preset="private_chat", invite=[bob.user_id])
+        await join(bob, room_id)
+        assert (await bob.post(in_room(room_id, "leave"), {})).status == 200
+        await trio.sleep(5)
+        for _ in range(2):
+            assert (await alice.post(in_room(room_id, "invite"), {"user_id": bob.user_id})).status == 200
+            assert list(await glimpse(bob, "invite")) == [room_id]
+            assert (await alice.post(in_room(room_id, "kick"), {"user_id": bob.user_id})).status == 200
+            await trio.sleep(5)
+            assert await glimpse(bob, "invite") == {}
+        assert (await bob.post(path("join", room_id), {})).outcome == (403, "M_FORBIDDEN")
+        assert (await alice.post(in_room(room_id, "invite"), {"user_id": bob.user_id})).status == 200
+        await join(bob, room_id)
+        assert await membership(alice, room_id, bob.user_id) == "join"
+        assert await membership(bob, room_id, bob.user_id) == "join"
+
+
+async def test_rejoin_when_others_here_are_still_said_to_be_in_the_room(
+    make_engine: MakeEngine, autojump_clock: MockClock
+) -> None:
+    """Two users of two.test leave while nobody hears of it; by the time one comes back, the room has changed."""
+    async with open_network(make_engine, "one.test", "two.test") as network:
+        alice, bob = await two_people(network)
+        carol = await network["two.test"].register("carol")
+        room_id = await create(alice)
+        await join(bob, room_id, "one.test")
+        await join(carol, room_id)
+        await trio.sleep(5)
+        network.cut("one.test", "two.test")
+        for user in (carol, bob):
+            assert (await user.post(in_room(room_id, "leave"), {})).status == 200
+        await set_state(alice, room_id, "m.room.topic", {"topic": "tea"})
+        network.heal()
+        await join(bob, room_id, "one.test")
+        await trio.sleep(7200)
+        for user in (alice, bob):
+            assert await membership(user, room_id, bob.user_id) == "join"
+            assert await membership(user, room_id, carol.user_id) == "leave"
+            assert (await user.get(in_room(room_id, "state", "m.room.topic", ""))).json == {"topic": "tea"}

@@ -15,11 +15,12 @@ from conduit_py.matrix.ids import EventId, Malformed, RoomId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.storage.database import Snapshot
-from kvschema.catalog import rooms, timeline
+from kvschema.catalog import rooms, state, timeline
 from kvschema.catalog.rooms import ByRoomEvent, ShortEventId, ShortRoomId, StateId
-from kvschema.catalog.timeline import REJECTED, SOFT_FAILED, EventRow
+from kvschema.catalog.timeline import REJECTED, SOFT_FAILED, EventRow, PduId
 
 _NOT_ACCEPTED = REJECTED | SOFT_FAILED
+_POS_MIN, _POS_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def check_states_after(snapshot: Snapshot) -> Iterator[str]:
@@ -58,14 +59,17 @@ def _state_before(snapshot: Snapshot, pdu: Pdu) -> StateId | None:
 def check_extremities(snapshot: Snapshot) -> Iterator[str]:
     """The forward extremities are the accepted events of the timeline that no accepted event refers to."""
     current: ShortRoomId | None = None
-    ends = _OpenEnds()
+    ends, came_back = _OpenEnds(), _POS_MAX
     for room, event, row, pdu in _scan_events(snapshot):
         if room != current:
             if current is not None:
                 yield from _compare(snapshot, current, ends)
             current, ends = room, _OpenEnds()
-        if get_gap(snapshot, room, row.pos) is not None:
+            came_back = _find_return(snapshot, room, _POS_MIN)
+        if row.pos > came_back or get_gap(snapshot, room, row.pos) is not None:
             ends.doubt()
+        if row.pos > came_back:
+            came_back = _find_return(snapshot, room, row.pos)
         if not row.flags & _NOT_ACCEPTED:
             ends.add(event, row.pos, pdu)
     if current is not None:
@@ -76,6 +80,14 @@ def check_extremities(snapshot: Snapshot) -> Iterator[str]:
             yield f"roomid_pduleaves: room {key.room} ends in {key.event}, which is not in its timeline"
 
 
+def _find_return(snapshot: Snapshot, room: ShortRoomId, after: int) -> int:
+    """When the next time begins that this server was in the room again: a state that no event at its place made."""
+    for key in state.ROOMPOS_STATEID.scan_keys(snapshot, room, after=PduId(room, after)):
+        if not timeline.PDUID_SHORTEVENTID.has(snapshot, key):
+            return key.pos
+    return _POS_MAX
+
+
 class _OpenEnds:
     """Events that nobody has referred to yet. Holds about as many as a room has branches."""
 
@@ -83,7 +95,7 @@ class _OpenEnds:
         self._open: dict[EventId, ShortEventId] = {}
         self._referred_early: set[EventId] = set()
         self.doubted: set[ShortEventId] = set()
-        """Events that are ends or not: what is missing may refer to them, as it does when a room was joined again."""
+        """Events that are ends or not: what is missing may refer to them, or the room went on without them."""
 
     def add(self, event: ShortEventId, pos: int, pdu: Pdu) -> None:
         if pdu.event_id in self._referred_early:

@@ -105,8 +105,8 @@ class Network:
             has_threads=False,
         )
         writes = build_writes(config, store, around)
-        handshakes = build_handshakes(config, store, writes, federation, has_threads=False)
         receiving = build_receiving(config, store, writes, federation)
+        handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=False)
         receiver = Receiver(store, receiving.room_events, {}, take_nothing_outside)
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False

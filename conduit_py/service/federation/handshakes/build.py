@@ -8,6 +8,7 @@ from conduit_py.config import Config
 from conduit_py.service.errands import Errands
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.accepting import Acceptance
+from conduit_py.service.federation.handshakes.early import EarlyEvents
 from conduit_py.service.federation.handshakes.installing import Installer
 from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
 from conduit_py.service.federation.handshakes.inviting import Inviting
@@ -20,6 +21,7 @@ from conduit_py.service.federation.handshakes.remote import ThroughOthers
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
 from conduit_py.service.federation.handshakes.third_party import ThirdPartyInvites
+from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 
@@ -38,23 +40,30 @@ class Handshakes:
 
 
 def build_handshakes(
-    config: Config, store: Store, writes: RoomWrites, federation: Federation, *, has_threads: bool
+    config: Config,
+    store: Store,
+    writes: RoomWrites,
+    federation: Federation,
+    room_events: RoomEvents,
+    *,
+    has_threads: bool,
 ) -> Handshakes:
     """Without ``has_threads`` everything is done on the event loop, which tests with a mocked clock need."""
     aside = in_thread if has_threads else at_once
     append, client, keys = writes.append, federation.client, federation.keys
     checks, acceptance = federation.checks, Acceptance(writes)
     making, outside, errands = Making(client, append), Outside(store, append.tools.hub, append.tools.unread), Errands()
-    installer = Installer(store, append.tools, checks, keys, aside)
+    installer = Installer(store, writes, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
+    early = EarlyEvents(store.database, room_events)
     inviting = Inviting(writes, client, keys, acceptance)
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, acceptance),
-        invites_received=InvitesReceived(store, append, checks, outside),
+        invites_received=InvitesReceived(store, append, checks, outside, early),
         remote=ThroughOthers(
             errands,
-            Joining(store, making, bodies, checks, acceptance, installer),
+            Joining(store, making, bodies, checks, acceptance, installer, early),
             Knocking(store, making, outside, checks),
             Leaving(store, making, outside),
             inviting,

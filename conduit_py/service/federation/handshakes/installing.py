@@ -33,14 +33,16 @@ from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.join_body import Aside
 from conduit_py.service.federation.handshakes.told_events import ToldEvents, Wanted
 from conduit_py.service.federation.keys import KeyRing
-from conduit_py.service.rooms.member_events import MEMBER
+from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.member_events import MEMBER, membership_content
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, RoomReceive, Standing
 from conduit_py.service.rooms.resolution import TooLarge
-from conduit_py.service.rooms.room_writer import RoomWriter, WriterTools
+from conduit_py.service.rooms.room_writer import RoomWriter
+from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.members import INVITE, JOIN, KNOCK
+from kvschema.catalog.members import INVITE, JOIN, KNOCK, LEAVE
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId, StreamPos
 
 _log = get_logger(__name__)
@@ -74,9 +76,10 @@ class _State:
 class Installer:
     """One per server."""
 
-    def __init__(self, store: Store, tools: WriterTools, checks: Checks, keys: KeyRing, aside: Aside) -> None:
+    def __init__(self, store: Store, writes: RoomWrites, checks: Checks, keys: KeyRing, aside: Aside) -> None:
         self._store = store
-        self._tools = tools
+        self._writes = writes
+        self._tools = writes.append.tools
         self._checks = checks
         self._keys = keys
         self._aside = aside
@@ -94,7 +97,8 @@ class Installer:
         room = await self._begin(room_id, version)
         found = await self._store_events(room, told, order)
         self._require_allowed(room, join, found)
-        await self._make_current(room, join, found)
+        gone = await self._make_current(room, join, found)
+        await self._leave_again(room_id, gone - {UserId(join.sender)})
         _log.info("joined a room", room=room_id, state=len(found.entries), members=len(found.members))
 
     async def _fetch_keys(self, told: ToldEvents, spans: Sequence[Span]) -> None:
@@ -232,7 +236,8 @@ class Installer:
 
     # The state becomes that of the room.
 
-    async def _make_current(self, room: Room, join: Pdu, found: _State) -> None:
+    async def _make_current(self, room: Room, join: Pdu, found: _State) -> set[UserId]:
+        """Returns the users who had gone, and are not gone for the other server."""
         store = self._store
         encoded = await self._aside(lambda: state.encode_first(found.entries))
         async with store.locks.hold(("room", room.room_id)):
@@ -244,8 +249,9 @@ class Installer:
                     if timeline.get_last_pos(snapshot, room.short):
                         # We were in the room before, and its state changed since without us.
                         stage_state_at(turn, room.short, int(name), name)
-                    self._stage_standings(snapshot, turn, room, found, lost)
+                    gone = self._stage_standings(snapshot, turn, room, found, lost)
             await self._add_join(room, join, LooseState(name))
+        return gone
 
     async def _build_image(self, room: Room, found: _State) -> tuple[RoomImage, set[UserId]]:
         """The rows of the new state, and the local users of whom only the old one spoke."""
@@ -269,8 +275,11 @@ class Installer:
             await trio.lowlevel.checkpoint()
         return image, lost
 
-    def _stage_standings(self, snapshot: Snapshot, turn: Turn, room: Room, found: _State, lost: set[UserId]) -> None:
-        """Local users are in the room as its state says."""
+    def _stage_standings(
+        self, snapshot: Snapshot, turn: Turn, room: Room, found: _State, lost: set[UserId]
+    ) -> set[UserId]:
+        """Local users are in the room as its state says. Returns those who had gone of themselves."""
+        gone = set[UserId]()
         for user_id, event in found.local.items():
             pdu = timeline.get_pdu(snapshot, event)
             membership = pdu.content.get("membership")
@@ -279,6 +288,8 @@ class Installer:
             old = members.get_membership(snapshot, user, room.short)
             if kind is None or (old is not None and (old[0], old[1].event) == (kind, event)):
                 continue
+            if old is not None and old[0] == LEAVE and old[1].sender == user_id and kind in (JOIN, INVITE, KNOCK):
+                gone.add(user_id)
             change = MemberChange(
                 room=room.short,
                 user=user,
@@ -297,6 +308,7 @@ class Installer:
             standing = None if known is None else members.get_membership(snapshot, known, room.short)
             if known is not None and standing is not None:
                 members.stage_unbacked(turn, known, room.short, standing)
+        return gone
 
     async def _add_join(self, room: Room, join: Pdu, before: LooseState) -> None:
         store = self._store
@@ -315,6 +327,16 @@ class Installer:
             if receipt.standing is not Standing.ACCEPTED:
                 raise Unfit(f"the join is {receipt.standing.value}: {receipt.reason}")
             return
+
+    async def _leave_again(self, room_id: RoomId, gone: set[UserId]) -> None:
+        """Users who left, or rejected an invite, while the other server did not hear of it."""
+        for user_id in gone:
+
+            def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend, user_id: UserId = user_id) -> None:
+                content = membership_content("leave", None)
+                append.append(append.create_event(sender=user_id, type=MEMBER, content=content, state_key=user_id))
+
+            await self._writes.write(room_id, stage)
 
 
 def _steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

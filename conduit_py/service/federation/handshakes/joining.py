@@ -24,6 +24,7 @@ from conduit_py.service.errors import NotFound
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.accepting import Acceptance
 from conduit_py.service.federation.handshakes.candidates import CANDIDATES_MAX, choose_candidates
+from conduit_py.service.federation.handshakes.early import EarlyEvents
 from conduit_py.service.federation.handshakes.installing import Installer
 from conduit_py.service.federation.handshakes.join_body import JoinBodies
 from conduit_py.service.federation.handshakes.making import Making
@@ -47,6 +48,7 @@ class Joining:
         checks: Checks,
         acceptance: Acceptance,
         installer: Installer,
+        early: EarlyEvents,
     ) -> None:
         self._store = store
         self._acceptance = acceptance
@@ -54,6 +56,7 @@ class Joining:
         self._bodies = bodies
         self._checks = checks
         self._installer = installer
+        self._early = early
         # Of its own, because the locks of rooms are taken while one of these is held.
         self._locks = KeyedLocks()
 
@@ -66,7 +69,9 @@ class Joining:
                 if get_live_room(snapshot, room_id) is not None:
                     return False
                 candidates = choose_candidates(snapshot, room_id, requester.user, via, own=self._making.server_name)
-            await self._join_through(candidates, requester, room_id, content, self._install)
+            with self._early.expect(room_id):
+                await self._join_through(candidates, requester, room_id, content, self._install)
+                await self._early.deliver(room_id)
         return True
 
     async def join_live(self, requester: Requester, room_id: RoomId, content: Mapping[str, Any]) -> None:
