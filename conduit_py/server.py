@@ -31,14 +31,15 @@ from conduit_py.metrics import Metrics
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.build import AppServiceParts, build_appservices
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
-from conduit_py.service.federation.handshakes.build import build_handshakes
+from conduit_py.service.federation.handshakes.build import Handshakes, build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
-from conduit_py.service.federation.receive.build import build_receiving
+from conduit_py.service.federation.receive.build import Receiving, build_receiving
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
@@ -120,7 +121,7 @@ async def build(
     sending = build_sending(config, store, federation.client, is_forbidden=federation.is_forbidden)
     push = build_push(store, hub, federation.http)
     around = Around(
-        appservices=AppServices(server_name, config.appservices),
+        appservices=_build_appservices(config, store, federation),
         signing_key=signing_key,
         fetcher=federation.client,
         lookups=federation.lookups,
@@ -140,20 +141,20 @@ async def build(
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
-    edu_handlers = {**e2ee.edus.handlers, **rooms.edu_handlers}
     operations = Operations(
         config=config,
         auth=Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies),
         accounts=accounts,
         e2ee=e2ee,
         push=push,
+        appservices=around.appservices,
         rooms=rooms,
         syncs=_build_syncs(config, store, hub, rooms, e2ee),
         media=_build_media(config, store, federation, throttle, has_threads=has_threads),
         throttle=throttle,
         federation=federation,
         handshakes=handshakes,
-        receiver=Receiver(store, receiving.room_events, edu_handlers, handshakes.invites_received.note),
+        receiver=_build_receiver(store, receiving, handshakes, e2ee, rooms),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,
@@ -167,6 +168,16 @@ async def build(
         tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
         admin_token=await _prepare(accounts),
     )
+
+
+def _build_receiver(store: Store, receiving: Receiving, handshakes: Handshakes, e2ee: E2ee, rooms: Rooms) -> Receiver:
+    edu_handlers = {**e2ee.edus.handlers, **rooms.edu_handlers}
+    return Receiver(store, receiving.room_events, edu_handlers, handshakes.invites_received.note)
+
+
+def _build_appservices(config: Config, store: Store, federation: Federation) -> AppServiceParts:
+    registry = AppServices(ServerName(config.server_name), config.appservices)
+    return build_appservices(store, registry, federation.http, clock=trio.current_time)
 
 
 async def _prepare(accounts: Accounts) -> str | None:
@@ -186,6 +197,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run
     yield built.accounts.tokens.run
+    yield built.appservices.delivery.run
     yield from built.e2ee.tasks
     yield from built.media.tasks
 
@@ -212,7 +224,7 @@ def _build_accounts(
             propagate_profile=rooms.membership.propagate_profile,
             leave_room=rooms.membership.leave,
             throttle=around.throttle,
-            appservices=around.appservices,
+            appservices=around.appservices.registry,
             device_observers=observers,
             hash_limiter=hash_limiter,
         ),

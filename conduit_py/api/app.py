@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from conduit_py.api.accounts import account_routes
+from conduit_py.api.appservices import appservice_routes
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import pusher, sync
 from conduit_py.api.e2ee import e2ee_routes, e2ee_server_routes
@@ -21,6 +22,7 @@ from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
+from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation
@@ -49,6 +51,7 @@ class Operations:
     accounts: Accounts
     e2ee: E2ee
     push: Push
+    appservices: AppServiceParts
     rooms: Rooms
     syncs: SyncService
     media: MediaServices
@@ -69,6 +72,7 @@ def build_routes(to: Operations) -> list[Routes]:
         pusher.routes(to.auth, to.push.pushers),
         *room_routes(to.config, to.auth, to.rooms),
         *e2ee_routes(to.auth, to.e2ee),
+        *appservice_routes(to.auth, to.appservices),
         sync.routes(to.auth, to.syncs, to.accounts.filters),
         *media_routes(to.config, to.auth, to.media, to.throttle),
         *e2ee_server_routes(servers, to.e2ee),

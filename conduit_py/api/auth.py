@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.appservices import Registration
-from conduit_py.service.errors import MatrixError, MissingToken
+from conduit_py.service.errors import Forbidden, MatrixError, MissingToken
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.identities import Identities, Masquerade
 from conduit_py.service.users.last_seen import LastSeen
@@ -59,6 +59,9 @@ class Authenticator:
 
     def require_appservice(self, request: Request) -> Registration:
         """The application service that sent a request which only they may send. Raises ``Forbidden`` for users."""
+        requester = self.require_user(request)
+        if requester.appservice_id is None:
+            raise Forbidden("Only application services may do this")
         return self._identities.require_appservice(find_token(request))
 
     def client_address(self, request: Request) -> str:

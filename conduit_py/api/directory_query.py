@@ -11,7 +11,8 @@ def parse_directory_query(body: Body, *, server: str | None = None) -> Directory
     """The body of a search in the directory. Raises ``BadJson`` and ``InvalidParam``."""
     condition = get_field(body, "filter", dict) or {}
     network = get_field(body, "third_party_instance_id", str)
-    if network is not None and get_field(body, "include_all_networks", bool):
+    has_all_networks = bool(get_field(body, "include_all_networks", bool))
+    if network is not None and has_all_networks:
         raise InvalidParam("third_party_instance_id can only be used if include_all_networks is false")
     return DirectoryQuery(
         limit=get_field(body, "limit", int),
@@ -20,6 +21,7 @@ def parse_directory_query(body: Body, *, server: str | None = None) -> Directory
         room_types=_parse_room_types(get_field(condition, "room_types", list)),
         server=server,
         network=network,
+        has_all_networks=has_all_networks,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.client import (
+    appservice_room_directory,
     banning,
     create_room,
     directory,
@@ -44,6 +45,7 @@ def room_routes(config: Config, auth: Authenticator, to: Rooms) -> list[Routes]:
     return [
         banning.routes(auth, to.membership),
         create_room.routes(auth, to.create, default_room_version=config.default_room_version),
+        appservice_room_directory.routes(auth, to.networks),
         directory.routes(auth, to.aliases),
         event_context.routes(auth, to.timeline),
         inviting.routes(auth, to.membership),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conduit_py.matrix.ids import Malformed
+from conduit_py.matrix.ids import ID_BYTES_MAX, Malformed
 
 NAMESPACES_MAX: Final = 100
 """In one list of a registration: each is tried on every event."""
@@ -61,8 +61,11 @@ def parse_registration(document: Any) -> Registration:
     namespaces = document.get("namespaces")
     if not isinstance(namespaces, dict):
         raise Malformed("namespaces must be a table with users, aliases and rooms")
+    appservice_id = _text(document, "id")
+    if len(appservice_id.encode()) > ID_BYTES_MAX or "\0" in appservice_id:
+        raise Malformed(f"id must not exceed {ID_BYTES_MAX} bytes")
     return Registration(
-        id=_text(document, "id"),
+        id=appservice_id,
         url=url,
         as_token=_text(document, "as_token"),
         hs_token=_text(document, "hs_token"),

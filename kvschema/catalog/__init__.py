@@ -6,6 +6,7 @@ from typing import Any
 
 from kvschema.catalog import (
     account_data,
+    appservices,
     e2ee,
     federation,
     media,
@@ -42,6 +43,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *transactions.TREES,
     *federation.TREES,
     *sending.TREES,
+    *appservices.TREES,
     *e2ee.TREES,
     *media.TREES,
 )

@@ -11,6 +11,7 @@ import trio.testing
 
 from conduit_py.data import (
     announcements,
+    appservices,
     device_keys,
     filters,
     gaps,
@@ -34,6 +35,7 @@ from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
+from kvschema.catalog.appservices import AppServiceSending
 from kvschema.catalog.receipts import Receipt
 from kvschema.catalog.rooms import StreamPos
 from kvschema.catalog.sending import QueuedEdu, Sending
@@ -256,6 +258,9 @@ class _Story:
                 sending.stage_last_event(turn, name, room, event)
                 sending.stage_edu(turn, name, pos, QueuedEdu(b'{"content":{},"edu_type":"m.presence"}'))
                 sending.stage_sending(turn, name, Sending("1", event_until=pos, edu_until=pos))
+                appservices.stage_event(turn, "irc", pos, event)
+                appservices.stage_listed(turn, "irc|net", room, is_listed=True)
+                appservices.stage_sending(turn, "irc", AppServiceSending("1", until=pos))
 
     async def _read(self, room_id: str, user: Client, event_id: str) -> None:
         async with self._store.writer.turn() as turn:

@@ -14,7 +14,7 @@ from conduit_py.config import Config
 from conduit_py.http.app import App
 from conduit_py.matrix.appservices import Namespace, Registration
 from conduit_py.matrix.ids import RoomId, ServerName, UserId
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.translate import translate

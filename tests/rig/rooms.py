@@ -32,7 +32,7 @@ from conduit_py.http.app import App
 from conduit_py.http.in_process import AppClient
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
@@ -52,6 +52,7 @@ from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.server_keys import load_signing_key
 from conduit_py.service.translate import translate
 from tests.rig.alone import Alone
+from tests.rig.bridge import no_queries
 from tests.rig.client import Client, Response, path
 from tests.rig.remote import Remotes
 from tests.rig.server import SERVER_NAME, Server, load_test_config
@@ -100,7 +101,7 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
-    membership = MembershipService(store, writes, Alone(), throttle=throttle)
+    membership = MembershipService(store, writes, Alone(), no_queries(store), throttle=throttle)
     app = App(
         _build_routes(server, writes, membership, throttle, remotes),
         request_bytes_max=load_test_config().max_request_size,
@@ -117,7 +118,7 @@ def _build_routes(
     server_name = writes.append.server_name
     auth = Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies)
     no_appservices = AppServices(server_name, ())
-    aliases = AliasService(store.database, writes, remotes, no_appservices, server_name=server_name)
+    aliases = AliasService(store.database, writes, remotes, no_queries(store), server_name=server_name)
     send = SendService(
         writes,
         Alone(),

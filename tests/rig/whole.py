@@ -25,7 +25,7 @@ class WholeServer(Server):
 
 @asynccontextmanager
 async def open_whole(server: Server, http: HttpClient | None = None, /, **overrides: str) -> AsyncIterator[WholeServer]:
-    """The same store and accounts, with everything else around them."""
+    """The same store and accounts, with everything else around them. Others are asked by ``http`` if it is given."""
     config = load_test_config(**{"RATE_LIMITS__ENABLED": "false", "DEFAULT_ROOM_VERSION": "11", **overrides})
     built = await build(config, server.store, hash_limiter=None, http=http)
     async with trio.open_nursery() as nursery:

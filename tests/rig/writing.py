@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from conduit_py.matrix.ids import ServerName
 from conduit_py.outbound.federation import Fetcher
+from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.resolution import Resolutions
@@ -30,6 +32,7 @@ def make_tools(
         short_ids=store.ids,
         hub=hub,
         unread=UnreadService(get_compiled_ruleset),
+        appservices=AppServiceQueue(AppServices(ServerName(server_name), ())),
         outbox=outbox or open_outbox(ServerName(server_name)),
         resolutions=Resolutions(store.database, has_threads=has_threads),
         policies=PolicyServers(store.database, Remotes() if fetcher is None else fetcher),

@@ -20,6 +20,7 @@ from typing import Any
 
 from conduit_py.data.consistency import (
     accounts,
+    appservices,
     chains,
     encryption,
     events,
@@ -148,6 +149,9 @@ CHECKS = _checks(
         "servernameroom_lastevent": (sending.check_last_events,),
         "servernameedu_data": (sending.check_edus,),
         "servername_sending": (sending.check_sending,),
+        "appserviceidpos_event": (appservices.check_events,),
+        "appserviceid_sending": (appservices.check_sending,),
+        "instanceidroomid": (appservices.check_listed,),
     }
 )
 

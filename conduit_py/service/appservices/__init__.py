@@ -1,6 +1,7 @@
-"""Application services: programs that act for many users of a network of their own, such as bridges.
+"""Telling application services what happens, and asking them what they know.
 
-``registry`` knows them by their tokens and namespaces.
+``queue`` takes down what each is interested in, ``delivery`` sends it, ``ping`` lets one try the way. Who they are is
+known to ``service.appservice_registry``, and who they are in a request to ``service.users.identities``.
 
 Spec: application-service-api/
 """

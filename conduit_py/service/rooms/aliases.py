@@ -16,7 +16,7 @@ from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, parse_r
 from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.outbound.federation_queries import fetch_directory
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservices.queries import AppServiceQueries
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import is_world_readable
@@ -44,14 +44,15 @@ class AliasService:
         database: Database,
         writes: RoomWrites,
         fetcher: Fetcher,
-        appservices: AppServices,
+        queries: AppServiceQueries,
         *,
         server_name: ServerName,
     ) -> None:
         self._database = database
         self._writes = writes
         self._fetcher = fetcher
-        self._appservices = appservices
+        self._appservices = queries.appservices
+        self._queries = queries
         self.server_name = server_name
 
     async def resolve(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
@@ -62,7 +63,7 @@ class AliasService:
         Spec: client-server-api/#get_matrixclientv3directoryroomroomalias
         """
         if server_name_of(alias) == self.server_name:
-            return self.resolve_local(alias)
+            return await self._resolve_or_ask(alias)
         try:
             found = await fetch_directory(self._fetcher, server_name_of(alias), alias)
         except Refused:
@@ -70,6 +71,15 @@ class AliasService:
         except Unreachable:
             raise MatrixError(f"{server_name_of(alias)} does not answer", errcode="M_UNKNOWN", status=502) from None
         return found.room_id, found.servers or [server_name_of(alias)]
+
+    async def _resolve_or_ask(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """An alias that is not there may be of an application service that makes rooms when they are wanted."""
+        try:
+            return self.resolve_local(alias)
+        except NotFound:
+            if not await self._queries.ask_for_alias(alias):
+                raise
+        return self.resolve_local(alias)
 
     async def find_room(self, room_id_or_alias: RoomId | RoomAlias) -> tuple[RoomId, list[ServerName]]:
         """The same for what may be a room's id already, with which no servers come."""

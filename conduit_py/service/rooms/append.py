@@ -227,7 +227,7 @@ class RoomAppend:
         Raises ``Forbidden``.
         """
         event, pos = self._stage(pdu)
-        self.writer.notify(pdu, pos)
+        self.writer.notify(pdu, event, pos)
         return event
 
     def tie_ends(self) -> None:

@@ -11,7 +11,7 @@ from conduit_py.matrix.edus import RECEIPT, TYPING
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.outbound.federation import Fetcher
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.aliases import AliasService
@@ -24,6 +24,7 @@ from conduit_py.service.rooms.event_stream import EventStream
 from conduit_py.service.rooms.history import History
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
+from conduit_py.service.rooms.network_directory import NetworkDirectory
 from conduit_py.service.rooms.notifications import NotificationService
 from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.previews import PreviewService
@@ -68,6 +69,7 @@ class Rooms:
     event_stream: EventStream
     knocks: KnockService
     membership: MembershipService
+    networks: NetworkDirectory
     notifications: NotificationService
     previews: PreviewService
     receipts: ReceiptService
@@ -94,7 +96,7 @@ class Rooms:
 class Around:
     """What the room services are given by the rest of the server."""
 
-    appservices: AppServices
+    appservices: AppServiceParts
     signing_key: SigningKey
     fetcher: Fetcher
     lookups: Fetcher
@@ -118,6 +120,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         hub=around.hub,
         unread=UnreadService(get_compiled_ruleset, around.stage_push),
         outbox=around.outbox,
+        appservices=around.appservices.queue,
         resolutions=Resolutions(store.database, has_threads=around.has_threads),
         policies=PolicyServers(store.database, around.fetcher),
         now_ms=store.now_ms,
@@ -140,13 +143,13 @@ def build_rooms(
         return RoomId(f"!{around.random_id(ID_BYTES)}:{server_name}")
 
     remote_spaces = RemoteSpaces(around.lookups, server_name=server_name, now_ms=store.now_ms)
-    aliases = AliasService(store.database, writes, around.lookups, around.appservices, server_name=server_name)
+    aliases = AliasService(store.database, writes, around.lookups, around.appservices.queries, server_name=server_name)
     return Rooms(
         aliases=aliases,
         create=CreateService(
             writes,
             remote,
-            around.appservices,
+            around.appservices.registry,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,
@@ -157,7 +160,8 @@ def build_rooms(
             store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
         ),
         knocks=KnockService(store.database, writes, remote, throttle=throttle),
-        membership=MembershipService(store, writes, remote, throttle=throttle),
+        membership=MembershipService(store, writes, remote, around.appservices.queries, throttle=throttle),
+        networks=NetworkDirectory(store.database, writes),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database, remote_spaces),
         receipts=ReceiptService(store, hub, around.outbox, stage_ring=around.stage_push),

@@ -23,7 +23,7 @@ from conduit_py.matrix.ids import (
     server_name_of,
 )
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester

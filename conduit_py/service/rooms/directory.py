@@ -12,12 +12,12 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import trio
 
-from conduit_py.data import members, rooms, short_ids, state
+from conduit_py.data import appservices, members, rooms, short_ids, state
 from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
@@ -89,8 +89,7 @@ class DirectoryService:
         limit = _limit(query.limit)
         since = None if query.since is None else _parse_token(query.since)
         with self._database.snapshot() as snapshot:
-            # No application service tells of networks, so no room belongs to one.
-            order = [] if query.network else sorted(_scan_places(snapshot))
+            order = sorted(_scan_places(snapshot, query))
         is_backwards = since is not None and since[0]
         if since is None:
             ahead = order
@@ -210,13 +209,22 @@ def _matches(query: DirectoryQuery, chunk: dict[str, Any]) -> bool:
     return any(term in chunk.get(name, "").casefold() for name in ("name", "topic", "canonical_alias"))
 
 
-def _scan_places(snapshot: Snapshot) -> list[tuple[_Place, ShortRoomId]]:
+def _scan_listed(snapshot: Snapshot, query: DirectoryQuery) -> Iterable[ShortRoomId]:
+    """Rooms that are published in what is asked for, before it is known whether they are open."""
+    if query.network:
+        return appservices.scan_listed(snapshot, query.network)
+    if query.has_all_networks:
+        return {*rooms.scan_public(snapshot), *appservices.scan_listed_anywhere(snapshot)}
+    return rooms.scan_public(snapshot)
+
+
+def _scan_places(snapshot: Snapshot, query: DirectoryQuery) -> list[tuple[_Place, ShortRoomId]]:
     return [
         (
             _Place(-members.get_member_count(snapshot, room, JOIN), short_ids.get_room_record(snapshot, room).room_id),
             room,
         )
-        for room in rooms.scan_public(snapshot)
+        for room in _scan_listed(snapshot, query)
         if is_resident(snapshot, room)
     ]
 

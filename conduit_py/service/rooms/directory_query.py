@@ -17,4 +17,6 @@ class DirectoryQuery:
     """None among them stands for rooms without a type; in place of them, for all rooms."""
     server: str | None = None
     network: str | None = None
-    """A network that an application service bridges to, None for Matrix itself."""
+    """The instance of a network that an application service bridges to, None for Matrix itself."""
+    has_all_networks: bool = False
+    """Those of all networks, Matrix among them."""

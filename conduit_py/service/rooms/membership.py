@@ -13,6 +13,7 @@ import trio
 
 from conduit_py.data import members, short_ids
 from conduit_py.matrix.ids import RoomId, ServerName, UserId, server_name_of
+from conduit_py.service.appservices.queries import AppServiceQueries
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
@@ -43,10 +44,19 @@ PROFILE_ROOMS_AT_ONCE = 8
 class MembershipService:
     """One per server."""
 
-    def __init__(self, store: Store, writes: RoomWrites, remote: Elsewhere, *, throttle: RateLimiter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writes: RoomWrites,
+        remote: Elsewhere,
+        queries: AppServiceQueries,
+        *,
+        throttle: RateLimiter,
+    ) -> None:
         self._store = store
         self._writes = writes
         self._remote = remote
+        self._queries = queries
         self._throttle = throttle
 
     async def join(
@@ -107,6 +117,7 @@ class MembershipService:
         self._throttle(("invite", requester.limited_as))
         content = membership_content("invite", reason)
         if server_name_of(user_id) == self._writes.append.server_name:
+            await self._queries.ask_for_user(user_id)
             await self._set(requester, room_id, user_id, content)
         else:
             await self._remote.invite(requester, room_id, user_id, content)

@@ -256,7 +256,7 @@ class RoomReceive:
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
         if not row.redacted_by:
-            writer.notify(pdu, pos)
+            writer.notify(pdu, event, pos)
 
     def _build_gap(self, pos: int, missing: Sequence[EventId]) -> Gap:
         if timeline.get_last_pos(self.writer.snapshot, self._room.short):

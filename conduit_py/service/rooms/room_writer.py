@@ -21,6 +21,7 @@ from conduit_py.matrix.ids import EventId, ServerName, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.search_words import count_words
+from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.current_state import CurrentState
 from conduit_py.service.rooms.policy import PolicyServers
@@ -43,6 +44,7 @@ class WriterTools:
     hub: SyncHub
     unread: UnreadService
     outbox: Outbox
+    appservices: AppServiceQueue
     resolutions: Resolutions
     policies: PolicyServers
     now_ms: Callable[[], int]
@@ -236,8 +238,8 @@ class RoomWriter:
         told = {*self.current.servers.take_told(), *_server_of_member(pdu)}
         self.tools.outbox.stage_pdu(self.snapshot, self.turn, self.room.short, event, pdu, told)
 
-    def notify(self, pdu: Pdu, pos: int) -> None:
-        """Count a new event as unread for those whose push rules say so."""
+    def notify(self, pdu: Pdu, event: ShortEventId, pos: int) -> None:
+        """Count a new event as unread for those whose push rules say so, and queue it for application services."""
         noticed = Noticed(
             room=self.room.short,
             room_id=self.room.room_id,
@@ -247,7 +249,9 @@ class RoomWriter:
             member_count=self.current.member_count,
             get_state=self.current.get,
         )
-        self.tools.unread.stage(self.snapshot, self.turn, noticed, self.current.scan_local_joined())
+        joined = self.current.scan_local_joined()
+        self.tools.unread.stage(self.snapshot, self.turn, noticed, joined)
+        self.tools.appservices.stage_event(self.snapshot, self.turn, self.room.short, event, pdu, joined)
 
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""

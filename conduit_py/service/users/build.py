@@ -10,7 +10,7 @@ import trio
 from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
 from conduit_py.outbound.federation import Fetcher
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.users.account_data import AccountDataService
 from conduit_py.service.users.change_password import ChangePasswordService
 from conduit_py.service.users.contacts import ContactService

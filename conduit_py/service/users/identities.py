@@ -11,7 +11,7 @@ from typing import Final
 from conduit_py.data import devices, users
 from conduit_py.matrix.appservices import Registration
 from conduit_py.matrix.ids import ID_BYTES_MAX, DeviceId, UserId
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import Forbidden, MatrixError, MissingToken, UnknownToken
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.rig.client import Client
-from tests.rig.server import Server
+from tests.rig.whole import WholeServer
 
 
 @pytest.fixture
-async def alice(server: Server) -> Client:
-    return await server.register("alice")
+async def alice(whole: WholeServer) -> Client:
+    return await whole.register("alice")
 
 
 async def test_get_protocols_lists_none(alice: Client) -> None:
@@ -27,9 +27,9 @@ async def test_get_protocols_lists_none(alice: Client) -> None:
         "/thirdparty/user?userid=%40a:one.test",
     ],
 )
-async def test_third_party_lookup_not_found(server: Server, alice: Client, place: str) -> None:
+async def test_third_party_lookup_not_found(whole: WholeServer, alice: Client, place: str) -> None:
     assert (await alice.request("GET", place)).outcome == (404, "M_NOT_FOUND")
-    assert (await server.client().request("GET", place)).outcome == (401, "M_MISSING_TOKEN")
+    assert (await whole.client().request("GET", place)).outcome == (401, "M_MISSING_TOKEN")
 
 
 async def test_third_party_lookup_missing_param(alice: Client) -> None:
@@ -37,5 +37,5 @@ async def test_third_party_lookup_missing_param(alice: Client) -> None:
     assert (await alice.get("/thirdparty/user")).outcome == (400, "M_MISSING_PARAM")
 
 
-async def test_get_protocols_missing_token(server: Server) -> None:
-    assert (await server.client().get("/thirdparty/protocols")).outcome == (401, "M_MISSING_TOKEN")
+async def test_get_protocols_missing_token(whole: WholeServer) -> None:
+    assert (await whole.client().get("/thirdparty/protocols")).outcome == (401, "M_MISSING_TOKEN")

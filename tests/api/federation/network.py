@@ -22,7 +22,8 @@ from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.http.server import serve_http
 from conduit_py.matrix.ids import ServerName
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.build import build_appservices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
@@ -93,7 +94,9 @@ class Network:
         self._nursery.start_soon(federation.http.run)
         auth = ServerAuthenticator(federation.verifier, (), lambda origin: None)
         around = Around(
-            appservices=AppServices(ServerName(name), ()),
+            appservices=build_appservices(
+                store, AppServices(ServerName(name), ()), federation.http, clock=trio.current_time
+            ),
             signing_key=key,
             fetcher=federation.client,
             lookups=federation.lookups,

@@ -17,7 +17,7 @@ from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.sync_token import SyncToken, parse_sync_token
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
@@ -47,6 +47,7 @@ from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.alone import Alone
+from tests.rig.bridge import no_queries
 from tests.rig.remote import Remotes
 from tests.rig.sending import open_outbox
 from tests.rig.writing import make_tools
@@ -74,8 +75,8 @@ class World:
             allow_encryption=True,
             throttle=throttle,
         )
-        self.membership = MembershipService(store, writes, Alone(), throttle=throttle)
-        aliases = AliasService(store.database, writes, Remotes(), no_appservices, server_name=SERVER_NAME)
+        self.membership = MembershipService(store, writes, Alone(), no_queries(store), throttle=throttle)
+        aliases = AliasService(store.database, writes, Remotes(), no_queries(store), server_name=SERVER_NAME)
         self.messages = SendService(
             writes,
             Alone(),

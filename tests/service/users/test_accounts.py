@@ -7,7 +7,7 @@ import pytest
 from conduit_py.data.devices import scan_devices
 from conduit_py.data.users import get_local, scan_accounts
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.build import Surroundings, build_accounts

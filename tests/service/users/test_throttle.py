@@ -8,7 +8,7 @@ import pytest
 
 from conduit_py.data.users import get_local
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId
-from conduit_py.service.appservices.registry import AppServices
+from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import Forbidden, LimitExceeded
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
