@@ -115,6 +115,8 @@ class Resolver:
         self._events = events
         self._keys = keys
         self._chain = chain
+        self.reads = 0
+        """Events read for resolutions until now."""
 
     def resolve(
         self, states: Sequence[LooseState], *, new: tuple[ShortEventId, Pdu] | None = None, may_be_large: bool = True
@@ -162,7 +164,10 @@ class Resolver:
             get=lambda key: self._get_shared(conflict.states[0], key),
             values=lambda: map(reads.note, self._scan_shared(conflict, differing)),
         )
-        return reads.resolve(unconflicted)
+        try:
+            return reads.resolve(unconflicted)
+        finally:
+            self.reads += reads.done
 
     def _get_shared(self, state: LooseState, key: StateKey) -> EventId | None:
         short = self._keys.find(*key)
@@ -243,7 +248,8 @@ class _ReadsInPlace:
     def __init__(self, events: StagedEvents, conflict: Conflict, reads_max: int | None) -> None:
         self._events = events
         self._conflict = conflict
-        self._reads_left = reads_max
+        self._reads_max = reads_max
+        self.done = 0
 
     def resolve(self, unconflicted: StateMap) -> Resolved:
         return resolve_conflict(
@@ -279,10 +285,9 @@ class _ReadsInPlace:
         return event_id
 
     def _count(self) -> None:
-        if self._reads_left is not None:
-            self._reads_left -= 1
-            if self._reads_left < 0:
-                raise TooLarge(self._conflict)
+        self.done += 1
+        if self._reads_max is not None and self.done > self._reads_max:
+            raise TooLarge(self._conflict)
 
 
 @dataclass(slots=True)

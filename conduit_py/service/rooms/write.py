@@ -16,13 +16,13 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
 from conduit_py.service.rooms.policy import get_policy_server
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
-from conduit_py.service.rooms.resolution import Conflict, TooLarge
+from conduit_py.service.rooms.resolution import READS_MAX, Conflict, TooLarge
 from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import Turn, Writer
 
-RECEIVED_PER_TURN = 10
+RECEIVED_PER_TURN = 40
 """Events of other servers that are stored together: the event loop is at it for about 10 ms."""
 
 REHEARSALS_MAX = 3
@@ -189,6 +189,8 @@ class RoomWrites:
                     if receipt.standing is Standing.ACCEPTED and receipt.is_new:
                         also(snapshot, turn, receipt)
                     done.append(receipt)
+                    if receive.writer.resolver.reads > READS_MAX:
+                        break
                 if len(receive.writer.extremities) > TIED_FROM and receive.writer.current.get(*POLICY) is None:
                     self.append.go_on(receive.writer).tie_ends()
                 receive.finish()
