@@ -174,7 +174,9 @@ class HttpClient:
 
         url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=path)
         timeouts = {"connect": TLS_TIMEOUT_S, "read": max(READ_STALL_S, stall_s), "write": READ_STALL_S}
-        all_headers = {"Host": target.host_header, "User-Agent": "conduit_py", **(headers or {})}
+        # Without it, an answer may come in any encoding there is.
+        fixed = {"Host": target.host_header, "User-Agent": "conduit_py", "Accept-Encoding": "identity"}
+        all_headers = {**fixed, **(headers or {})}
         request = self._get_pool().stream(
             method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
         )

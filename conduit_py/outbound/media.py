@@ -136,8 +136,6 @@ class MediaClient:
             async with self._http.stream(target, path, headers={}, timeout_s=timeout_s) as answer:
                 next_url = _redirection(url, answer)
                 if next_url is None:
-                    if answer.status != 200:
-                        raise Broken(f"{target.host} answered with status {answer.status}")
                     yield _plain_file(answer, bytes_max)
                     return
             url = next_url
@@ -162,7 +160,7 @@ async def _read_parts(server_name: ServerName, answer: HttpStream, bytes_max: in
     boundary = parse_boundary(answer.headers.get("content-type", ""))
     if boundary is None:
         raise Broken(f"{server_name} answered with what has no parts")
-    _require_length(answer, bytes_max + ENVELOPE_BYTES_MAX)
+    _require_whole(answer, bytes_max + ENVELOPE_BYTES_MAX)
     reader = PartReader(answer.chunks, boundary)
     try:
         await reader.read_head()
@@ -187,7 +185,7 @@ async def _skip_metadata(reader: PartReader) -> None:
 
 
 def _plain_file(answer: HttpStream, bytes_max: int) -> RemoteFile:
-    _require_length(answer, bytes_max)
+    _require_whole(answer, bytes_max)
     if not {"content-length", "transfer-encoding"} & set(answer.headers):
         raise Broken("nothing would tell a file that breaks off from a whole one")
     return _file(answer.headers, _bounded(answer.chunks, bytes_max))
@@ -198,8 +196,10 @@ def _file(headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None]) -> Re
     return RemoteFile(headers.get("content-type", DEFAULT_TYPE), filename, chunks)
 
 
-def _require_length(answer: HttpStream, bytes_max: int) -> None:
-    """A file that is said to be too large is not begun with."""
+def _require_whole(answer: HttpStream, bytes_max: int) -> None:
+    """What is no file as it was uploaded, or is said to be too large, is not begun with."""
+    if answer.status != 200 or answer.headers.get("content-encoding", "identity") != "identity":
+        raise Broken(f"the answer has status {answer.status}, or another encoding than was asked for")
     length = answer.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > bytes_max):
         raise TooLarge(f"the file has more than {bytes_max} bytes")

@@ -76,6 +76,7 @@ async def test_file_comes_with_its_type_and_name(world: World) -> None:
     (asked,) = machine.asked
     assert (asked.method, asked.target) == ("GET", DOWNLOAD + "?timeout_ms=1500")
     assert asked.headers["authorization"].startswith("X-Matrix ")
+    assert asked.headers["accept-encoding"] == "identity"
 
 
 async def test_file_without_headers_is_just_bytes(world: World) -> None:
@@ -190,6 +191,8 @@ async def test_file_that_is_said_to_be_where_there_is_no_way_is_not_fetched(worl
         (302, {"location": "https://cdn.test/a"}, b""),
         (302, {"location": "http://cdn.test/a"}, b""),
         (404, {}, b"nothing"),
+        (206, {}, b"a part"),
+        (200, {"content-encoding": "gzip"}, b"packed"),
         (302, {}, b"nowhere"),
     ],
 )
@@ -224,6 +227,8 @@ async def test_file_of_just_the_largest_size_is_read(world: World) -> None:
     "answer",
     [
         (200, {"content-type": "application/json"}, b"{}"),
+        (200, {"content-type": "multipart/mixed; boundary=x", "content-encoding": "gzip"}, b"packed"),
+        (202, {"content-type": "multipart/mixed; boundary=x"}, parts(b"X: y", content=b"x")[2]),
         (200, {"content-type": "multipart/mixed"}, b"--x--"),
         (200, {"content-type": "multipart/mixed; boundary=x"}, b""),
         (200, {"content-type": "multipart/mixed; boundary=x"}, b"--x\r\n\r\n" + bytes(70_000)),
