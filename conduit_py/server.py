@@ -120,6 +120,7 @@ async def build(
     )
     sending = build_sending(config, store, federation.client, is_forbidden=federation.is_forbidden)
     push = build_push(store, hub, federation.http)
+    others = _reach_others(config, federation, sending)
     around = Around(
         appservices=_build_appservices(config, store, federation),
         signing_key=signing_key,
@@ -132,12 +133,12 @@ async def build(
         random_hex=secrets.token_hex,
         has_threads=has_threads,
         stage_push=push.rings.stage,
+        stage_joined=others.stage_joined,
     )
     writes = build_writes(config, store, around)
     receiving = build_receiving(config, store, writes, federation)
     handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
-    others = _reach_others(config, federation, sending)
     removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)

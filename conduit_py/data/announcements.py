@@ -8,7 +8,7 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import e2ee
 from kvschema.catalog.e2ee import Announcement, ByPosition
-from kvschema.catalog.rooms import ShortUserId, StreamPos
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StreamPos
 from kvschema.catalog.users import ByUser
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "scan_announcements",
     "stage_announced",
     "stage_announcement",
+    "stage_joined",
     "stage_stream_id",
 ]
 
@@ -30,6 +31,11 @@ def scan_announcements(snapshot: Snapshot) -> Iterator[tuple[StreamPos, Announce
 def stage_announcement(turn: Turn, user: ShortUserId, device_id: str) -> None:
     """Note a change of a device, or with an empty id of cross-signing keys."""
     turn.batch.put(e2ee.ANNOUNCEMENTS, ByPosition(StreamPos(turn.take_pos())), Announcement(user, device_id))
+
+
+def stage_joined(turn: Turn, user: ShortUserId, room: ShortRoomId) -> None:
+    """Note that a user joined a room: its servers may know the devices from another time."""
+    turn.batch.put(e2ee.ANNOUNCEMENTS, ByPosition(StreamPos(turn.take_pos())), Announcement(user, "", room))
 
 
 def stage_announced(turn: Turn, pos: StreamPos) -> None:

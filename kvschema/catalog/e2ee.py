@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from kvschema.catalog.federation import SERVER_NAME_BYTES_MAX
 from kvschema.catalog.members import UserPos
-from kvschema.catalog.rooms import ShortUserId, StreamPos
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StreamPos
 from kvschema.catalog.users import DEVICE_ID_BYTES_MAX, ByUser, UserDevice
 from kvschema.codec import COUNT, JSON, NOTHING, U8, U64, Fixed, Key, Text, record
 from kvschema.tree import Tree
@@ -167,7 +167,9 @@ class Announcement(NamedTuple):
 
     user: ShortUserId
     device_id: str
-    """Empty for the cross-signing keys."""
+    """Empty for the cross-signing keys, and where nothing changed."""
+    room: ShortRoomId = ShortRoomId(0)
+    """The room that the user joined, whose servers may be new to the user's devices; 0 for a change of keys."""
 
 
 class ReceivedMessage(NamedTuple):

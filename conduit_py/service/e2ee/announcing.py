@@ -5,14 +5,14 @@ share a room with the user then. What it tells is what is stored when it tells i
 the same time are one EDU, and nothing can be told that is no longer true.
 
 The updates about one user form a chain: each names the one before it, whoever was told of that one. A server that
-misses a link asks for the whole list.
+misses a link asks for the whole list. So does one that is met anew when the user joins a room.
 
 Spec: server-server-api/#device-management
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from conduit_py.service.e2ee.sharing import scan_servers
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.rooms import ShortUserId
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 from kvschema.errors import StorageFull
 
 _log = get_logger(__name__)
@@ -71,12 +71,37 @@ class Announcing:
             with self._store.snapshot() as snapshot:
                 rows = list(islice(announcements.scan_announcements(snapshot), CHANGES_PER_BATCH))
                 changed: dict[ShortUserId, dict[str, None]] = {}
+                joined: dict[ShortUserId, set[ShortRoomId]] = {}
                 for pos, row in rows:
                     announcements.stage_announced(turn, pos)
-                    changed.setdefault(row.user, {})[row.device_id] = None
+                    if row.room:
+                        joined.setdefault(row.user, set()).add(row.room)
+                    else:
+                        changed.setdefault(row.user, {})[row.device_id] = None
                 for user, whats in changed.items():
                     self._stage_user(snapshot, turn, user, whats)
+                for user, rooms in joined.items():
+                    if user not in changed:
+                        self._stage_joined(snapshot, turn, user, rooms)
         return bool(rows)
+
+    def _stage_joined(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, rooms: Collection[ShortRoomId]) -> None:
+        """Tell servers that the user was not met at until now: what they may know is from another time.
+
+        An update that follows no other makes them ask for the whole list, if they hold one.
+        """
+        known = scan_servers(snapshot, user, without=rooms)
+        met = scan_servers(snapshot, user) - known
+        device_id = next((device_id for device_id, _ in device_keys.scan_keys(snapshot, user)), None)
+        if not met or device_id is None:
+            return
+        user_id = short_ids.get_user_id(snapshot, user)
+        stream_id = announcements.get_stream_id(snapshot, user)
+        if not stream_id:
+            stream_id = turn.take_pos()
+            announcements.stage_stream_id(turn, user, stream_id)
+        edu = _build_device_list_update(snapshot, user, user_id, device_id, stream_id, previous=0)
+        self._outbox.stage_edu(snapshot, turn, sorted(met), edu)
 
     def _stage_user(self, snapshot: Snapshot, turn: Turn, user: ShortUserId, whats: Iterable[str]) -> None:
         user_id = short_ids.get_user_id(snapshot, user)

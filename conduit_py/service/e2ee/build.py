@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from conduit_py.data import announcements
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.bell import Bell
 from conduit_py.service.e2ee.announcing import Announcing
@@ -24,6 +25,8 @@ from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.users.build import Accounts
 from conduit_py.service.users.store import Store
+from conduit_py.storage.writer import Turn
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,12 @@ class OtherServers:
         self.source = source
         self.outbox = outbox
         self.has_announcements = None if outbox is None else Bell()
+
+    def stage_joined(self, turn: Turn, user: ShortUserId, room: ShortRoomId) -> None:
+        """A local user joined a room: servers that are met there are told of the user's devices."""
+        if self.has_announcements is not None:
+            announcements.stage_joined(turn, user, room)
+            turn.on_landed(self.has_announcements.ring)
 
 
 def build_e2ee(

@@ -76,9 +76,10 @@ def scan_sharing_with_remote(snapshot: Snapshot, user: ShortUserId) -> set[Short
     }
 
 
-def scan_servers(snapshot: Snapshot, user: ShortUserId) -> set[ServerName]:
-    """Servers of users who share a room with a local user, ours among them."""
-    return {server_name for room in get_rooms(snapshot, user) for server_name in members.scan_servers(snapshot, room)}
+def scan_servers(snapshot: Snapshot, user: ShortUserId, *, without: Collection[ShortRoomId] = ()) -> set[ServerName]:
+    """Servers of users who share a room with a local user, ours among them; some rooms may be left out."""
+    rooms = get_rooms(snapshot, user).difference(without)
+    return {server_name for room in rooms for server_name in members.scan_servers(snapshot, room)}
 
 
 class Sharing:

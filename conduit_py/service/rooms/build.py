@@ -34,7 +34,7 @@ from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_snapshots import RoomSnapshots
-from conduit_py.service.rooms.room_writer import WriterTools
+from conduit_py.service.rooms.room_writer import StageJoined, WriterTools, announce_nothing
 from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
@@ -109,6 +109,7 @@ class Around:
     random_hex: Callable[[int], str]
     has_threads: bool
     stage_push: StageRing = ring_nobody
+    stage_joined: StageJoined = announce_nothing
 
 
 def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
@@ -124,6 +125,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         resolutions=Resolutions(store.database, has_threads=around.has_threads),
         policies=PolicyServers(store.database, around.fetcher),
         now_ms=store.now_ms,
+        stage_joined=around.stage_joined,
     )
     append = Append(
         tools=tools,

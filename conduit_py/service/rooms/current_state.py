@@ -115,6 +115,11 @@ class CurrentState:
         """How many users are joined."""
         return members.get_member_count(self._snapshot, self._room.short, JOIN) + self._joined_difference
 
+    def scan_newly_joined(self) -> set[ShortUserId]:
+        """Local users that were not joined before."""
+        joined = {user for user, (kind, _) in self.standings.items() if kind == JOIN}
+        return joined - members.get_local_joined(self._snapshot, self._room.short) if joined else joined
+
     def scan_local_joined(self) -> set[ShortUserId]:
         """Local users that are joined."""
         if self._joined_before is None:

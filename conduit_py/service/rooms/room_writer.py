@@ -31,8 +31,15 @@ from conduit_py.service.rooms.unread import Noticed, UnreadService
 from conduit_py.service.sending.outbox import Outbox
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.rooms import ShortEventId, StateId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StateId
 from kvschema.catalog.timeline import OUTLIER, REJECTED, EventRow
+
+StageJoined = Callable[[Turn, ShortUserId, ShortRoomId], None]
+"""Told of each local user who joins a room."""
+
+
+def announce_nothing(turn: Turn, user: ShortUserId, room: ShortRoomId) -> None:
+    """For a server that tells others nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,7 @@ class WriterTools:
     resolutions: Resolutions
     policies: PolicyServers
     now_ms: Callable[[], int]
+    stage_joined: StageJoined = announce_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +264,8 @@ class RoomWriter:
     def finish(self) -> None:
         """Everything is staged: wake those who may see it once it has landed."""
         if self._is_changed:
+            for user in self.current.scan_newly_joined():
+                self.tools.stage_joined(self.turn, user, self.room.short)
             woken = self.current.scan_local_joined() | self.current.standings.keys()
             self.tools.hub.stage_room(self.turn, self.room.short, woken)
 

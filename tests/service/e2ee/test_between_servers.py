@@ -9,10 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from conduit_py.data import device_keys, remote_lists
 from conduit_py.matrix.edus import DirectToDevice, build_direct_to_device
 from conduit_py.matrix.ids import DeviceId, Malformed, ServerName, UserId
 from conduit_py.service.e2ee.to_device import EDU_BYTES_MAX, split_by_server
 from kvschema.catalog import e2ee
+from kvschema.catalog.rooms import StreamPos
 from kvschema.engine import Engine
 from tests.rig.client import Client, path
 from tests.rig.crypto import CrossSigning, Json, Keys, query, sync, without_signatures
@@ -136,6 +138,30 @@ async def test_changes_while_the_network_is_cut_are_told_when_it_heals(scene: Sc
     await trio.sleep(3600)
     assert await scene.changed() == [BOB]
     assert list(await scene.devices()) == ["LAPTOP", "TABLET"]
+
+
+async def test_who_joins_is_told_of_to_servers_that_are_met_anew(
+    make_engine: Callable[[], Engine], autojump_clock: MockClock
+) -> None:
+    """A server that still holds what it knew from another time is told, and asks."""
+    async with open_network(make_engine, ONE, TWO) as pair:
+        alice = await pair[ONE].register("alice")
+        bob = await pair[TWO].register("bob", device_id="BOX")
+        await Keys(bob).upload_all()
+        store = pair[ONE].store
+        async with store.writer.turn() as turn:
+            with store.snapshot() as snapshot:
+                user = store.ids.intern_user(snapshot, turn, BOB)
+                remote_lists.stage_list(turn, TWO, user, remote_lists.RemoteList(1, StreamPos(snapshot.pos)))
+                keys = {"user_id": BOB, "device_id": "OLD"}
+                device_keys.stage_keys(turn, user, DeviceId("OLD"), keys)
+        for asked in (1, 0):
+            pair.requests.clear()
+            assert (await bob.post(path("join", await create(alice)), {}, via=ONE)).status == 200
+            await trio.sleep(5)
+            assert len([it for it in pair.requests if it[0] == ONE and "/user/devices/" in it[3]]) == asked
+            with store.snapshot() as snapshot:
+                assert [device_id for device_id, _ in device_keys.scan_keys(snapshot, user)] == ["BOX"]
 
 
 async def test_what_was_not_announced_yet_is_after_a_restart(scene: Scene, autojump_clock: MockClock) -> None:
