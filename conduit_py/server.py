@@ -120,7 +120,7 @@ async def build(
     )
     sending = build_sending(config, store, federation.client, is_forbidden=federation.is_forbidden)
     push = build_push(store, hub, federation.http)
-    others = _reach_others(config, federation, sending)
+    others, removal = _build_announcing(config, store, hub, federation, sending)
     around = Around(
         appservices=_build_appservices(config, store, federation),
         signing_key=signing_key,
@@ -139,7 +139,6 @@ async def build(
     receiving = build_receiving(config, store, writes, federation)
     handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
-    removal = DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
     operations = Operations(
@@ -203,9 +202,12 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield from built.media.tasks
 
 
-def _reach_others(config: Config, federation: Federation, sending: SendingServices) -> OtherServers:
+def _build_announcing(
+    config: Config, store: Store, hub: SyncHub, federation: Federation, sending: SendingServices
+) -> tuple[OtherServers, DeviceRemoval]:
     outbox = sending.outbox if config.allow_federation else None
-    return OtherServers(source=UserKeysClient(federation.client), outbox=outbox)
+    others = OtherServers(source=UserKeysClient(federation.client), outbox=outbox)
+    return others, DeviceRemoval(DeviceLists(store, hub, others.has_announcements))
 
 
 def _build_accounts(
