@@ -102,7 +102,7 @@ class RoomReceive:
         auth_events = self._require_auth_events(pdu)
         before = self._state_before(arrival)
         event = self._choose_short(known, auth_events)
-        reason = self._check_auth_events(pdu, auth_events) or self._check_state(pdu, before)
+        reason = self._check_first(pdu) or self._check_auth_events(pdu, auth_events) or self._check_state(pdu, before)
         flags = REJECTED
         if reason is None and arrival.place is None:
             reason, flags = self._check_now(arrival, before), SOFT_FAILED
@@ -129,7 +129,7 @@ class RoomReceive:
             standing = _standing_of(self._events.get_row(known))
             return Receipt(event_id=pdu.event_id, event=known, standing=standing, is_new=False)
         auth_events = self._require_auth_events(pdu)
-        reason = self._check_auth_events(pdu, auth_events)
+        reason = self._check_first(pdu) or self._check_auth_events(pdu, auth_events)
         flags = OUTLIER if reason is None else OUTLIER | REJECTED
         event = ShortEventId(self.writer.turn.take_pos())
         self.writer.stage_event(pdu, event, pos=0, before=LooseState(EMPTY), flags=flags)
@@ -163,6 +163,13 @@ class RoomReceive:
 
     def _find_missing(self, pdu: Pdu) -> list[EventId]:
         return [event_id for event_id in dict.fromkeys(pdu.prev_events) if not self.writer.find_held([event_id])]
+
+    def _check_first(self, pdu: Pdu) -> str | None:
+        """No rule forbids a second beginning of a room, and it would be allowed by what it follows: nothing."""
+        create = self.writer.current.get("m.room.create", "")
+        if pdu.type != "m.room.create" or create is None or create.event_id == pdu.event_id:
+            return None
+        return f"the room begins with {create.event_id}"
 
     def _check_auth_events(self, pdu: Pdu, auth_events: Sequence[ShortEventId]) -> str | None:
         pdus = [self._events.get_pdu(event) for event in auth_events]

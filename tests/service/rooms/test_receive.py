@@ -12,6 +12,7 @@ from conduit_py.data.auth_chain import scan_auth_chain
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import StateChain
 from conduit_py.data.state_at import get_state_id_at
+from conduit_py.matrix.event_builder import build_event
 from conduit_py.matrix.ids import EventId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.rooms.append import DUMMY
@@ -171,6 +172,28 @@ async def test_receive_follows_rejected_events_as_if_they_changed_nothing(rooms:
     assert await standings(rooms, peer, topic, said) == [Standing.REJECTED, Standing.ACCEPTED]
     assert row_of(rooms, said).state_after == row_of(rooms, before[0]).state_after
     assert (await shown(alice, peer))[0] == "after"
+
+
+@pytest.mark.parametrize("version", ["1", "6", "11"])
+async def test_receive_rejects_a_second_beginning(rooms: RoomServer, version: str) -> None:
+    """By the server that made the room, for which the rules would allow it."""
+    _, peer = await begin(rooms, version)
+    before = current_state(rooms, peer)
+    proto = build_event(
+        room_version=peer.version,
+        room_id=peer.room_id,
+        type="m.room.create",
+        sender=UserId("@alice:one.test"),
+        state_key="",
+        content={"room_version": version, "creator": "@alice:one.test"},
+        prev_events=[],
+        auth_events=[],
+        depth=1,
+        origin_server_ts=1,
+    )
+    assert await standings(rooms, peer, peer.sign(proto)) == [Standing.REJECTED]
+    assert current_state(rooms, peer) == before
+    rooms.is_planted = True  # Nobody has signed it as alice's server does.
 
 
 async def test_receive_rejects_what_was_allowed_by_a_rejected_event(rooms: RoomServer) -> None:

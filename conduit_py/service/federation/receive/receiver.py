@@ -179,6 +179,9 @@ class Receiver:
             return await self._receive_events(origin, room_id, raws)
         except StorageFull:
             raise
+        except MatrixError as error:  # The room went away meanwhile.
+            _log.debug("events could not be received", origin=origin, room=room_id, why=str(error))
+            return {}
         except Exception:
             # A mistake of ours about one event must not keep all others of the room, or of the server, from us.
             _log.exception("events could not be received", origin=origin, room=room_id, events=len(raws))
