@@ -174,6 +174,7 @@ class Metrics:
             "conduit_py_http_request_seconds", "Time from request to answer.", REQUEST_SECONDS, ("route",)
         )
         self.rate_limited = Counter("conduit_py_rate_limited_total", "Requests over a rate limit.", ("limit",))
+        self.pushes = Counter("conduit_py_pushes_total", "Requests to push gateways.", ("outcome",))
         self.sync_waiting = Gauge("conduit_py_sync_waiting", "Syncs waiting for news.")
         self.commits = ReadCounter("conduit_py_database_commits_total", "Writes on disk.")
         self.commit_groups = ReadCounter("conduit_py_database_syncs_total", "Groups of writes that shared an fsync.")

@@ -119,7 +119,7 @@ async def build(
         config, store, signing_key=signing_key, throttle=throttle, has_threads=has_threads, dns=dns, http=http
     )
     sending = build_sending(config, store, federation.client, is_forbidden=federation.is_forbidden)
-    push = build_push(store, hub, federation.http)
+    push = build_push(store, hub, federation.http, count=metrics.pushes.add)
     others, removal = _build_announcing(config, store, hub, federation, sending)
     around = Around(
         appservices=_build_appservices(config, store, federation),

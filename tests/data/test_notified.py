@@ -10,6 +10,8 @@ import pytest
 from conduit_py.data import notified, short_ids
 from conduit_py.data.notified import Group, UnreadInRoom, find_group, get_unread, pack_users, to_bytes, unpack_users
 from conduit_py.matrix.ids import EventId, RoomId
+from conduit_py.service import pruning
+from conduit_py.service.pruning import Place, sweep_notified
 from conduit_py.service.requester import Requester
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Snapshot
@@ -44,11 +46,13 @@ class Talk:
     async def step(self, number: int) -> None:
         who = self.random.choice(self.people[1:])
         what = self.random.choice(
-            ("say", "say", "say", "reply", "read", "read", "read_thread", "redact", "go", "rename")
+            ("say", "say", "say", "reply", "read", "read", "read_thread", "redact", "go", "rename", "sweep")
         )
         if what == "go":
             await self.world.membership.leave(who, self.room_id)
             await self.world.membership.join(who, self.room_id)
+        elif what == "sweep":
+            await self._sweep()
         elif what == "rename":
             content = {"membership": "join", "displayname": f"name {number}"}
             await self.world.set_state(who, self.room_id, "m.room.member", content, who.user_id)
@@ -76,6 +80,24 @@ class Talk:
             thread_id = self.random.choice(("main", event_id))
         await self.world.receipts.post_receipt(who, self.room_id, type_, event_id, thread_id=thread_id)
 
+    async def _sweep(self) -> None:
+        """A few rows at a time, and nothing that was read becomes unread in between."""
+        place: Place | None = ()
+        while place is not None:
+            before = self._unread_places()
+            async with self.world.store.writer.turn() as turn:
+                with self.world.store.database.snapshot() as snapshot:
+                    place = sweep_notified(snapshot, turn, place, 0)
+            assert self._unread_places() <= before
+            self.check()
+
+    def _unread_places(self) -> set[tuple[int, int]]:
+        with self.world.store.database.snapshot() as snapshot:
+            room = short_ids.get_room(snapshot, self.room_id)
+            assert room is not None
+            unread = [(person.user, get_unread(snapshot, person.user, room)) for person in self.people]
+            return {(user, entry.pos) for user, found in unread if found is not None for entry in found.entries}
+
     def check(self) -> int:
         """Compares with what a server without a cache reads. Returns how much is unread."""
         total = 0
@@ -91,7 +113,9 @@ class Talk:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_get_unread_goes_on_from_what_is_known(seed: int) -> None:
+async def test_get_unread_goes_on_from_what_is_known(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "NOTIFIED_PER_ROOM_MAX", 8)
+    monkeypatch.setattr(pruning, "REMOVED_MAX", 2)
     async with open_world() as world:
         people = [await world.user(name) for name in ("alice", "bob", "carol")]
         room_id = await world.room(people[0])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from conduit_py.http.in_process import AppClient
+from conduit_py.metrics import Metrics
 from conduit_py.outbound.http import HttpClient
 from conduit_py.server import build
 from conduit_py.service.hub import SyncHub
@@ -17,10 +18,10 @@ from tests.rig.server import Server, load_test_config
 class WholeServer(Server):
     """Made by ``open_whole``."""
 
-    def __init__(self, server: Server, app: AppClient, hub: SyncHub) -> None:
+    def __init__(self, server: Server, app: AppClient, hub: SyncHub, metrics: Metrics) -> None:
         super().__init__(server.services, server.woken)
         self._app = app
-        self.hub = hub
+        self.hub, self.metrics = hub, metrics
 
 
 @asynccontextmanager
@@ -31,5 +32,5 @@ async def open_whole(server: Server, http: HttpClient | None = None, /, **overri
     async with trio.open_nursery() as nursery:
         for task in built.tasks:
             nursery.start_soon(task)
-        yield WholeServer(server, AppClient(built.app), built.hub)
+        yield WholeServer(server, AppClient(built.app), built.hub, built.metrics)
         nursery.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from conduit_py.data import pushers
@@ -26,12 +27,13 @@ class Push:
     """Its ``run`` belongs into the nursery tree."""
 
 
-def build_push(store: Store, hub: SyncHub, http: HttpClient) -> Push:
+def build_push(store: Store, hub: SyncHub, http: HttpClient, *, count: Callable[[str], None]) -> Push:
+    """``count`` is told how each request to a gateway ended: ``taken``, ``rejected`` or ``failed``."""
     with store.snapshot() as snapshot:
         rings = PushRings(key.user for key in pushers.scan_keys(snapshot))
     gateway = PushGatewayClient(http)
     return Push(
         pushers=PusherService(store, rings),
         rings=rings,
-        sender=PushSender(store, hub, gateway, rings, random=random.random),
+        sender=PushSender(store, hub, gateway, rings, random=random.random, count=count),
     )

@@ -35,6 +35,8 @@ PAUSE_FIRST_S = 10
 PAUSE_MAX_S = 3600
 """After failure upon failure: 10 s, 20 s, ... and then once an hour, each a little longer by chance."""
 JITTER = 0.25
+FAILURES_MAX = 32
+"""In a row, in about a day. From then on a gateway is asked again only because of an event."""
 FULL_PAUSE_S = 60
 """While the disk is full, since what was pushed cannot be noted."""
 
@@ -73,16 +75,25 @@ class PushSender:
     """One per server. ``run`` is owned by the nursery tree.
 
     :param random: between 0 and 1.
+    :param count: is told how each request ended: ``taken``, ``rejected`` or ``failed``.
     """
 
     def __init__(
-        self, store: Store, hub: SyncHub, gateway: Gateway, rings: PushRings, *, random: Callable[[], float]
+        self,
+        store: Store,
+        hub: SyncHub,
+        gateway: Gateway,
+        rings: PushRings,
+        *,
+        random: Callable[[], float],
+        count: Callable[[str], None],
     ) -> None:
         self._store = store
         self._hub = hub
         self._gateway = gateway
         self._rings = rings
         self._random = random
+        self._count = count
         self._lanes = Lanes()
         self._working: dict[PusherKey, _Work] = {}
 
@@ -146,9 +157,12 @@ class PushSender:
         try:
             rejected = await self._gateway.fetch_notify(push.pusher.data["url"], push.notification)
         except RemoteError as error:
+            self._count("failed")
             await self._note(key, push, self._failed(push, error))
-        else:
-            await self._note(key, push, None if push.pusher.pushkey in rejected else push.after)
+            return True
+        is_rejected = push.pusher.pushkey in rejected
+        self._count("rejected" if is_rejected else "taken")
+        await self._note(key, push, None if is_rejected else push.after)
         return True
 
     def _find_push(self, snapshot: Snapshot, key: PusherKey, work: _Work) -> _Push | None:
@@ -158,14 +172,15 @@ class PushSender:
         before = pushers.get_pushed(snapshot, key)
         waiting = list_pending(snapshot, key.user, after=before.pos, rooms=work.rooms)
         work.rooms = {pending.room for pending in waiting}
-        if not (waiting or work.with_counts):
+        may_tell_count = work.with_counts and before.failures < FAILURES_MAX
+        if not (waiting or may_tell_count):
             return None
         unread = count_unread(snapshot, key.user, self._hub)
         for pending in waiting:
             notification = self._build(snapshot, key, pusher, pending, unread)
             if notification is not None:
                 return _Push(pusher, before, Pushed(pending.pos, unread), notification)
-        if unread == before.unread:
+        if unread == before.unread or not may_tell_count:
             return None
         return _Push(pusher, before, Pushed(before.pos, unread), build_counts(pusher, unread))
 

@@ -21,7 +21,7 @@ async def test_encrypted_rooms_go_on_when_encryption_is_not_allowed_any_more(ser
 
     config = load_test_config(RATE_LIMITS__ENABLED="false", ALLOW_ENCRYPTION="false")
     built = await build(config, server.store, hash_limiter=None)
-    after = WholeServer(server, AppClient(built.app), built.hub)
+    after = WholeServer(server, AppClient(built.app), built.hub, built.metrics)
     alice_after, bob = after.client(), await after.register("bob", device_id="BOX")
     alice_after.access_token, alice_after.user_id = alice.access_token, alice.user_id
     alice_after.device_id = alice.device_id

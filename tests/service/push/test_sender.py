@@ -324,6 +324,36 @@ async def test_too_many_and_too_old_are_not_pushed(
     assert (told.get("event_id"), told["counts"]) == (None, {"unread": 5})
 
 
+async def test_a_gateway_that_is_gone_for_good_is_left_alone(
+    autojump_clock: MockClock, whole: WholeServer, gateways: Gateways
+) -> None:
+    alice, bob, room_id = await meet(whole)
+    await set_pusher(bob)
+    gateways.down.add("push.test")
+    await send(alice, room_id, "hello")
+    await trio.sleep(10 * 24 * 3600)
+    assert gateways.tried == sender.FAILURES_MAX
+    await send(alice, room_id, "anybody?")
+    await trio.testing.wait_all_tasks_blocked()
+    assert gateways.tried == sender.FAILURES_MAX + 1
+
+
+async def test_requests_are_counted(autojump_clock: MockClock, whole: WholeServer, gateways: Gateways) -> None:
+    alice, bob, room_id = await meet(whole)
+    await set_pusher(bob)
+    await send(alice, room_id, "hello")
+    await trio.testing.wait_all_tasks_blocked()
+    gateways.down.add("push.test")
+    await send(alice, room_id, "and again")
+    await trio.testing.wait_all_tasks_blocked()
+    gateways.down.clear()
+    gateways.rejected = {"key"}
+    await trio.sleep(15)
+    outcomes = ("failed", "rejected", "taken")
+    page = whole.metrics.render()
+    assert all(f'conduit_py_pushes_total{{outcome="{outcome}"}} 1\n' in page for outcome in outcomes)
+
+
 async def test_a_slow_gateway_holds_up_no_other(
     autojump_clock: MockClock, whole: WholeServer, gateways: Gateways
 ) -> None:
