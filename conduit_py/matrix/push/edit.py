@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from conduit_py.matrix.ids import Malformed, UserId
+from conduit_py.matrix.ids import Malformed, RoomId, UserId
 from conduit_py.matrix.push.defaults import MASTER, default_rule_ids, default_ruleset
 from conduit_py.matrix.push.ruleset import (
     RULE_ID_CHARS_MAX,
@@ -196,6 +196,32 @@ def set_actions(user_rules: UserRules, kind: Kind, rule_id: str, body: Any) -> U
     Spec: client-server-api/#put_matrixclientv3pushrulesglobalkindruleidactions
     """
     return _set(user_rules, kind, rule_id, actions=parse_actions(_require_property(body, "actions")))
+
+
+def follow_room(user_rules: UserRules, old: RoomId, new: RoomId) -> UserRules:
+    """Let what the user set for one room hold for another as well, which replaces it.
+
+    That is the rule of the room, and rules of conditions that have the room's id for their own and name it, which is
+    how clients mute a room. A rule that the new room has already stays as it is.
+
+    Spec: client-server-api/#room-upgrades
+    """
+    for kind in (Kind.OVERRIDE, Kind.ROOM, Kind.UNDERRIDE):
+        rules = list(user_rules.of_kind(kind))
+        place = _place(rules, old)
+        if place is None or _place(rules, new) is not None or len(rules) >= USER_RULES_MAX:
+            continue
+        rules.insert(place + 1, _for_room(rules[place], old, new))
+        user_rules = _with_rules(user_rules, kind, rules)
+    return user_rules
+
+
+def _for_room(rule: PushRule, old: RoomId, new: RoomId) -> PushRule:
+    named = {"kind": "event_match", "key": "room_id", "pattern": old}
+    conditions = rule.conditions and tuple(
+        {**condition, "pattern": new} if condition == named else condition for condition in rule.conditions
+    )
+    return replace(rule, rule_id=new, conditions=conditions)
 
 
 def _require_property(body: Any, name: str) -> Any:

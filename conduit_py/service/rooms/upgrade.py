@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_py.data import account_data, rooms
+from conduit_py.data.account_data import GLOBAL_ROOM
+from conduit_py.data.apart import PUSH_RULES, get_users_apart
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import creators_of
+from conduit_py.matrix.push.edit import follow_room
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.ratelimit import RateLimiter
@@ -27,6 +30,7 @@ from conduit_py.service.rooms.member_events import membership_content, stage_mem
 from conduit_py.service.rooms.space_children import SPACE_CHILD, get_children
 from conduit_py.service.rooms.upgraded_levels import build_closed_levels, build_copied_levels
 from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.service.users.push_rules import get_user_rules, store_rules
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.errors import PreconditionFailed
@@ -101,7 +105,7 @@ class UpgradeService:
             stage_membership(snapshot, new, requester, requester.user_id, membership_content("join", None))
             _copy_state(snapshot, old, new, requester)
             _move_names(snapshot, turn, old, new, requester)
-            _carry_tags(snapshot, turn, old, new)
+            _carry_settings(snapshot, turn, old, new)
             _close(old, requester)
             new.finish()
             return new.room.room_id
@@ -218,12 +222,21 @@ def _split_names(content: Mapping[str, Any], moved: frozenset[str]) -> tuple[dic
     return taken, left
 
 
-def _carry_tags(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend) -> None:
-    """The tags that users of this server gave the old room. They show when their owner joins the new one."""
-    for user in old.scan_local_joined():
+def _carry_settings(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend) -> None:
+    """The tags that users of this server gave the old room, and how it notifies them.
+
+    Both show when their owner joins the new one.
+    """
+    local = old.scan_local_joined()
+    for user in local:
         content = account_data.get_content(snapshot, user, old.room.short, TAG)
         if content is not None:
             account_data.stage_content(snapshot, turn, user, new.room.short, TAG, content)
+    for user in local & get_users_apart(snapshot):
+        rules = get_user_rules(snapshot, user)
+        carried = follow_room(rules, old.room.room_id, new.room.room_id)
+        if carried != rules:
+            account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(carried))
 
 
 def _close(old: RoomAppend, requester: Requester) -> None:

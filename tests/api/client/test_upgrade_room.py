@@ -234,6 +234,24 @@ async def test_upgrade_room_takes_the_tags_of_its_members_along(whole: WholeServ
     assert joined["account_data"]["events"] == [{"type": "m.tag", "content": {"tags": {"u.work": {"order": 0.5}}}}]
 
 
+async def test_upgrade_room_takes_how_it_notifies_its_members_along(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    rules = path("pushrules", "global", "room")
+    await bob.put(rules + path(room_id), {"actions": []})
+    since = (await bob.get("/sync")).json["next_batch"]
+    replacement = await replace(alice, room_id, "11")
+    assert (await bob.get(rules + path(replacement))).json["actions"] == []
+    assert (await alice.get(rules + path(replacement))).outcome == (404, "M_NOT_FOUND")
+    (told,) = (await bob.get("/sync", since=since)).json["account_data"]["events"]
+    assert [it["rule_id"] for it in told["content"]["global"]["room"]] == [room_id, replacement]
+    await join(bob, replacement)
+    await send(alice, replacement, "hello")
+    joined = (await bob.get("/sync", since=since)).json["rooms"]["join"][replacement]
+    assert joined["unread_notifications"]["notification_count"] == 0
+
+
 async def test_upgrade_room_happens_as_a_whole_or_not_at_all(whole: WholeServer) -> None:
     alice = await whole.register("alice")
     room_id = await create(alice, room_version="5", room_alias_name="main")

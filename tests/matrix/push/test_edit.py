@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit_py.matrix.ids import Malformed, UserId
+from conduit_py.matrix.ids import Malformed, RoomId, UserId
 from conduit_py.matrix.push import edit
 from conduit_py.matrix.push.defaults import default_ruleset
 from conduit_py.matrix.push.edit import (
@@ -15,6 +15,7 @@ from conduit_py.matrix.push.edit import (
     UserRules,
     build_ruleset,
     delete_rule,
+    follow_room,
     parse_user_rules,
     put_rule,
     set_actions,
@@ -201,6 +202,40 @@ def apply_edit(rules: UserRules, what: str, kind: Kind, rule_id: str, body: Any,
             return set_enabled(rules, kind, rule_id, body)
         case _:
             return set_actions(rules, kind, rule_id, body)
+
+
+OLD, NEW = RoomId("!old:one.test"), RoomId("!new:one.test")
+
+
+def in_room(room_id: str) -> dict[str, Any]:
+    return {"kind": "event_match", "key": "room_id", "pattern": room_id}
+
+
+def test_follow_room_lets_rules_of_a_room_hold_for_the_next() -> None:
+    body: dict[str, Any] = {"actions": [], "conditions": [in_room(OLD), {"kind": "room_member_count", "is": ">2"}]}
+    rules = rooms("!a:one.test", OLD, "!b:one.test")
+    rules = put_rule(rules, Kind.OVERRIDE, OLD, body)
+    rules = set_enabled(rules, Kind.OVERRIDE, OLD, {"enabled": False})
+    followed = follow_room(rules, OLD, NEW)
+    assert [rule.rule_id for rule in followed.of_kind(Kind.ROOM)] == ["!a:one.test", OLD, NEW, "!b:one.test"]
+    old, new = followed.of_kind(Kind.OVERRIDE)
+    assert (old.rule_id, old.conditions, new.rule_id, new.enabled) == (OLD, tuple(body["conditions"]), NEW, False)
+    assert new.conditions == (in_room(NEW), body["conditions"][1])
+    assert follow_room(followed, OLD, NEW) == followed
+
+
+def test_follow_room_leaves_what_is_not_of_the_room() -> None:
+    body: dict[str, Any] = {"actions": [], "conditions": [in_room(OLD)]}
+    rules = put_rule(rooms("!a:one.test"), Kind.OVERRIDE, "mine", body)
+    assert follow_room(rules, OLD, NEW) == rules
+    rules = put_rule(rooms(OLD), Kind.ROOM, NEW, LOUD)
+    assert follow_room(rules, OLD, NEW) == rules
+
+
+def test_follow_room_makes_no_more_rules_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rooms("!a:one.test", OLD)
+    monkeypatch.setattr(edit, "USER_RULES_MAX", 2)
+    assert follow_room(rules, OLD, NEW) == rules
 
 
 @given(st.lists(_EDITS, max_size=12))
