@@ -26,8 +26,8 @@ FIRST_HELD = -PREV_EVENTS_MAX - 1
 
 
 @pytest.fixture
-async def receiving(server: Server, autojump_clock: MockClock) -> AsyncIterator[Receiving]:
-    """With a clock that begins at ``START_MS``, so that what was made here is older than what others say."""
+async def receiving(server: Server) -> AsyncIterator[Receiving]:
+    """Tests have a clock that stands still at ``START_MS``: what was made here is older than what others say."""
     async with open_receiving(await with_rooms(server), {}) as receiving:
         yield receiving
 
@@ -65,7 +65,9 @@ async def find(receiving: Receiving, alice: Client, peer: RemoteRoom, step: floa
 
 
 @pytest.mark.parametrize("is_backwards", [False, True])
-async def test_event_that_only_others_hold_is_fetched(receiving: Receiving, is_backwards: bool) -> None:
+async def test_event_that_only_others_hold_is_fetched(
+    receiving: Receiving, mock_clock: MockClock, is_backwards: bool
+) -> None:
     alice, peer, said = await open_gap(receiving)
     step = 20.4 if is_backwards else 19.6
     assert await find(receiving, alice, peer, step, is_backwards=is_backwards) == said[19].event_id
@@ -77,7 +79,7 @@ async def test_event_that_only_others_hold_is_fetched(receiving: Receiving, is_b
     assert receiving.asked == []
 
 
-async def test_nobody_is_asked_for_what_lies_beside_no_gap(receiving: Receiving) -> None:
+async def test_nobody_is_asked_for_what_lies_beside_no_gap(receiving: Receiving, mock_clock: MockClock) -> None:
     alice, peer, said = await open_gap(receiving)
     assert await find(receiving, alice, peer, 100, is_backwards=True) == said[-1].event_id
     assert receiving.asked == []
@@ -96,14 +98,18 @@ def further_away(question: Question) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("answer", [silent, on_the_wrong_side, further_away])
-async def test_what_is_held_is_told_where_others_have_nothing_nearer(receiving: Receiving, answer: Any) -> None:
+async def test_what_is_held_is_told_where_others_have_nothing_nearer(
+    receiving: Receiving, mock_clock: MockClock, answer: Any
+) -> None:
     alice, peer, said = await open_gap(receiving)
     receiving.rooms.remotes.servers[peer.name] = answer
     assert await find(receiving, alice, peer, 20, is_backwards=False) == said[FIRST_HELD].event_id
     assert receiving.asked == ["timestamp_to_event"]
 
 
-async def test_server_that_knows_an_event_and_does_not_give_it_is_not_believed_for_long(receiving: Receiving) -> None:
+async def test_server_that_knows_an_event_and_does_not_give_it_is_not_believed_for_long(
+    receiving: Receiving, mock_clock: MockClock
+) -> None:
     alice, peer, said = await open_gap(receiving)
 
     def lie(question: Question) -> dict[str, Any]:
