@@ -108,7 +108,7 @@ class RemoteRoom:
 
         ``changes`` are set before it is signed.
         """
-        user_id, self._made = self.user(sender), self._made + 1
+        user_id = self.user(sender)
         prev_events = self.ends if prev is None else tuple(map(EventId, prev))
         state = self.resolve(prev_events)
         keys = select_auth_types(self.version, type=type, sender=user_id, state_key=state_key, content=content)
@@ -123,12 +123,13 @@ class RemoteRoom:
             prev_events=prev_events,
             auth_events=selected if auth is None else [EventId(event_id) for event_id in auth],
             depth=1 + max(self.pdus[event_id].depth for event_id in prev_events),
-            origin_server_ts=START_MS + self._made if ts is None else ts,
+            origin_server_ts=START_MS + self._made + 1 if ts is None else ts,
             redacts=None if redacts is None else EventId(redacts),
         )
         return self.add(self.sign({**proto, **changes}))
 
     def sign(self, proto: Mapping[str, Any]) -> Pdu:
+        self._made += 1
         is_random = self.version.event_format.event_id_format == "random"
         event_id = EventId(f"$made{self._made}:{self.name}") if is_random else None
         return sign_and_hash(proto, self.version, self.name, self.key, event_id=event_id)
