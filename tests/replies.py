@@ -55,7 +55,6 @@ NEVER: Final[dict[tuple[str, str], str]] = {
     (r"getProfileField|getUserProfile", "403"): "profiles are shown to everybody",
     (r"initialSync", "404"): "what it is for is not said, and there is always something to answer",
     (r"peekEvents", "200|400"): "it is one request with getEvents",
-    (r"getProtocolMetadata|query(Location|User)By\w+", "200"): "application services are not asked yet",
     (r"reportRoom|reportUser", "404"): "the answer does not tell what there is",
     (r"setPushRule", "404"): "a rule that is not there is made",
     (_UNLIMITED, "429"): _NOT_LIMITED,

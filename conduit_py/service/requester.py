@@ -24,6 +24,9 @@ class Requester:
     is_limited: bool = True
     """False only for application services that may do things as often as they like."""
 
+    asserted_ts_ms: int | None = None
+    """When what is sent happened, if it did not happen now: an application service may say so."""
+
     @property
     def limited_as(self) -> UserId | None:
         """What the requester's attempts are counted under, None if they are not."""

@@ -49,7 +49,13 @@ def stage_membership(
     same = append.find_same(sender=requester.user_id, type=MEMBER, state_key=user_id, content=content)
     if same is not None:
         return same
-    pdu = append.create_event(sender=requester.user_id, type=MEMBER, content=content, state_key=user_id)
+    pdu = append.create_event(
+        sender=requester.user_id,
+        type=MEMBER,
+        content=content,
+        state_key=user_id,
+        origin_server_ts=requester.asserted_ts_ms,
+    )
     append.append(pdu)
     return pdu.event_id
 

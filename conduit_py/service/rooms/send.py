@@ -65,7 +65,12 @@ class SendService:
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
             check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
-            pdu = append.create_event(sender=requester.user_id, type=event_type, content=content)
+            pdu = append.create_event(
+                sender=requester.user_id,
+                type=event_type,
+                content=content,
+                origin_server_ts=requester.asserted_ts_ms,
+            )
             return pdu.event_id, append.append(pdu)
 
         return await self._send_once(requester, room_id, endpoint, txn_id, stage)
@@ -123,7 +128,13 @@ class SendService:
             check_relation(snapshot, requester, append.room.short, event_type=event_type, content=content)
             if (event_type, state_key) == (GUEST_ACCESS, ""):
                 stage_guests_gone(snapshot, append, content)
-            pdu = append.create_event(sender=requester.user_id, type=event_type, content=content, state_key=state_key)
+            pdu = append.create_event(
+                sender=requester.user_id,
+                type=event_type,
+                content=content,
+                state_key=state_key,
+                origin_server_ts=requester.asserted_ts_ms,
+            )
             append.append(pdu)
             return pdu.event_id
 

@@ -151,6 +151,33 @@ async def test_appservice_acts_as_its_users_in_rooms(bridged: WholeServer, bridg
     assert room_id in sync.json["rooms"]["join"]
 
 
+async def test_appservice_says_when_things_happened(bridged: WholeServer, bridge: Client) -> None:
+    alice = await bridged.register("alice")
+    levels = {"users": {alice.user_id: 100, SENDER: 50}}
+    room_id = await create(alice, power_level_content_override=levels)
+    await bridge.post(in_room(room_id, "join"), {})
+    message, topic = in_room(room_id, "send", "m.room.message", "t1"), in_room(room_id, "state", "m.topic", "")
+    member = in_room(room_id, "state", "m.room.member", SENDER)
+    said = [
+        (await bridge.put(message, {"body": "long ago", "msgtype": "m.text"}, ts="1234567890123")).json["event_id"],
+        (await bridge.put(topic, {"topic": "long ago"}, ts="5")).json["event_id"],
+        (await bridge.put(member, {"membership": "leave"}, ts="0")).json["event_id"],
+    ]
+    times = [(await alice.get(in_room(room_id, "event", event_id))).json["origin_server_ts"] for event_id in said]
+    assert times == [1234567890123, 5, 0]
+    by_alice = await alice.put(in_room(room_id, "send", "m.room.message", "t1"), {"body": "x"}, ts="5")
+    event = (await alice.get(in_room(room_id, "event", by_alice.json["event_id"]))).json
+    assert event["origin_server_ts"] > 5, "users say nothing by it"
+
+
+@pytest.mark.parametrize("ts", ["-1", "x", "9007199254740992", "1.5", "²"])
+async def test_appservice_cannot_say_what_is_no_time(bridged: WholeServer, bridge: Client, ts: str) -> None:
+    room_id = (await bridge.post("/createRoom", {})).json["room_id"]
+    with bridged.leaves_no_trace():
+        response = await bridge.put(in_room(room_id, "send", "m.x", "t1"), {}, ts=ts)
+        assert response.outcome == (400, "M_INVALID_PARAM")
+
+
 async def test_update_device_makes_devices_of_an_appservice(bridged: WholeServer, bridge: Client) -> None:
     await register_ghost(bridge, "_irc_bob")
     device = {"user_id": GHOST}
