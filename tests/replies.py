@@ -39,8 +39,8 @@ _NOT_SENT_ELSEWHERE = "content is always served by this server itself"
 
 _UNLIMITED: Final = (
     r"add3PID|bind3PID|checkUsernameAvailability|delete\w+|forgetRoom|get(?!Content)\w+|inviteBy3PID|leaveRoom"
-    r"|postReceipt|p[ou][st]t?RoomKey\w+|refresh|registrationTokenValidity|report\w+|requestOpenIdToken|search"
-    r"|searchUserDirectory|set(Profile|Push|Read|Typing)\w*|initialSync"
+    r"|postPusher|postReceipt|p[ou][st]t?RoomKey\w+|refresh|registrationTokenValidity|report\w+|requestOpenIdToken|search"
+    r"|searchUserDirectory|set(Presence|Profile|Push|Read|Typing)\w*|initialSync"
 )
 """Operations that document a limit and have none."""
 
