@@ -26,6 +26,7 @@ from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.server import serve_http
 from conduit_py.log import get_logger
+from conduit_py.matrix.edus import PRESENCE
 from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
 from conduit_py.outbound.addresses import Dns
@@ -37,12 +38,13 @@ from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
 from conduit_py.service.federation.build import Federation, build_federation
-from conduit_py.service.federation.handshakes.build import Handshakes, build_handshakes
+from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
-from conduit_py.service.federation.receive.build import Receiving, build_receiving
+from conduit_py.service.federation.receive.build import build_receiving
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
+from conduit_py.service.presence import PresenceRules, PresenceService
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.push.build import build_push
 from conduit_py.service.ratelimit import RateLimiter
@@ -141,38 +143,42 @@ async def build(
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
+    presence = _build_presence(config, store, hub, rooms, sending)
+    edus = {**e2ee.edus.handlers, **rooms.edu_handlers, PRESENCE: presence.receive}
     operations = Operations(
         config=config,
-        auth=Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies),
+        auth=_build_auth(config, accounts, presence),
         accounts=accounts,
+        presence=presence,
         e2ee=e2ee,
         push=push,
         appservices=around.appservices,
         rooms=rooms,
-        syncs=_build_syncs(config, store, hub, rooms, e2ee),
+        syncs=_build_syncs(config, store, hub, rooms, e2ee, presence),
         media=_build_media(config, store, federation, throttle, has_threads=has_threads),
         throttle=throttle,
         federation=federation,
         handshakes=handshakes,
-        receiver=_build_receiver(store, receiving, handshakes, e2ee, rooms),
+        receiver=Receiver(store, receiving.room_events, edus, handshakes.invites_received.note),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,
     )
+    return _put_together(operations, store, hub, metrics, admin_token=await _prepare(accounts))
+
+
+def _put_together(
+    operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, *, admin_token: str | None
+) -> Server:
     return Server(
         app=build_app(operations, metrics),
         metrics=metrics,
         hub=hub,
-        federation=federation,
-        e2ee=e2ee,
+        federation=operations.federation,
+        e2ee=operations.e2ee,
         tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
-        admin_token=await _prepare(accounts),
+        admin_token=admin_token,
     )
-
-
-def _build_receiver(store: Store, receiving: Receiving, handshakes: Handshakes, e2ee: E2ee, rooms: Rooms) -> Receiver:
-    edu_handlers = {**e2ee.edus.handlers, **rooms.edu_handlers}
-    return Receiver(store, receiving.room_events, edu_handlers, handshakes.invites_received.note)
 
 
 def _build_appservices(config: Config, store: Store, federation: Federation) -> AppServiceParts:
@@ -194,6 +200,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.handshakes.errands.run
     yield built.push.sender.run
     yield built.rooms.typing.run
+    yield built.presence.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run
     yield built.accounts.tokens.run
@@ -242,11 +249,37 @@ def _build_media(
     )
 
 
-def _build_syncs(config: Config, store: Store, hub: SyncHub, rooms: Rooms, e2ee: E2ee) -> SyncService:
+def _build_auth(config: Config, accounts: Accounts, presence: PresenceService) -> Authenticator:
+    return Authenticator(
+        accounts.tokens,
+        accounts.identities,
+        accounts.last_seen,
+        config.trusted_proxies,
+        note_activity=presence.note_activity,
+    )
+
+
+def _build_presence(
+    config: Config, store: Store, hub: SyncHub, rooms: Rooms, sending: SendingServices
+) -> PresenceService:
+    rules = PresenceRules(
+        is_local=config.allow_local_presence,
+        is_incoming=config.allow_incoming_presence,
+        is_outgoing=config.allow_outgoing_presence,
+        idle_ms=config.presence_idle_timeout * 1000,
+        offline_ms=config.presence_offline_timeout * 1000,
+    )
+    return PresenceService(store, hub, sending.outbox, rules, next_change=rooms.typing.next_change)
+
+
+def _build_syncs(
+    config: Config, store: Store, hub: SyncHub, rooms: Rooms, e2ee: E2ee, presence: PresenceService
+) -> SyncService:
     return SyncService(
-        SyncBuilder(store.database, hub, rooms.typing, now_ms=store.now_ms, clock=time.perf_counter),
+        SyncBuilder(store.database, hub, rooms.typing, presence, now_ms=store.now_ms, clock=time.perf_counter),
         hub,
         e2ee.to_device,
+        presence,
         timeout_default_ms=config.client_sync_timeout_default,
         timeout_max_ms=config.client_sync_timeout_max,
     )

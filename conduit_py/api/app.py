@@ -9,7 +9,7 @@ from typing import Any, cast
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.appservices import appservice_routes
 from conduit_py.api.auth import Authenticator
-from conduit_py.api.client import pusher, sync
+from conduit_py.api.client import presence, pusher, sync
 from conduit_py.api.e2ee import e2ee_routes, e2ee_server_routes
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.api.media import media_routes
@@ -30,6 +30,7 @@ from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.media.build import MediaServices
+from conduit_py.service.presence import PresenceService
 from conduit_py.service.push.build import Push
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sending.build import SendingServices
@@ -49,6 +50,7 @@ class Operations:
     config: Config
     auth: Authenticator
     accounts: Accounts
+    presence: PresenceService
     e2ee: E2ee
     push: Push
     appservices: AppServiceParts
@@ -71,6 +73,7 @@ def build_routes(to: Operations) -> list[Routes]:
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         pusher.routes(to.auth, to.push.pushers),
         *room_routes(to.config, to.auth, to.rooms),
+        presence.routes(to.auth, to.presence),
         *e2ee_routes(to.auth, to.e2ee),
         *appservice_routes(to.auth, to.appservices),
         sync.routes(to.auth, to.syncs, to.accounts.filters),

@@ -5,7 +5,7 @@ Spec: client-server-api/#using-access-tokens
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.appservices import Registration
@@ -16,10 +16,15 @@ from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.tokens import TokenService
 
 _BEARER = "bearer "
+_IN_ROOMS = "/rooms/"
+"""Whoever writes there is around: sends, types, reads."""
 
 
 class Authenticator:
-    """One per server."""
+    """One per server.
+
+    :param note_activity: told of every request by which a user does something in a room.
+    """
 
     def __init__(
         self,
@@ -27,7 +32,10 @@ class Authenticator:
         identities: Identities,
         last_seen: LastSeen,
         trusted_proxies: Collection[Network],
+        *,
+        note_activity: Callable[[Requester], None] = lambda requester: None,
     ) -> None:
+        self._note_activity = note_activity
         self._tokens = tokens
         self._identities = identities
         self._last_seen = last_seen
@@ -47,6 +55,8 @@ class Authenticator:
             raise MatrixError("Guests may not do this", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403)
         if self._last_seen.is_due(requester):
             self._last_seen.note(requester, self.client_address(request))
+        if request.method != "GET" and _IN_ROOMS in request.path:
+            self._note_activity(requester)
         return requester
 
     def find_user(self, request: Request) -> Requester | None:

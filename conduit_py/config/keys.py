@@ -275,7 +275,7 @@ SECTIONS: tuple[Section, ...] = (
                 "allow_incoming_presence",
                 BOOL,
                 False,
-                "Whether presence from other servers is taken in. Off, because it costs a write for every change.",
+                "Whether presence from other servers is taken in. Off, because it keeps clients busy with strangers.",
             ),
             Key(
                 "allow_outgoing_presence",
@@ -447,15 +447,9 @@ NOT_YET: dict[str, str] = {
 """Keys that are refused when they differ from their default. A feature that arrives removes its row."""
 
 _NO_FEDERATION = "the server does not talk with other servers yet"
-_NO_PRESENCE = "presence is not there yet"
 
 WAITING: dict[str, str] = {
     "allow_federation": _NO_FEDERATION,
-    "typing_federation_timeout": _NO_FEDERATION,
-    "allow_local_presence": _NO_PRESENCE,
-    "allow_incoming_presence": _NO_PRESENCE,
-    "allow_outgoing_presence": _NO_PRESENCE,
-    "presence_*": _NO_PRESENCE,
 }
 """Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if
 they differ from their default. ``*`` stands for any ending. A feature that arrives removes its rows."""

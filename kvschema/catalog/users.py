@@ -24,6 +24,15 @@ class ByUser(NamedTuple):
     user: ShortUserId
 
 
+class LastPresence(NamedTuple):
+    """What is left of a user's presence when they are gone."""
+
+    status_msg: str
+    """Empty for none."""
+    active_ms: int
+    """When last active, 0 for never."""
+
+
 class UserDevice(NamedTuple):
     user: ShortUserId
     device_id: str
@@ -270,6 +279,15 @@ NAMEWORD_USERID: Tree[NameWord, None] = Tree(
     derived="userid_password, useridprofilekey_value",
 )
 
+USERID_PRESENCE: Tree[ByUser, LastPresence] = Tree(
+    "userid_presence",
+    Key(ByUser, (U64(),)),
+    record(LastPresence),
+    since=1,
+    doc="The status message of a local user, and when they were last active. Conduit's presenceid_presence.",
+    bound="at most one row per account",
+)
+
 TREES = (
     USERID_ACCOUNT,
     USERIDPROFILEKEY_VALUE,
@@ -285,4 +303,5 @@ TREES = (
     OPENIDTOKEN_EXPIRESATUSERID,
     USERREPORT,
     NAMEWORD_USERID,
+    USERID_PRESENCE,
 )

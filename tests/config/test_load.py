@@ -235,10 +235,10 @@ def test_turn_server_without_a_login_is_left_out_with_a_warning(tmp_path: Path) 
 
 
 def test_key_of_a_feature_to_come_warns_only_when_it_is_changed(tmp_path: Path) -> None:
-    assert load(tmp_path, 'server_name = "a.test"\nallow_local_presence = true\n').warnings == []
-    loaded = load(tmp_path, 'server_name = "a.test"\nallow_local_presence = false\n')
-    assert not loaded.config.allow_local_presence
-    assert "line 2: allow_local_presence has no effect yet" in loaded.warnings[0]
+    assert load(tmp_path, 'server_name = "a.test"\nallow_federation = false\n').warnings == []
+    loaded = load(tmp_path, 'server_name = "a.test"\nallow_federation = true\n')
+    assert loaded.config.allow_federation
+    assert "line 2: allow_federation has no effect yet" in loaded.warnings[0]
 
 
 def test_file_without_a_server_name_warns(tmp_path: Path) -> None:

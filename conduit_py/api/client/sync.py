@@ -33,7 +33,6 @@ def routes(auth: Authenticator, syncs: SyncService, filters: FilterService) -> R
     @routes.get("/_matrix/client/v3/sync")
     async def sync(request: Request) -> Raw:
         requester = auth.require_user(request, may_be_guest=True)
-        choose_argument(request, "set_presence", _PRESENCE)
         since = request.args.get("since")
         return Raw(
             await syncs.sync(
@@ -44,6 +43,7 @@ def routes(auth: Authenticator, syncs: SyncService, filters: FilterService) -> R
                     full_state=_is_true(request, "full_state"),
                     state_after=_get_state_after(request),
                     timeout_ms=_get_timeout(request),
+                    set_presence=choose_argument(request, "set_presence", _PRESENCE),
                 ),
             )
         )

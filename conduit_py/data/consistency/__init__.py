@@ -161,6 +161,7 @@ UNCHECKED: Mapping[str, str] = {
     "openidtoken_expiresatuserid": "each row stands alone, and lives for an hour",
     "registrationtoken_info": "each row stands alone",
     "blocked_servernamemediaid": "each row stands alone: what it names need not be here",
+    "userid_presence": "each row stands alone",
     "userid_report": "each row stands alone: what it names need not exist any more",
     "leavinguserids": "each row stands alone, and goes when the rooms are left",
     "userid_erasedpos": "each row stands alone",

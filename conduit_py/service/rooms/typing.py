@@ -148,9 +148,13 @@ class TypingService:
         name = digest("typing", typing.room_id, typing.user_id)
         self._outbox.pass_on(servers, build_typing(typing), replaces=name, lasts_ms=TOLD_MS)
 
-    def _note_change(self, room: ShortRoomId, typing: _Room) -> None:
+    def next_change(self) -> int:
+        """Moves the counter. Presence moves it too, so that a sync token knows of both."""
         self.changes += 1
-        typing.changed = self.changes
+        return self.changes
+
+    def _note_change(self, room: ShortRoomId, typing: _Room) -> None:
+        typing.changed = self.next_change()
         with self._database.snapshot() as snapshot:
             users = _local_joined(snapshot, room)
         self._hub.publish(users)

@@ -18,9 +18,11 @@ import trio
 
 from conduit_py.data import short_ids
 from conduit_py.data.apart import PUSH_RULES
+from conduit_py.matrix.edus import PRESENCE, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_device_news
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.typing import TypingService
@@ -48,11 +50,12 @@ class Reply:
     token: SyncToken
     device_news: DeviceNews = NO_NEWS
     global_data: list[bytes] = field(default_factory=list)
+    presence: list[bytes] = field(default_factory=list)
     rooms: dict[str, list[bytes]] = field(default_factory=lambda: {"join": [], "invite": [], "knock": [], "leave": []})
 
     @property
     def is_empty(self) -> bool:
-        return not (self.global_data or any(self.rooms.values())) and self.device_news.is_empty
+        return not (self.global_data or self.presence or any(self.rooms.values())) and self.device_news.is_empty
 
     def render(self) -> bytes:
         """The body. Sections of what this server does not have are there and empty, as clients expect."""
@@ -60,7 +63,7 @@ class Reply:
         parts = (
             b'"next_batch":"%s"' % str(self.token).encode(),
             b'"account_data":' + render_events(self.global_data),
-            b'"presence":{"events":[]}',
+            b'"presence":' + render_events(self.presence),
             b'"rooms":{' + rooms + b"}",
             *self.device_news.render(),
         )
@@ -75,6 +78,7 @@ class SyncBuilder:
         database: Database,
         hub: SyncHub,
         typing: TypingService,
+        presence: PresenceService,
         *,
         now_ms: Callable[[], int],
         clock: Callable[[], float],
@@ -82,6 +86,7 @@ class SyncBuilder:
         self._database = database
         self._hub = hub
         self._typing = typing
+        self._presence = presence
         self._now_ms = now_ms
         self._clock = clock
         self._sent = SentMembersByDevice()
@@ -118,11 +123,22 @@ class SyncBuilder:
             plan = plan_changes(snapshot, view, since, self._hub, self._typing)
         sent = self._sent.go_on(requester, since) if request.filter.room.state.lazy_load_members else None
         reply = Reply(SyncToken(snapshot.pos, self._typing.boot, self._typing.changes))
+        reply.presence = self._build_presence(snapshot, view, plan)
         reply.global_data = _build_global_data(snapshot, view, plan)
         reply.device_news = _read_device_news(snapshot, view, plan)
         if reply.device_news.messages_until is not None:
             reply.token = replace(reply.token, to_device=reply.device_news.messages_until)
         return _Work(view, plan, reply, sent)
+
+    def _build_presence(self, snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:
+        token, wants = view.request.since, view.filter.presence
+        if token is None or view.since is None:
+            told = self._presence.read_all(snapshot, view.requester)
+        else:
+            since = token.typing if token.boot == self._typing.boot else 0
+            new = [entry.room for entry in plan.todo if entry.kind == JOIN and entry.after is None]
+            told = self._presence.read_changes(snapshot, view.requester, since, new)
+        return [orjson.dumps(build_presence_event(it)) for it in told if wants.matches(PRESENCE, it.user_id)]
 
     def _go_on(self, snapshot: Snapshot, work: _Work) -> bool:
         """Do as much as fits into one slice. True when there is no more."""

@@ -6,6 +6,7 @@ import trio
 
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
 from conduit_py.service.sync.build import SyncBuilder
 from conduit_py.service.sync.since import SyncRequest
@@ -19,6 +20,7 @@ class SyncService:
         builder: SyncBuilder,
         hub: SyncHub,
         to_device: ToDeviceService,
+        presence: PresenceService,
         *,
         timeout_default_ms: int,
         timeout_max_ms: int,
@@ -26,6 +28,7 @@ class SyncService:
         self._builder = builder
         self._hub = hub
         self._to_device = to_device
+        self._presence = presence
         self._timeout_default_ms = timeout_default_ms
         self._timeout_max_ms = timeout_max_ms
 
@@ -36,6 +39,7 @@ class SyncService:
         """
         wanted_ms = self._timeout_default_ms if request.timeout_ms is None else request.timeout_ms
         deadline = trio.current_time() + min(wanted_ms, self._timeout_max_ms) / 1000
+        self._presence.note_sync(requester, request.set_presence)
         may_wait = request.since is not None and not request.full_state
         if request.since is not None:
             await self._to_device.acknowledge(requester, request.since)

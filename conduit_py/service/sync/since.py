@@ -23,6 +23,8 @@ class SyncRequest:
     state_after: str | None = None
     """The name under which state up to the end of the timeline is wanted; None to get it up to its start."""
     timeout_ms: int | None = None
+    set_presence: str = "online"
+    """What the sync makes of the user's presence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,9 @@ async def test_sync_gap_is_filled_by_messages_between_its_tokens(whole: WholeSer
     assert bodies([*reversed(page["chunk"]), *timeline["events"]]) == [f"{number}" for number in range(25)]
 
 
+WITHOUT_PRESENCE = '{"presence":{"not_types":["m.presence"]}}'
+
+
 async def test_sync_waits_for_news(whole: WholeServer, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id = await create(alice)
@@ -85,7 +88,7 @@ async def test_sync_waits_for_news(whole: WholeServer, nursery: trio.Nursery, au
     replies: list[Json] = []
 
     async def poll() -> None:
-        replies.append(await sync(bob, since, timeout="30000"))
+        replies.append(await sync(bob, since, timeout="30000", filter=WITHOUT_PRESENCE))
 
     nursery.start_soon(poll)
     await wait_all_tasks_blocked()

@@ -49,7 +49,7 @@ from kvschema.engine.memory import MemoryEngine
 from tests.rig.alone import Alone
 from tests.rig.bridge import no_queries
 from tests.rig.remote import Remotes
-from tests.rig.sending import open_outbox
+from tests.rig.sending import make_presence, open_outbox
 from tests.rig.writing import make_tools
 
 SERVER_NAME = ServerName("one.test")
@@ -94,11 +94,12 @@ class World:
         self.syncs = self.build_syncs(self.typing)
 
     def build_syncs(self, typing: TypingService) -> SyncService:
+        presence = make_presence(self.store, self.hub, SERVER_NAME, typing)
         builder = SyncBuilder(
-            self.store.database, self.hub, typing, now_ms=self.store.now_ms, clock=lambda: self.slice_clock()
+            self.store.database, self.hub, typing, presence, now_ms=self.store.now_ms, clock=lambda: self.slice_clock()
         )
         to_device = ToDeviceService(SERVER_NAME, self.store, self.hub, InFlight(), None)
-        return SyncService(builder, self.hub, to_device, timeout_default_ms=0, timeout_max_ms=90_000)
+        return SyncService(builder, self.hub, to_device, presence, timeout_default_ms=0, timeout_max_ms=90_000)
 
     async def user(self, name: str, device_id: str = "PHONE") -> Requester:
         """A local user, made when first named."""
