@@ -102,6 +102,7 @@ class Connection:
         # Of the request being served:
         self._is_head = False
         self._received = bytearray()
+        self._is_serving = False
         self._has_whole_request = False
         self._has_told_end = False
         self._may_drain = False
@@ -152,7 +153,7 @@ class Connection:
         limit = self._limits.buffered_bytes_max
         while True:
             if len(self._inbox) >= limit and not self._is_discarding:
-                if self._has_whole_request:
+                if self._is_serving and self._has_whole_request:
                     break  # behind so much that is pipelined, a hang-up could not be seen any more
                 await self._taken.park()
                 continue
@@ -177,6 +178,7 @@ class Connection:
 
     async def _next_head(self) -> h11.Request | None:
         """The next request, or None when there will be none."""
+        self._is_serving = False  # what is said of the last request is not of what arrives now
         if self._h11.trailing_data[0]:
             await trio.lowlevel.checkpoint()  # pipelined requests must not keep other connections waiting
         else:
@@ -229,6 +231,7 @@ class Connection:
     def _begin(self, head: h11.Request) -> int | None:
         """Set up for ``head``; the status to refuse it with, if it must be."""
         self._is_head = head.method == b"HEAD"
+        self._is_serving = True
         self._received.clear()
         self._has_whole_request = self._has_told_end = False
         self._reply_start = None

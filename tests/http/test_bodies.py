@@ -21,6 +21,17 @@ async def test_body_arrives_whole(story: Story, framing: str) -> None:
         assert (await peer.ask(head("GET /hello"))).status == 200
 
 
+async def test_body_that_comes_all_at_once_after_another_request_arrives_whole(story: Story) -> None:
+    """More than is buffered: it is not behind the request before it, which was answered."""
+    body = b"x" * 100_000
+    async with serving(story.app, buffered_bytes_max=100) as wire:
+        peer = await wire.connect()
+        for _ in range(3):
+            assert (await peer.ask(head("GET /hello"))).status == 200
+            await peer.send(head("PUT /echo", "Content-Length: 100000") + body)
+            assert (await peer.receive()).body == body
+
+
 async def test_body_that_nobody_reads_is_held_back(story: Story) -> None:
     """What a peer can hand over is bounded by buffers; without a bound all of it would be taken."""
     length = 16_000_000
