@@ -553,6 +553,19 @@ async def test_edus_are_handed_on_by_type(receiving: Receiving, edus: Edus) -> N
     assert edus.taken == [("two.test", {"sender": "x"})]
 
 
+async def test_mistake_about_one_edu_loses_no_other(receiving: Receiving, edus: Edus, expect_errors: list[Any]) -> None:
+    _, peer = await begin(receiving)
+
+    async def fail(origin: ServerName, content: Mapping[str, Any]) -> None:
+        raise KeyError("a mistake of ours")
+
+    receiving.receiver._edu_handlers = {"m.typing": fail, "m.direct_to_device": edus.take}
+    typing = {"edu_type": "m.typing", "content": {"room_id": peer.room_id}}
+    assert await receiving.send(peer, edus=[typing, {"edu_type": "m.direct_to_device", "content": {"a": 1}}]) == {}
+    assert edus.taken == [("two.test", {"a": 1})]
+    assert expect_errors
+
+
 async def test_mistake_about_one_event_loses_no_other(
     receiving: Receiving, expect_errors: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -211,15 +211,24 @@ class Receiver:
     async def _receive_edus(self, origin: ServerName, edus: Sequence[Any]) -> None:
         for edu in edus:
             try:
-                edu_type, content = parse_edu(edu)
-                handler = self._edu_handlers.get(edu_type)
-                if handler is not None:
-                    with self._store.snapshot() as snapshot:
-                        allowed = _without_denied(snapshot, origin, edu_type, content)
-                    if allowed is not None:
-                        await handler(origin, allowed)
+                await self._receive_edu(origin, edu)
+            except StorageFull:
+                raise
             except (Malformed, MatrixError) as error:
                 _log.debug("an EDU was dropped", origin=origin, why=str(error))
+            except Exception:
+                # As with events: a mistake of ours about one keeps no other from us.
+                _log.exception("an EDU could not be received", origin=origin)
+
+    async def _receive_edu(self, origin: ServerName, edu: Any) -> None:
+        edu_type, content = parse_edu(edu)
+        handler = self._edu_handlers.get(edu_type)
+        if handler is None:
+            return
+        with self._store.snapshot() as snapshot:
+            allowed = _without_denied(snapshot, origin, edu_type, content)
+        if allowed is not None:
+            await handler(origin, allowed)
 
 
 def _is_receipt(edu: Any) -> bool:
