@@ -191,17 +191,21 @@ def _read_all(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Unrea
 
 def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: UnreadInRoom) -> UnreadInRoom:
     """What was known, and what came since."""
-    entries, read_pos = list(before.entries), before.read_pos
+    read_pos, thread_pos = before.read_pos, before.thread_pos
+    came: list[Unread] = []
     wanted = to_bytes(user)
     for pos, row in scan_notified(snapshot, room, after=before.pos):
         if row.sender == user:
             read_pos = pos
         elif (group := find_group(row, wanted)) is not None:
-            entries.append(Unread(pos, row.thread, group.is_highlight))
-    new = _scan_new_receipts(snapshot, user, room, before.pos)
-    read_pos, thread_pos = _move_on(snapshot, read_pos, before.thread_pos, new)
-    unread = tuple(entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0)))
-    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, unread)
+            came.append(Unread(pos, row.thread, group.is_highlight))
+    receipts_since = list(_scan_new_receipts(snapshot, user, room, before.pos))
+    if receipts_since:
+        read_pos, thread_pos = _move_on(snapshot, read_pos, thread_pos, receipts_since)
+    entries = before.entries + tuple(came)
+    if receipts_since or read_pos != before.read_pos:
+        entries = tuple(entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0)))
+    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, entries)
 
 
 def _scan_new_receipts(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, after: int) -> Iterator[Receipt]:
