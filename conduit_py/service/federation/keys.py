@@ -106,9 +106,15 @@ class KeyRing:
         found = await self.fetch_many({server_name: dict.fromkeys(key_ids, minimum_valid_until_ts)})
         return found[server_name]
 
-    async def fetch_many(self, wanted: Wanted) -> Found:
-        """The same for many servers at once."""
-        await self._fill(wanted, needs_notaries=True)
+    async def fetch_many(self, wanted: Wanted, *, notaries_first: bool = False) -> Found:
+        """The same for many servers at once.
+
+        With ``notaries_first`` only those are asked themselves whom no notary vouches for. Of a thousand servers in a
+        large room some hundred are gone for good, and each of them would take its time not to answer.
+        """
+        if notaries_first:
+            await self._ask_notaries(self._find_missing(wanted))
+        await self._fill(wanted, needs_notaries=not notaries_first)
         return {server_name: self._get_known(server_name, keys) for server_name, keys in wanted.items()}
 
     async def fetch_response(

@@ -264,6 +264,20 @@ async def test_notary_is_asked_in_batches(server: Server, source: Source, autoju
     assert [len(asked) for _, asked in source.asked_notaries] == [NOTARY_BATCH_MAX, 1]
 
 
+async def test_notary_is_asked_first_where_many_servers_are_meant(
+    server: Server, source: Source, two: Remote, autojump_clock: MockClock
+) -> None:
+    notary = Remote("notary.test", 7)
+    source.published["notary.test"] = notary.publish()
+    source.notarized["notary.test"] = {"gone.test": notary.vouch(Remote("gone.test").publish())}
+    ring = make_ring(server, source, trusted=("notary.test",))
+    wanted = {ServerName(name): {KeyId("ed25519:1"): START_MS} for name in ("gone.test", TWO, "lost.test")}
+    found = await ring.fetch_many(wanted, notaries_first=True)
+    assert {name: len(keys) for name, keys in found.items()} == {"gone.test": 1, TWO: 1, "lost.test": 0}
+    assert source.asked_notaries == [("notary.test", ["gone.test", "lost.test", TWO])]
+    assert sorted(source.asked) == ["lost.test", "notary.test", TWO]
+
+
 @pytest.mark.parametrize("case", ["not by the notary", "not by itself", "by a wrong key", "of nobody asked for"])
 async def test_notary_that_cannot_be_right_is_not_believed(
     server: Server, source: Source, case: str, autojump_clock: MockClock

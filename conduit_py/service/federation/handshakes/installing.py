@@ -111,7 +111,7 @@ class Installer:
                 of_server = wanted.setdefault(server_name, {})
                 for key_id, until in keys.items():
                     of_server[key_id] = max(of_server.get(key_id, 0), until)
-        await self._keys.fetch_many(wanted)
+        await self._keys.fetch_many(wanted, notaries_first=True)
 
     async def _check(self, told: ToldEvents, spans: Sequence[tuple[Span, bool]]) -> None:
         """Keep those events whose format and signatures are right."""

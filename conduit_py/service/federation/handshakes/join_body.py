@@ -21,7 +21,7 @@ from conduit_py.outbound.federation import FederationClient
 from conduit_py.outbound.federation_handshakes import JOIN_BYTES_MAX, JOIN_TIMEOUT_S
 
 IN_MEMORY_MAX: Final = 4 * 1024 * 1024
-"""Larger answers go to a file, and are looked through by a thread."""
+"""Larger answers go to a file."""
 WRITE_BYTES: Final = 1024 * 1024
 EVENTS_MAX: Final = 1_000_000
 
@@ -79,7 +79,8 @@ class JoinBodies:
             file.write(held)
             file.seek(0)
             if size <= IN_MEMORY_MAX:
-                yield find_parts(file.read(), entries_max=EVENTS_MAX)
+                whole = file.read()
+                yield await self.aside(lambda: find_parts(whole, entries_max=EVENTS_MAX))
                 return
             with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
                 yield await self.aside(lambda: find_parts(text, entries_max=EVENTS_MAX))
