@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import IO, Any, Final, Protocol, TypeVar
 
 import trio
 
@@ -19,6 +19,7 @@ from conduit_py.matrix.json_parts import Parts, find_parts
 from conduit_py.outbound.errors import Unreachable
 from conduit_py.outbound.federation import FederationClient
 from conduit_py.outbound.federation_handshakes import JOIN_BYTES_MAX, JOIN_TIMEOUT_S
+from kvschema.errors import StorageFull
 
 IN_MEMORY_MAX: Final = 4 * 1024 * 1024
 """Larger answers go to a file."""
@@ -60,11 +61,9 @@ class JoinBodies:
     async def fetch(self, destination: ServerName, path: str, event: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Hand in a join. Its answer can be read within the block.
 
-        Raises ``Unreachable`` and ``Refused``, and ``NotJson`` for what is no answer.
+        Raises ``Unreachable`` and ``Refused``, ``NotJson`` for what is no answer, and ``StorageFull``.
         """
-        with tempfile.SpooledTemporaryFile(
-            IN_MEMORY_MAX, dir=None if self._folder is None else str(self._folder)
-        ) as file:
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_MAX, dir=self._folder) as file:
             stream = self._client.fetch_stream(destination, path, method="PUT", content=event, timeout_s=JOIN_TIMEOUT_S)
             size, held = 0, bytearray()
             async with stream as answer:
@@ -75,8 +74,8 @@ class JoinBodies:
                     held += chunk
                     if len(held) >= WRITE_BYTES:
                         part, held = held, bytearray()
-                        await self.aside(lambda part=part: file.write(part))  # type: ignore[misc]
-            file.write(held)
+                        await self._write(file, part)
+            await self._write(file, held)
             file.seek(0)
             if size <= IN_MEMORY_MAX:
                 whole = file.read()
@@ -84,3 +83,9 @@ class JoinBodies:
                 return
             with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
                 yield await self.aside(lambda: find_parts(text, entries_max=EVENTS_MAX))
+
+    async def _write(self, file: IO[bytes], part: bytearray) -> None:
+        try:
+            await self.aside(lambda: file.write(part))
+        except OSError as error:
+            raise StorageFull(f"the answer to a join cannot be kept: {error}") from error
