@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +93,13 @@ class Exchange:
 
 @pytest.fixture
 async def exchange(make_engine: Callable[[], Engine], autojump_clock: MockClock) -> AsyncIterator[Exchange]:
-    async with open_network(make_engine, "one.test") as network:
+    async with open_exchange(make_engine) as exchange:
+        yield exchange
+
+
+@asynccontextmanager
+async def open_exchange(make_engine: Callable[[], Engine], **overrides: str) -> AsyncIterator[Exchange]:
+    async with open_network(make_engine, "one.test", chance=None, **overrides) as network:
         one = network["one.test"]
         alice, two = await one.register("alice"), await open_peer(one)
         room_id = await create(alice)
@@ -251,3 +258,49 @@ async def test_a_receipt_for_an_event_that_is_not_here_is_dropped(
     for event_id in ("$nowhere", elsewhere):
         await exchange.tell("m.receipt", exchange.receipt(event_id))
     assert receipts_of(await exchange.ephemeral()) == {}
+
+
+def presence(user_id: str, state: str = "online", **more: Any) -> Json:
+    return {"push": [{"user_id": user_id, "presence": state, "last_active_ago": 1000, **more}]}
+
+
+async def presence_told(exchange: Exchange) -> list[tuple[str, str]]:
+    reply = (await exchange.alice.get("/sync?timeout=0&set_presence=offline")).json
+    return [(event["sender"], event["content"]["presence"]) for event in reply["presence"]["events"]]
+
+
+async def test_presence_goes_both_ways_where_the_operator_wants_it(
+    make_engine: Callable[[], Engine], autojump_clock: MockClock
+) -> None:
+    switches = {"ALLOW_INCOMING_PRESENCE": "true", "ALLOW_OUTGOING_PRESENCE": "true"}
+    async with open_exchange(make_engine, **switches) as exchange:
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.mailbox.take_edus("")
+        body = {"presence": "unavailable", "status_msg": "in the garden"}
+        status = path("presence", exchange.alice.user_id, "status")
+        assert (await exchange.alice.put(status, body)).status == 200
+        await trio.testing.wait_all_tasks_blocked()
+        (content,) = exchange.mailbox.take_edus("m.presence")
+        (update,) = content["push"]
+        assert update.items() >= {"user_id": exchange.alice.user_id, **body}.items()
+
+        await exchange.tell("m.presence", presence(exchange.bob, currently_active=True))
+        assert await presence_told(exchange) == [(exchange.bob, "online")]
+        for other in ("@carol:three.test", exchange.alice.user_id, "@nobody:two.test"):
+            await exchange.tell("m.presence", presence(other))
+        assert await presence_told(exchange) == [(exchange.bob, "online")]
+        await trio.sleep(1801)
+        assert await presence_told(exchange) == []
+        (content,) = exchange.mailbox.take_edus("m.presence")
+        assert [(it["user_id"], it["presence"]) for it in content["push"]] == [(exchange.alice.user_id, "offline")]
+
+
+async def test_presence_stays_at_home_unless_the_operator_wants_it(
+    exchange: Exchange, autojump_clock: MockClock
+) -> None:
+    await exchange.tell("m.presence", presence(exchange.bob))
+    assert await presence_told(exchange) == []
+    status = path("presence", exchange.alice.user_id, "status")
+    assert (await exchange.alice.put(status, {"presence": "online"})).status == 200
+    await trio.testing.wait_all_tasks_blocked()
+    assert exchange.mailbox.take_edus("m.presence") == []
