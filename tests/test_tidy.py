@@ -34,7 +34,7 @@ SYSTEM_TASKS: dict[str, str] = {}
 PRINTING = {"conduit_py/__main__.py": "the command line speaks to who started it"}
 REAL_SLEEPS = {
     "tests/rig/network.py": "whoever opens a network does it on the mocked clock",
-    "tests/scenario/test_convergence.py": "runs trio itself, on the mocked clock",
+    "tests/scenario/convergence.py": "runs trio itself, on the mocked clock",
     "tests/scenario/test_federation_rooms.py": "every story is told on the mocked clock",
     "tests/rig/push.py": "gateways that are slow are so on the mocked clock",
 }

@@ -165,3 +165,38 @@ async def test_rooms_agree_over_a_network_that_is_slow_and_breaks(
             texts = await scroll(user, room_id)
             assert set(sent) <= set(texts)
             assert len(texts) == len(set(texts))
+
+
+async def test_a_ban_reaches_a_server_that_cannot_have_what_came_before_it(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    alice, bob, carol, room_id = await meet(network)
+    network.cut("two.test", "three.test")
+    await send(carol, room_id, "not heard by bob")
+    await trio.sleep(60)
+
+    banned = await alice.post(in_room(room_id, "ban"), {"user_id": bob.user_id})
+    assert banned.status == 200, banned.body
+    await trio.sleep(60)
+
+    assert room_id not in (await bob.get("/joined_rooms")).json["joined_rooms"]
+    sync = (await bob.get("/sync")).json
+    assert room_id not in sync["rooms"]["join"]
+    network.heal()
+    refused = await bob.post(f"/join/{room_id}", {}, via="one.test")
+    assert refused.outcome == (403, "M_FORBIDDEN")
+
+
+async def test_a_message_that_cannot_be_judged_removes_nobody(network: Network, autojump_clock: MockClock) -> None:
+    """Only what removes our last user is judged by what we know alone."""
+    alice, bob, carol, room_id = await meet(network)
+    dave = await network["two.test"].register("dave")
+    await join(dave, room_id, "one.test")
+    network.cut("two.test", "three.test")
+    await send(carol, room_id, "comes later")
+    await trio.sleep(60)
+    await alice.post(in_room(room_id, "kick"), {"user_id": bob.user_id})
+    await trio.sleep(60)
+    assert "comes later" in await scroll(dave, room_id)
+    assert room_id not in (await bob.get("/joined_rooms")).json["joined_rooms"]
+    assert room_id in (await dave.get("/joined_rooms")).json["joined_rooms"]

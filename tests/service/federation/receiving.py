@@ -82,7 +82,7 @@ async def open_receiving(rooms: RoomServer, edu_handlers: EduHandlers) -> AsyncI
         prev_events_max=PREV_EVENTS_MAX,
         now_ms=store.now_ms,
     )
-    room_events = RoomEvents(store.database, rooms.writes, checks, missing)
+    room_events = RoomEvents(store.database, rooms.writes, checks, missing, server_name=own_keys.server_name)
     rooms.remotes.history.source = Backfill(store.database, rooms.writes, rooms.remotes, missing, now_ms=store.now_ms)
     receiver = Receiver(store, room_events, edu_handlers, take_nothing_outside)
     async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_py.config import Config
+from conduit_py.matrix.ids import ServerName
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.receive.backfill import Backfill
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher
@@ -32,6 +33,8 @@ def build_receiving(config: Config, store: Store, writes: RoomWrites, federation
         now_ms=store.now_ms,
     )
     return Receiving(
-        room_events=RoomEvents(store.database, writes, federation.checks, missing),
+        room_events=RoomEvents(
+            store.database, writes, federation.checks, missing, server_name=ServerName(config.server_name)
+        ),
         backfill=Backfill(store.database, writes, federation.client, missing, now_ms=store.now_ms),
     )

@@ -15,6 +15,7 @@ from conduit_py.matrix.ids import EventId, Malformed, ServerName, parse_event_id
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.federation.checks import Checks
+from conduit_py.service.federation.receive.farewell import find_state_of_farewell
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher, StillMissing, is_held
 from conduit_py.service.federation.receive.order import by_prev_events
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt
@@ -41,7 +42,16 @@ class _Budget:
 class RoomEvents:
     """One per server."""
 
-    def __init__(self, database: Database, writes: RoomWrites, checks: Checks, missing: MissingEventsFetcher) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writes: RoomWrites,
+        checks: Checks,
+        missing: MissingEventsFetcher,
+        *,
+        server_name: ServerName,
+    ) -> None:
+        self._server_name = server_name
         self._database = database
         self._writes = writes
         self._checks = checks
@@ -100,10 +110,20 @@ class RoomEvents:
                 await self._missing.fetch_auth_events(origin, room, pdu)
             elif budget.states and not states:
                 budget.states -= 1
-                states = (await self._missing.fetch_state_before(origin, room, pdu.event_id),)
+                states = (await self._get_state_before(origin, room, pdu),)
             else:
                 break
         raise StillMissing(f"{pdu.event_id} follows events that cannot be had")
+
+    async def _get_state_before(self, origin: ServerName, room: Room, pdu: Pdu) -> LooseState:
+        try:
+            return await self._missing.fetch_state_before(origin, room, pdu.event_id)
+        except StillMissing:
+            with self._database.snapshot() as snapshot:
+                state = find_state_of_farewell(snapshot, pdu, self._server_name)
+            if state is None:
+                raise
+            return state
 
     async def _receive_before(self, origin: ServerName, room: Room, pdu: Pdu, budget: _Budget) -> None:
         """Receive the events that lie between what we hold and an event, as far as they can be had."""
