@@ -143,6 +143,12 @@ class _Reading:
         self._check_order(values, "presence_idle_timeout", "presence_offline_timeout")
         self._check_unique(values["appservices"], "id")
         self._check_unique(values["appservices"], "as_token")
+        for registration in values["appservices"]:
+            if registration.receive_ephemeral:
+                place = self.settings["appservices"].where()
+                self.warnings.append(
+                    f"{place}: {registration.id} wants ephemeral data, which is not sent to application services yet"
+                )
         for one, other in (("tls.certs", "tls.key"), ("tls.key", "tls.certs")):
             if values[one] is not None and values[other] is None and one in self.settings:
                 place = self.settings[one].where()
