@@ -14,7 +14,7 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_event_id, parse_room_id
-from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
+from conduit_py.service.federation.handshakes.invites.received import InvitesReceived
 
 ROOM_VERSION: Final = "1"
 """Rooms of version 2, the only others that are invited to in this way, have the same events."""

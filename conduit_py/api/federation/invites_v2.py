@@ -14,7 +14,7 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_event_id, parse_room_id
-from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
+from conduit_py.service.federation.handshakes.invites.received import InvitesReceived
 
 INVITE_BYTES_MAX: Final = 1024 * 1024
 """The invite, and some fifteen events of the largest size that tell of the room."""

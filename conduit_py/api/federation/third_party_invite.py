@@ -14,7 +14,7 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_room_id, parse_user_id
-from conduit_py.service.federation.handshakes.third_party import ThirdPartyInvites
+from conduit_py.service.federation.handshakes.invites.third_party import ThirdPartyInvites
 
 BOUND_BYTES_MAX: Final = 256 * 1024
 

@@ -4,8 +4,8 @@ Joining, knocking, and leaving a room that one is not in go in two steps: the se
 a template, the other signs the event made of it and hands it in. An invite goes the other way: the inviting server
 sends the event to the server of the invited user, which signs it too.
 
-``templates``, ``submissions``, ``invites_received`` and ``third_party`` answer other servers. ``joining``, ``leaving``
-and ``inviting`` ask them.
+``templates`` and ``submissions`` answer other servers, ``making`` and ``leaving`` ask them; joins and invites, which
+take more, have packages of their own. ``outside`` keeps what our users are to rooms that we do not take part in.
 
 Spec: server-server-api/#joining-rooms, server-server-api/#inviting-to-a-room
 """

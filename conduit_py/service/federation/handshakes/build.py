@@ -8,19 +8,19 @@ from conduit_py.config import Config
 from conduit_py.service.errands import Errands
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.accepting import Acceptance
-from conduit_py.service.federation.handshakes.early import EarlyEvents
-from conduit_py.service.federation.handshakes.installing import Installer
-from conduit_py.service.federation.handshakes.invites_received import InvitesReceived
-from conduit_py.service.federation.handshakes.inviting import Inviting
-from conduit_py.service.federation.handshakes.join_body import JoinBodies, at_once, in_thread
-from conduit_py.service.federation.handshakes.joining import Joining
+from conduit_py.service.federation.handshakes.invites.inviting import Inviting
+from conduit_py.service.federation.handshakes.invites.received import InvitesReceived
+from conduit_py.service.federation.handshakes.invites.third_party import ThirdPartyInvites
+from conduit_py.service.federation.handshakes.joins.early import EarlyEvents
+from conduit_py.service.federation.handshakes.joins.installing import Installer
+from conduit_py.service.federation.handshakes.joins.join_body import JoinBodies, at_once, in_thread
+from conduit_py.service.federation.handshakes.joins.joining import Joining
 from conduit_py.service.federation.handshakes.leaving import Knocking, Leaving
 from conduit_py.service.federation.handshakes.making import Making
 from conduit_py.service.federation.handshakes.outside import Outside
 from conduit_py.service.federation.handshakes.remote import ThroughOthers
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
-from conduit_py.service.federation.handshakes.third_party import ThirdPartyInvites
 from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store

@@ -7,8 +7,8 @@ from typing import Any
 
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
 from conduit_py.service.errands import Errands
-from conduit_py.service.federation.handshakes.inviting import Inviting
-from conduit_py.service.federation.handshakes.joining import Joining
+from conduit_py.service.federation.handshakes.invites.inviting import Inviting
+from conduit_py.service.federation.handshakes.joins.joining import Joining
 from conduit_py.service.federation.handshakes.leaving import Knocking, Leaving
 from conduit_py.service.requester import Requester
 

@@ -22,7 +22,7 @@ from conduit_py.matrix.stripped_state import stripped_state_keys
 from conduit_py.service.errors import InvalidParam
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.accepting import Acceptance
-from conduit_py.service.federation.handshakes.join_answer import JoinAnswer
+from conduit_py.service.federation.handshakes.joins.join_answer import JoinAnswer
 from conduit_py.service.federation.handshakes.require import require_room
 from conduit_py.service.federation.handshakes.templates import authorise
 from conduit_py.service.rooms.member_events import MEMBER

@@ -30,8 +30,8 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.federation.checks import Checks
-from conduit_py.service.federation.handshakes.join_body import Aside
-from conduit_py.service.federation.handshakes.told_events import ToldEvents, Wanted
+from conduit_py.service.federation.handshakes.joins.join_body import Aside
+from conduit_py.service.federation.handshakes.joins.told_events import ToldEvents, Wanted
 from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.member_events import MEMBER, membership_content

@@ -20,7 +20,7 @@ from conduit_py.matrix.room_versions import RoomVersion, get_room_version
 from conduit_py.matrix.signing import InvalidSignature, sign_event
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.federation.checks import Checks
-from conduit_py.service.federation.handshakes.early import EarlyEvents
+from conduit_py.service.federation.handshakes.joins.early import EarlyEvents
 from conduit_py.service.federation.handshakes.outside import Change, Outside, build_shown, is_waiting
 from conduit_py.service.federation.handshakes.require import require_allowed
 from conduit_py.service.federation.receive.room_events import RawEvent

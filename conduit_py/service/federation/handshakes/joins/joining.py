@@ -24,9 +24,9 @@ from conduit_py.service.errors import NotFound
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.accepting import Acceptance
 from conduit_py.service.federation.handshakes.candidates import CANDIDATES_MAX, choose_candidates
-from conduit_py.service.federation.handshakes.early import EarlyEvents
-from conduit_py.service.federation.handshakes.installing import Installer
-from conduit_py.service.federation.handshakes.join_body import JoinBodies
+from conduit_py.service.federation.handshakes.joins.early import EarlyEvents
+from conduit_py.service.federation.handshakes.joins.installing import Installer
+from conduit_py.service.federation.handshakes.joins.join_body import JoinBodies
 from conduit_py.service.federation.handshakes.making import Making
 from conduit_py.service.federation.handshakes.refusals import build_refusal
 from conduit_py.service.requester import Requester

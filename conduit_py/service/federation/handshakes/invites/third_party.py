@@ -19,7 +19,7 @@ from conduit_py.outbound.federation import Fetcher
 from conduit_py.outbound.federation_handshakes import fetch_exchanged_invite
 from conduit_py.service.errands import Errands
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError
-from conduit_py.service.federation.handshakes.inviting import Inviting
+from conduit_py.service.federation.handshakes.invites.inviting import Inviting
 from conduit_py.service.federation.handshakes.require import require_own_user, require_room
 from conduit_py.service.rooms.member_events import MEMBER
 from conduit_py.storage.database import Database
