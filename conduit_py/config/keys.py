@@ -446,14 +446,6 @@ NOT_YET: dict[str, str] = {
 }
 """Keys that are refused when they differ from their default. A feature that arrives removes its row."""
 
-_NO_FEDERATION = "the server does not talk with other servers yet"
-
-WAITING: dict[str, str] = {
-    "allow_federation": _NO_FEDERATION,
-}
-"""Keys that old files have and whose feature is still to come: they are read, checked, and then named in a warning if
-they differ from their default. ``*`` stands for any ending. A feature that arrives removes its rows."""
-
 RENAMED: dict[str, str] = {
     "turn_uris": "turn.uris",
     "turn_secret": "turn.secret",

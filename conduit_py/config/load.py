@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conduit_py.config.errors import ConfigError, Problem
-from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, WAITING, Key
+from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, Key
 from conduit_py.config.kinds import Unfit
 from conduit_py.config.model import (
     HIDDEN,
@@ -130,10 +130,6 @@ class _Reading:
         if key.name in NOT_YET and result != default:
             shown = _shown(value, hide=key.kind.is_secret)
             self.problems.append(Problem(key.name, setting.where(), shown, "", refusal=NOT_YET[key.name]))
-        elif result != default:
-            reason = _find_reason(WAITING, key.name)
-            if reason is not None:
-                self.warnings.append(f"{setting.where()}: {key.name} has no effect yet: {reason}")
         return result
 
     def check(self, values: Values) -> None:

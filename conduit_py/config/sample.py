@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from textwrap import wrap
 
 import tomlkit
 
-from conduit_py.config.keys import MEANINGLESS, NOT_YET, RENAMED, SECTIONS, WAITING, Key, TomlValue
+from conduit_py.config.keys import MEANINGLESS, NOT_YET, RENAMED, SECTIONS, Key, TomlValue
 
 _WIDTH = 100
 
@@ -71,9 +70,6 @@ def _entry(key: Key) -> Iterator[str]:
     if key.name in NOT_YET:
         yield from _comment(f"Not usable yet: {NOT_YET[key.name]}.")
     else:
-        waiting = next((why for pattern, why in WAITING.items() if fnmatchcase(key.name, pattern)), None)
-        if waiting is not None:
-            yield from _comment(f"No effect yet: {waiting}.")
         yield from _comment(f"({key.kind.name})")
     yield f"#{key.name} = {toml_text(key.default)}"
 

@@ -67,7 +67,6 @@ def test_guide_of_2021_is_understood_unchanged(tmp_path: Path) -> None:
     assert loaded.config.db_cache_capacity_mb == 100.0
     assert loaded.notes == []
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
-        "allow_federation has no effect yet: the server does not talk with other servers yet",
         "allow_registration is true and registration_token is not set: everybody can register",
     ]
 
@@ -232,13 +231,6 @@ def test_turn_server_without_a_login_is_left_out_with_a_warning(tmp_path: Path) 
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
         "turn.uris has no effect without turn.secret, or turn.username and turn.password"
     ]
-
-
-def test_key_of_a_feature_to_come_warns_only_when_it_is_changed(tmp_path: Path) -> None:
-    assert load(tmp_path, 'server_name = "a.test"\nallow_federation = false\n').warnings == []
-    loaded = load(tmp_path, 'server_name = "a.test"\nallow_federation = true\n')
-    assert loaded.config.allow_federation
-    assert "line 2: allow_federation has no effect yet" in loaded.warnings[0]
 
 
 def test_file_without_a_server_name_warns(tmp_path: Path) -> None:
