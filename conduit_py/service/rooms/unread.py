@@ -82,9 +82,8 @@ class UnreadService:
                 groups=[[group.is_highlight, group.actions, notified.pack_users(group.users)] for group in groups],
             )
             notified.stage_notified(turn, noticed.room, noticed.pos, row)
-        # Who goes has less unread than before.
-        moved = short_ids.get_user(snapshot, UserId(noticed.pdu.state_key or "")) if _is_member_event(noticed) else None
-        self._stage_ring(turn, noticed.room, {sender, moved or _NO_USER}.union(*(group.users for group in groups)))
+        relieved = _scan_relieved(snapshot, noticed)
+        self._stage_ring(turn, noticed.room, {sender, *relieved}.union(*(group.users for group in groups)))
 
     def stage_invited(
         self, snapshot: Snapshot, turn: Turn, room_id: RoomId, user_id: UserId, invite: MemberChange
@@ -192,6 +191,20 @@ def _scan_named(snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId])
         invited = users.get_local(snapshot, UserId(pdu.state_key))
         if invited is not None:
             yield invited[0]
+
+
+def _scan_relieved(snapshot: Snapshot, noticed: Noticed) -> Iterator[ShortUserId]:
+    """Who may have less unread than before: whoever goes, and whom that notified which is redacted."""
+    pdu = noticed.pdu
+    if _is_member_event(noticed):
+        user = short_ids.get_user(snapshot, UserId(pdu.state_key or ""))
+        if user is not None:
+            yield user
+    elif pdu.redacts is not None:
+        target = timeline.find_row(snapshot, pdu.redacts)
+        row = None if target is None else notified.get_notified(snapshot, noticed.room, max(target[1].pos, 0))
+        if row is not None:
+            yield from notified.scan_users(row)
 
 
 def _is_member_event(noticed: Noticed) -> bool:

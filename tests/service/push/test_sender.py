@@ -155,6 +155,19 @@ async def test_reading_elsewhere_takes_the_number_down(
     assert await gateways.take() == []
 
 
+async def test_what_is_redacted_or_left_takes_the_number_down(
+    autojump_clock: MockClock, whole: WholeServer, gateways: Gateways
+) -> None:
+    alice, bob, room_id = await meet(whole)
+    await set_pusher(bob)
+    oops, _ = await send(alice, room_id, "oops"), await send(alice, room_id, "hello")
+    assert len(await gateways.take()) == 2
+    await redact(alice, room_id, oops)
+    assert [it["counts"] for it in await gateways.take()] == [{"unread": 1}]
+    await leave(bob, room_id)
+    assert [it["counts"] for it in await gateways.take()] == [{"unread": 0}]
+
+
 async def test_nothing_is_lost_while_a_gateway_is_down(
     autojump_clock: MockClock, whole: WholeServer, gateways: Gateways
 ) -> None:
