@@ -189,13 +189,17 @@ class RoomWrites:
                     if receipt.standing is Standing.ACCEPTED and receipt.is_new:
                         also(snapshot, turn, receipt)
                     done.append(receipt)
+                    self._tie_ends(receive.writer)
                     if receive.writer.resolver.reads > READS_MAX:
                         break
-                if len(receive.writer.extremities) > TIED_FROM and receive.writer.current.get(*POLICY) is None:
-                    self.append.go_on(receive.writer).tie_ends()
                 receive.finish()
         results += done
         return conflict
+
+    def _tie_ends(self, writer: RoomWriter) -> None:
+        # Where a policy server is asked about everything, it would have to be asked about this too.
+        if len(writer.extremities) > TIED_FROM and writer.current.get(*POLICY) is None:
+            self.append.go_on(writer).tie_ends()
 
     def _begin_receive(self, snapshot: Snapshot, turn: Turn, room_id: RoomId) -> RoomReceive:
         return RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))
