@@ -18,6 +18,7 @@ __all__ = [
     "stage_announced",
     "stage_announcement",
     "stage_joined",
+    "stage_stream_forgotten",
     "stage_stream_id",
 ]
 
@@ -45,6 +46,11 @@ def stage_announced(turn: Turn, pos: StreamPos) -> None:
 def get_stream_id(snapshot: Snapshot, user: ShortUserId) -> int:
     """That of the last update about a local user's devices; 0 if there was none."""
     return e2ee.LIST_STREAM.get(snapshot, ByUser(user)) or 0
+
+
+def stage_stream_forgotten(turn: Turn, user: ShortUserId) -> None:
+    """Something changes that nobody is told of: the next update follows none."""
+    turn.batch.delete(e2ee.LIST_STREAM, ByUser(user))
 
 
 def stage_stream_id(turn: Turn, user: ShortUserId, stream_id: int) -> None:

@@ -63,7 +63,9 @@ class DeviceLists:
 
         :param what: a device id, or ``CROSS_SIGNING``.
         """
-        if self._has_announcements is not None and self._is_first(turn, user, what):
+        if self._has_announcements is None:
+            announcements.stage_stream_forgotten(turn, user)
+        elif self._is_first(turn, user, what):
             announcements.stage_announcement(turn, user, what)
             turn.on_landed(self._has_announcements.ring)
         if self._is_first(turn, user, None):

@@ -162,4 +162,4 @@ class Sharing:
 
 def _rooms_of(snapshot: Snapshot, user: ShortUserId) -> set[ShortRoomId]:
     """Rooms that a user of any server is joined to, as far as we know."""
-    return {*get_rooms(snapshot, user), *(room for room, _ in members.scan_remote_rooms(snapshot, user))}
+    return {room for room, _ in members.scan_remote_rooms(snapshot, user)} or set(get_rooms(snapshot, user))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,6 +139,24 @@ async def test_changes_while_the_network_is_cut_are_told_when_it_heals(scene: Sc
     await trio.sleep(3600)
     assert await scene.changed() == [BOB]
     assert list(await scene.devices()) == ["LAPTOP", "TABLET"]
+
+
+async def test_change_that_nobody_was_told_of_makes_others_ask(scene: Scene, autojump_clock: MockClock) -> None:
+    """While a server does not federate its users' devices change all the same."""
+    node = scene.pair[TWO]
+    federating = node.config
+    await node.stop()
+    node.config = replace(federating, allow_federation=False)
+    await node.start()
+    await scene.bob.put("/devices/BOX", {"display_name": "Renamed"})
+    await scene.another("LAPTOP")
+    await node.stop()
+    node.config = federating
+    await node.start()
+    await scene.another("WATCH")
+    await trio.sleep(60)
+    assert list(await scene.devices()) == ["BOX", "LAPTOP", "TABLET", "WATCH"]
+    assert (await scene.devices())["BOX"]["unsigned"] == {"device_display_name": "Renamed"}
 
 
 async def test_who_joins_is_told_of_to_servers_that_are_met_anew(
