@@ -18,8 +18,8 @@ from kvschema.errors import StorageFull
 
 _log = get_logger(__name__)
 
-AT_ONCE_MAX: Final = 8
-"""Errands at the same time. Each may hold a connection and some memory; more of them wait."""
+AT_ONCE_MAX: Final = 50
+"""Errands at the same time. Each may hold a connection for minutes; more of them wait."""
 
 _GOING_DOWN: Final = MatrixError("the server is going down", status=503)
 

@@ -17,6 +17,7 @@ from conduit_py.data.rooms import get_room
 from conduit_py.http.in_process import ClientReply
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.pdu import Pdu
+from conduit_py.service.federation.handshakes.joins import installing, join_body
 from kvschema.engine import Engine
 from tests.rig.client import Client, path
 from tests.rig.network import Node, open_network
@@ -175,6 +176,25 @@ async def accepted(scene: Scene) -> None:
 
 
 async def test_join_of_what_an_honest_server_tells(scene: Scene) -> None:
+    await accepted(scene)
+    assert await scene.state() == EVERYTHING
+
+
+async def test_join_by_an_answer_that_goes_to_a_file(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join_body, "IN_MEMORY_MAX", 1000)
+    monkeypatch.setattr(join_body, "WRITE_BYTES", 500)
+    await accepted(scene)
+    assert await scene.state() == EVERYTHING
+
+
+async def test_join_refused_for_an_answer_that_is_too_large(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join_body, "JOIN_BYTES_MAX", 1000)
+    await refused(scene)
+
+
+async def test_join_in_steps_of_two_events(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHECKED_AT_ONCE", "STORED_AT_ONCE", "ROWS_AT_ONCE", "TOLD_EVERY"):
+        monkeypatch.setattr(installing, name, 2)
     await accepted(scene)
     assert await scene.state() == EVERYTHING
 

@@ -10,6 +10,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.signing import verify_event_signatures
+from conduit_py.service.federation.handshakes.invites import received
 from tests.api.federation.scene import VERSIONS, Scene
 from tests.rig.client import Response, path
 from tests.rig.peer import FEDERATION, Peer
@@ -252,3 +253,27 @@ async def test_invite_to_a_room_we_are_in_is_signed_and_waits_for_the_room_to_he
     await scene.alice.post(in_room(room_id, "ban"), {"user_id": carol.user_id})
     with scene.leaves_no_trace():
         assert (await put(scene.two, "12", pdu, [])).outcome == (403, "M_FORBIDDEN")
+
+
+async def test_glimpse_that_is_too_large_is_cut(scene: Scene) -> None:
+    first = begin(scene.two, "10")
+    pdu = invite(scene.two, "10", first, scene.alice.user_id)
+    shown = [
+        {"type": f"m.{number}", "state_key": "", "sender": scene.two.user("bob"), "content": {"x": "x" * 30_000}}
+        for number in range(10)
+    ]
+    assert (await put(scene.two, "10", pdu, [], invite_room_state=shown)).status == 200
+    assert [event["type"] for event in (await invited(scene))[pdu.room_id]] == [
+        *("m.0", "m.1", "m.2", "m.3"),
+        "m.room.member",
+    ]
+
+
+async def test_send_invite_forbidden_to_who_has_too_many(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(received, "INVITES_WAITING_MAX", 1)
+    first = begin(scene.two, "11")
+    assert (await put(scene.two, "11", invite(scene.two, "11", first, scene.alice.user_id), first)).status == 200
+    other = begin(scene.two, "10")
+    with scene.leaves_no_trace():
+        pdu = invite(scene.two, "10", other, scene.alice.user_id)
+        assert (await put(scene.two, "10", pdu, other)).outcome == (403, "M_FORBIDDEN")

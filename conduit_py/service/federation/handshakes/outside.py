@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from conduit_py.data import members, short_ids
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
+from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import RoomId, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
@@ -24,6 +25,9 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.members import INVITE, KNOCK
 from kvschema.catalog.rooms import ShortEventId, StreamPos
+
+SHOWN_BYTES_MAX: Final = 128 * 1024
+"""What is kept of a glimpse of a room, beside the user's own event: anybody may send one. Most have about 3 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,25 @@ async def build_shown(
     """
     events = told if isinstance(told, list) else []
     if not version.auth.room_id_is_create_event_id:
-        return build_stripped_state(events[:STRIPPED_EVENTS_MAX], member_event), None
+        return _cut(build_stripped_state(events[:STRIPPED_EVENTS_MAX], member_event)), None
     raws = [event for event in events[:STRIPPED_EVENTS_MAX] if isinstance(event, Mapping)]
     checked = await checks.check_many(raws, version)
     pdus = [it for it in checked if isinstance(it, Pdu) and it.room_id == room_id and it.state_key is not None]
     shown = build_stripped_state([pdu.json for pdu in pdus], member_event)
-    return shown, _find_problem(events, checked, pdus)
+    return _cut(shown), _find_problem(events, checked, pdus)
+
+
+def _cut(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As much as is kept for a user. The last event, which all this is about, is always there."""
+    *others, own = shown
+    left = SHOWN_BYTES_MAX
+    kept = []
+    for event in others:
+        left -= len(encode_canonical_json(event, strict=False))
+        if left < 0:
+            break
+        kept.append(event)
+    return [*kept, own]
 
 
 def _find_problem(events: Sequence[Any], checked: Iterable[Pdu | Exception], pdus: Sequence[Pdu]) -> str | None:

@@ -9,9 +9,9 @@ Spec: server-server-api/#inviting-to-a-room
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from conduit_py.data import short_ids, state
+from conduit_py.data import members, short_ids, state
 from conduit_py.matrix.auth.rules import check_event
 from conduit_py.matrix.hashes import content_hash_matches
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
@@ -30,6 +30,10 @@ from conduit_py.service.rooms.member_events import MEMBER, require_takes_invites
 from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
+from kvschema.catalog.members import INVITE
+
+INVITES_WAITING_MAX: Final = 1_000
+"""Invites that wait for one user. Any server can send them."""
 
 
 class InvitesReceived:
@@ -112,6 +116,8 @@ class InvitesReceived:
             raise Forbidden(str(error)) from None
         if invite.sender in get_ignored_users(snapshot, user):
             raise Forbidden(f"{invite.state_key} takes no invites of {invite.sender}")
+        if sum(1 for _ in members.scan_rooms(snapshot, user, INVITE)) >= INVITES_WAITING_MAX:
+            raise Forbidden(f"{invite.state_key} has too many invites already")
         room = get_live_room(snapshot, invite.room_id)
         if room is None:
             return False

@@ -23,6 +23,8 @@ from kvschema.errors import StorageFull
 
 IN_MEMORY_MAX: Final = 4 * 1024 * 1024
 """Larger answers go to a file."""
+LARGE_AT_ONCE: Final = 1
+"""Large answers that are looked through at a time: each takes a few hundred megabytes, and the processor."""
 WRITE_BYTES: Final = 1024 * 1024
 EVENTS_MAX: Final = 1_000_000
 
@@ -56,6 +58,7 @@ class JoinBodies:
         self._client = client
         self._folder = None if folder is None else str(folder)
         self.aside = aside
+        self._large = trio.CapacityLimiter(LARGE_AT_ONCE)
 
     @asynccontextmanager
     async def fetch(self, destination: ServerName, path: str, event: Mapping[str, Any]) -> AsyncIterator[Parts]:
@@ -81,8 +84,9 @@ class JoinBodies:
                 whole = file.read()
                 yield await self.aside(lambda: find_parts(whole, entries_max=EVENTS_MAX))
                 return
-            with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
-                yield await self.aside(lambda: find_parts(text, entries_max=EVENTS_MAX))
+            async with self._large:
+                with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
+                    yield await self.aside(lambda: find_parts(text, entries_max=EVENTS_MAX))
 
     async def _write(self, file: IO[bytes], part: bytearray) -> None:
         try:
