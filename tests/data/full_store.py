@@ -111,7 +111,7 @@ class _Story:
         version = ("12", "11", "6")[self._start]
         room_id = await self._create(alice, version, invited)
         await self._join(room_id, bob, dave, erin)
-        await self._hear_of_others(room_id, alice)
+        await self._hear_of_others(room_id, carol)
         await self._talk(room_id, alice, bob)
         await self._ok(erin.post(path("rooms", room_id, "leave"), {}))
         await self._ok(erin.post(path("rooms", room_id, "forget"), {}))
