@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from conduit_py.config import IgnoredKeys
-from conduit_py.data import server_keys
-from conduit_py.matrix.ids import ServerName
+from conduit_py.data import server_keys, timeline
+from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.signing import VerifyKey
 from conduit_py.service.federation.checks import Checks
@@ -24,8 +24,10 @@ from conduit_py.service.federation.receive.missing import MissingEventsFetcher
 from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver, take_nothing_outside
 from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.server_keys import load_signing_key
+from kvschema.catalog.timeline import EventRow
+from tests.rig.client import Client
 from tests.rig.remote_room import RemoteRoom
-from tests.rig.rooms import RoomServer
+from tests.rig.rooms import RoomServer, create, in_room
 from tests.rig.server import SERVER_NAME, START_MS
 from tests.service.federation.servers import DAY_MS, Source
 
@@ -90,3 +92,36 @@ async def open_receiving(rooms: RoomServer, edu_handlers: EduHandlers) -> AsyncI
         await trio.testing.wait_all_tasks_blocked()
         yield Receiving(rooms, receiver)
         nursery.cancel_scope.cancel()
+
+
+class Edus:
+    """What was handed on of EDUs."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, Mapping[str, Any]]] = []
+
+    async def take(self, origin: ServerName, content: Mapping[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.taken.append((origin, content))
+
+
+async def begin(receiving: Receiving, version: str = "11") -> tuple[Client, RemoteRoom]:
+    """A room of alice's that bob of two.test has joined."""
+    alice = await receiving.rooms.register("alice")
+    peer = RemoteRoom(receiving.rooms, await create(alice, room_version=version))
+    await receiving.know(peer)
+    join = peer.join("bob")
+    assert await receiving.send(peer, join) == {join.event_id: {}}
+    return alice, peer
+
+
+async def shown(reader: Client, peer: RemoteRoom) -> list[str]:
+    response = await reader.get(in_room(peer.room_id, "messages"), dir="b", limit="1000")
+    assert response.status == 200
+    return [event["content"]["body"] for event in response.json["chunk"] if "body" in event["content"]][::-1]
+
+
+def row_of(rooms: RoomServer, event_id: str) -> EventRow | None:
+    with rooms.store.snapshot() as snapshot:
+        found = timeline.find_row(snapshot, EventId(event_id))
+        return None if found is None else found[1]
