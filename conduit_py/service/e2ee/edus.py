@@ -63,7 +63,8 @@ class E2eeEdus:
     async def device_list_update(self, origin: ServerName, content: Json) -> None:
         """A device changed. If the list is held and this is the next change of it, that is applied.
 
-        Otherwise the list is outdated. Lists that are not held are asked for when somebody wants to know.
+        Otherwise the list is outdated. Lists that are not held are asked for when somebody wants to know; clients
+        learn that there is something to know.
         """
         update = parse_device_list_update(content, origin)
         self._refreshing.note_heard(origin)
@@ -71,7 +72,10 @@ class E2eeEdus:
         async with self._store.locks.hold(list_lock(origin)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
                 held = _get_held(snapshot, origin, update.user_id)
-                if held is None or held[1].stream_id == update.stream_id:
+                if held is None:
+                    self._stage_not_held(snapshot, turn, update.user_id)
+                    return
+                if held[1].stream_id == update.stream_id:
                     return
                 user, row = held
                 if not _follows(snapshot, user, row, update) or not _stage_device(snapshot, turn, user, update):
@@ -91,6 +95,17 @@ class E2eeEdus:
                 held = _get_held(snapshot, origin, update.user_id)
                 if held is not None:
                     self._remote.stage_outdated(turn, origin, held[0])
+                else:
+                    self._stage_not_held(snapshot, turn, update.user_id)
+
+    def _stage_not_held(self, snapshot: Snapshot, turn: Turn, user_id: UserId) -> None:
+        """Clients that share a room with the user are told. A list that is outdated is asked for, and tells by itself.
+
+        Spec: client-server-api/#tracking-the-device-list-for-a-user
+        """
+        user = short_ids.get_user(snapshot, user_id)
+        if user is not None and remote_lists.get_list(snapshot, user) is None and shares_with_us(snapshot, user):
+            self._lists.stage_remote_changed(snapshot, turn, user)
 
     async def direct_to_device(self, origin: ServerName, content: Json) -> None:
         """Messages to devices. Those of this server that there are get theirs, once."""
