@@ -6,6 +6,7 @@ Spec: server-server-api/#request-authentication
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.ids import ServerName
@@ -28,18 +29,29 @@ class ServerAuthenticator:
     async def require_server(self, request: Request, *, bytes_max: int | None = None) -> ServerName:
         """The server that signed the request; its whole body is read for that.
 
-        Raises ``M_UNAUTHORIZED``, ``M_FORBIDDEN``, ``M_NOT_JSON``, ``M_TOO_LARGE`` and ``M_LIMIT_EXCEEDED``.
+        Raises what ``require_signed`` raises.
+        """
+        origin, _ = await self.require_signed(request, bytes_max=bytes_max)
+        return origin
+
+    async def require_signed(
+        self, request: Request, *, bytes_max: int | None = None
+    ) -> tuple[ServerName, dict[str, Any] | None]:
+        """The server that signed the request, and the JSON object that it sent; None for no body.
+
+        Raises ``M_UNAUTHORIZED``, ``M_FORBIDDEN``, ``M_NOT_JSON``, ``M_BAD_JSON``, ``M_TOO_LARGE`` and
+        ``M_LIMIT_EXCEEDED``.
         """
         self._verifier.require_allowed()
         self.throttle(request)
-        origin = await self._verifier.verify(
+        origin, content = await self._verifier.verify(
             request.headers.getlist("authorization"),
             method=request.method,
             uri=request.raw_uri,
             body=await request.get_data(bytes_max=bytes_max),
         )
         self._heard_from(origin)
-        return origin
+        return origin, content
 
     def require_allowed(self) -> None:
         """Raises ``Forbidden`` while this server keeps to itself."""

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from conduit_py.api.federation.auth import ServerAuthenticator
 from conduit_py.http.request import Request
-from conduit_py.matrix.canonical_json import parse_json
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.errors import BadJson
 
@@ -19,10 +18,9 @@ async def event_body(
 ) -> tuple[ServerName, dict[str, Any]]:
     """Who asks, and the JSON object of the body, its numbers exactly as they came.
 
-    Raises what ``require_server`` raises, and ``BadJson``.
+    Raises what ``require_signed`` raises, and ``BadJson``.
     """
-    origin = await auth.require_server(request, bytes_max=bytes_max)
-    body = parse_json(await request.get_data())
-    if not isinstance(body, dict):
+    origin, body = await auth.require_signed(request, bytes_max=bytes_max)
+    if body is None:
         raise BadJson("the body must be a JSON object")
     return origin, body

@@ -104,6 +104,7 @@ def build_federation(
             is_allowed=config.allow_federation,
             throttle=throttle,
             now_ms=store.now_ms,
+            has_threads=has_threads,
         ),
     )
 

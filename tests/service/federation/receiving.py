@@ -12,9 +12,10 @@ import trio.testing
 
 from conduit_py.config import IgnoredKeys
 from conduit_py.data import server_keys, timeline
+from conduit_py.matrix.hashes import content_hash, encode_base64
 from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.matrix.signing import VerifyKey
+from conduit_py.matrix.signing import VerifyKey, sign_event
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.key_store import KeyStore
 from conduit_py.service.federation.keys import KeyRing
@@ -25,6 +26,7 @@ from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver
 from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.server_keys import load_signing_key
 from kvschema.catalog.timeline import EventRow
+from kvschema.catalog.transactions import WAITINGPDU
 from tests.rig.client import Client
 from tests.rig.remote_room import RemoteRoom
 from tests.rig.rooms import RoomServer, create, in_room
@@ -125,3 +127,27 @@ def row_of(rooms: RoomServer, event_id: str) -> EventRow | None:
     with rooms.store.snapshot() as snapshot:
         found = timeline.find_row(snapshot, EventId(event_id))
         return None if found is None else found[1]
+
+
+def hold_back(receiving: Receiving) -> trio.Event:
+    """Let every question wait for the event that is returned."""
+    release, fetch = trio.Event(), receiving.rooms.remotes.fetch
+
+    async def wait(*args: Any, **more: Any) -> Any:
+        await release.wait()
+        return await fetch(*args, **more)
+
+    receiving.rooms.remotes.fetch = wait  # type: ignore[method-assign]
+    return release
+
+
+def count_waiting(receiving: Receiving) -> int:
+    with receiving.rooms.store.snapshot() as snapshot:
+        return snapshot.count(WAITINGPDU.name)
+
+
+def signed(peer: RemoteRoom, json: Mapping[str, Any], own_hash: Any = None) -> Mapping[str, Any]:
+    """The event with the hash and the signature that belong to it."""
+    kept = {key: value for key, value in json.items() if key not in ("hashes", "signatures")}
+    kept["hashes"] = own_hash or {"sha256": encode_base64(content_hash(kept, peer.version))}
+    return sign_event(kept, peer.version, server_name=peer.name, signing_key=peer.key)

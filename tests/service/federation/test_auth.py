@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from conduit_py.matrix.canonical_json import encode_canonical_json
+from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.ids import ServerName
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.service.errors import MatrixError
-from conduit_py.service.federation.auth import RequestVerifier
+from conduit_py.service.federation.auth import IN_PLACE_BYTES_MAX, VALUES_MAX, RequestVerifier
 from conduit_py.service.federation.build import forbidden_names
 from tests.rig.server import SERVER_NAME, START_MS, Server
 from tests.service.federation.servers import Remote, Source, make_ring
@@ -28,6 +28,7 @@ class World:
 
     server: Server
     is_allowed: bool = True
+    has_threads: bool = False
     forbidden: tuple[str, ...] = ()
     two: Remote = field(default_factory=lambda: Remote(TWO))
     source: Source = field(default_factory=Source)
@@ -42,6 +43,7 @@ class World:
             is_allowed=self.is_allowed,
             throttle=self.counted.append,
             now_ms=self.server.store.now_ms,
+            has_threads=self.has_threads,
         )
 
     def sign(self, *, origin: str = TWO, destination: str = SERVER_NAME, content: Any = None) -> str:
@@ -50,12 +52,14 @@ class World:
             uri=URI,
             origin=ServerName(origin),
             destination=ServerName(destination),
-            body=None if content is None else encode_canonical_json(content, strict=True),
+            body=None if content is None else encode_canonical_json(content, strict=False),
             signing_key=self.two.key,
         )
 
     async def verify(self, *authorization: str, body: bytes = b"", uri: str = URI) -> ServerName:
-        return await self.verifier.verify(authorization, method="PUT", uri=uri, body=body)
+        origin, content = await self.verifier.verify(authorization, method="PUT", uri=uri, body=body)
+        assert content == (parse_json(body) if body else None)
+        return origin
 
     async def refusal(self, *authorization: str, body: bytes = b"", uri: str = URI) -> tuple[int, str]:
         with pytest.raises(MatrixError) as caught:
@@ -122,6 +126,24 @@ async def test_body_that_is_no_object_is_refused(
 ) -> None:
     world = World(server)
     assert await world.refusal(world.sign(), body=body) == (400, errcode)
+
+
+@pytest.mark.parametrize("has_threads", [False, True])
+async def test_large_body_is_verified(server: Server, has_threads: bool, mock_clock: MockClock) -> None:
+    """In a thread, where there are any."""
+    world = World(server, has_threads=has_threads)
+    content = {"text": "x" * IN_PLACE_BYTES_MAX, "number": 10**40}
+    body = encode_canonical_json(content, strict=False)
+    signed = world.sign(content=content)
+    assert await world.verify(signed, body=body) == TWO
+    assert await world.refusal(signed, body=body.replace(b"x", b"y")) == (401, "M_UNAUTHORIZED")
+    assert await world.refusal(signed, body=body[:-1]) == (400, "M_NOT_JSON")
+
+
+async def test_body_of_too_many_values_is_refused(server: Server, autojump_clock: MockClock) -> None:
+    world = World(server)
+    body = b'{"pdus":[%b[]]}' % (b"[]," * VALUES_MAX)
+    assert await world.refusal(world.sign(), body=body) == (413, "M_TOO_LARGE")
 
 
 @pytest.mark.parametrize("pattern", ["two.test", "*.test", "TW?.test", "two.test:*"])

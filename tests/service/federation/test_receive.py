@@ -14,11 +14,19 @@ from conduit_py.data import rooms as room_data
 from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.service.errors import InvalidParam, LimitExceeded
 from conduit_py.service.federation.receive.receiver import TRANSACTIONS_PER_SERVER_MAX
-from kvschema.catalog.transactions import WAITINGPDU
 from tests.rig.asking import VERSIONS
 from tests.rig.remote_room import RemoteRoom
 from tests.rig.rooms import RoomServer, create, in_room, send, set_state
-from tests.service.federation.receiving import PREV_EVENTS_MAX, Receiving, begin, open_receiving, row_of, shown
+from tests.service.federation.receiving import (
+    PREV_EVENTS_MAX,
+    Receiving,
+    begin,
+    count_waiting,
+    hold_back,
+    open_receiving,
+    row_of,
+    shown,
+)
 
 
 def gaps_of(rooms: RoomServer, peer: RemoteRoom) -> list[list[str]]:
@@ -177,23 +185,6 @@ async def test_only_so_many_events_of_a_room_wait(
     release.set()
     await trio.sleep(1)
     assert count_waiting(receiving) == 0
-
-
-def hold_back(receiving: Receiving) -> trio.Event:
-    """Let every question wait for the event that is returned."""
-    release, fetch = trio.Event(), receiving.rooms.remotes.fetch
-
-    async def wait(*args: Any, **more: Any) -> Any:
-        await release.wait()
-        return await fetch(*args, **more)
-
-    receiving.rooms.remotes.fetch = wait  # type: ignore[method-assign]
-    return release
-
-
-def count_waiting(receiving: Receiving) -> int:
-    with receiving.rooms.store.snapshot() as snapshot:
-        return snapshot.count(WAITINGPDU.name)
 
 
 # What is missing.

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from conduit_py.matrix.hashes import content_hash, encode_base64
 from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.matrix.signing import SigningKey, sign_event
 from tests.rig.asking import VERSIONS
-from tests.rig.remote_room import RemoteRoom
 from tests.rig.rooms import send, set_state
-from tests.service.federation.receiving import PREV_EVENTS_MAX, Edus, Receiving, begin, row_of, shown
+from tests.service.federation.receiving import PREV_EVENTS_MAX, Edus, Receiving, begin, row_of, shown, signed
 
 # Hostile.
 
@@ -98,17 +96,11 @@ async def test_events_that_come_before_themselves_are_dropped(receiving: Receivi
     first = peer.say("bob", "first")
     circle = {**first.json, "prev_events": [[f"$second:{peer.name}", {}]], "event_id": f"$one:{peer.name}"}
     other = {**first.json, "prev_events": [[f"$one:{peer.name}", {}]], "event_id": f"$second:{peer.name}"}
-    signed = [_signed(peer, pdu) for pdu in (circle, other)]
-    results = await receiving.send(peer, *signed, first)
+    sent = [signed(peer, pdu) for pdu in (circle, other)]
+    results = await receiving.send(peer, *sent, first)
     assert results[first.event_id] == {}
     assert "error" in results[f"$one:{peer.name}"]
     assert await shown(alice, peer) == ["first"]
-
-
-def _signed(peer: RemoteRoom, json: Mapping[str, Any]) -> Mapping[str, Any]:
-    kept = {key: value for key, value in json.items() if key not in ("hashes", "signatures")}
-    kept["hashes"] = {"sha256": encode_base64(content_hash(kept, peer.version))}
-    return sign_event(kept, peer.version, server_name=peer.name, signing_key=peer.key)
 
 
 async def test_server_that_answers_with_other_events_gets_nothing_in(receiving: Receiving) -> None:
