@@ -40,13 +40,15 @@ class NotJson(Malformed):
     """The bytes are not JSON that this server reads."""
 
 
-def encode_canonical_json(value: Any, *, strict: bool) -> bytes:
+def encode_canonical_json(value: Any, *, strict: bool, values_max: int | None = None) -> bytes:
     """Encode ``value``; ``strict`` says whether the spec's limits on numbers are enforced (room version 6 and later).
 
+    What must not be longer than some bytes has no more values than these (``values_max``): more are not looked at.
+
     Raises :class:`Malformed` for a value without canonical form: nested deeper than :data:`JSON_DEPTH_MAX`, a lone
-    surrogate, an infinite number, and, when strict, a float or an integer outside of ±(2**53 - 1).
+    surrogate, an infinite number, too many values, and, when strict, a float or an integer outside of ±(2**53 - 1).
     """
-    needs_reference_encoder = _check_numbers_and_depth(value, strict=strict)
+    needs_reference_encoder = _check_numbers_and_depth(value, strict=strict, values_max=values_max)
     try:
         if needs_reference_encoder:
             return bytes(canonicaljson.encode_canonical_json(value))
@@ -74,13 +76,15 @@ def parse_json(data: bytes, *, depth_max: int = JSON_DEPTH_MAX) -> Any:
     return value
 
 
-def _check_numbers_and_depth(value: Any, *, strict: bool) -> bool:
+def _check_numbers_and_depth(value: Any, *, strict: bool, values_max: int | None) -> bool:
     """Whether ``value`` has numbers that orjson writes differently from the reference encoder."""
     found = False
     level = [value]
     depth = 0
     while level:
         depth += 1
+        if values_max is not None and len(level) > values_max:
+            raise Malformed(f"there are more than {values_max} values")
         nests = False
         below: list[Any] = []
         for item in level:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeGuard
 
 from conduit_py.matrix.canonical_json import INT_MAX, INT_MIN
@@ -43,6 +44,9 @@ ALL_DEVICES: Final = DeviceId("*")
 
 STATUS_MSG_CHARS_MAX: Final = 1024
 """Longer messages are cut. They are held in memory for everybody who is known to be around."""
+
+ENTRIES_MAX: Final = 5_000
+"""Of one EDU no more receipts, presences or messages are read: 15 to 40 ms. A hostile server can send 400,000."""
 
 MESSAGE_ID_CHARS_MAX: Final = 255
 """The spec says 32, but a message lost for that is a conversation that cannot be read."""
@@ -107,13 +111,18 @@ def parse_receipts(content: Mapping[str, Any], origin: ServerName) -> tuple[Rece
 
 
 def _scan_receipts(content: Mapping[str, Any], origin: ServerName) -> Iterator[Receipt]:
-    for room_id, receipts in content.items():
+    for room_id, user_id, receipt in islice(_scan_receipt_entries(content), ENTRIES_MAX):
+        try:
+            yield _parse_receipt(room_id, user_id, receipt, origin)
+        except Malformed:
+            continue
+
+
+def _scan_receipt_entries(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for room_id, receipts in islice(content.items(), ENTRIES_MAX):
         by_user = receipts.get(READ) if isinstance(receipts, Mapping) else None
         for user_id, receipt in by_user.items() if isinstance(by_user, Mapping) else ():
-            try:
-                yield _parse_receipt(room_id, user_id, receipt, origin)
-            except Malformed:
-                continue
+            yield room_id, user_id, receipt
 
 
 def _parse_receipt(room_id: str, user_id: str, receipt: Any, origin: ServerName) -> Receipt:
@@ -197,7 +206,7 @@ def parse_presence(content: Mapping[str, Any], origin: ServerName) -> tuple[Pres
 
 def _scan_presence(content: Mapping[str, Any], origin: ServerName) -> Iterator[Presence]:
     push = content.get("push")
-    for update in push if isinstance(push, list) else ():
+    for update in push[:ENTRIES_MAX] if isinstance(push, list) else ():
         try:
             yield _parse_presence_update(update, origin)
         except Malformed:
@@ -343,14 +352,17 @@ def parse_direct_to_device(content: Mapping[str, Any], origin: ServerName) -> Di
     if len(message_id) > MESSAGE_ID_CHARS_MAX:
         raise Malformed(f"message_id must not exceed {MESSAGE_ID_CHARS_MAX} characters")
     messages: dict[UserId, dict[DeviceId, Mapping[str, Any]]] = {}
-    for user_id, by_device in _object(content, "messages").items():
+    left = ENTRIES_MAX
+    for user_id, by_device in islice(_object(content, "messages").items(), ENTRIES_MAX):
         try:
             recipient = parse_user_id(user_id)
         except Malformed:
             continue
         if isinstance(by_device, Mapping):
+            read = dict(islice(by_device.items(), left))
+            left -= len(read)
             messages[recipient] = {
-                DeviceId(device_id): message for device_id, message in by_device.items() if isinstance(message, Mapping)
+                DeviceId(device_id): message for device_id, message in read.items() if isinstance(message, Mapping)
             }
     return DirectToDevice(
         sender=_user_of(content.get("sender"), origin),

@@ -57,7 +57,7 @@ def check_event_format(json: Any, room_version: RoomVersion) -> None:
     if not isinstance(json, dict):
         raise Malformed("an event must be a JSON object")
     event_format = room_version.event_format
-    encoded = encode_canonical_json(json, strict=event_format.strict_canonical_json)
+    encoded = encode_canonical_json(json, strict=event_format.strict_canonical_json, values_max=EVENT_BYTES_MAX)
     if len(encoded) > EVENT_BYTES_MAX:
         raise TooLarge(f"an event must not be larger than {EVENT_BYTES_MAX} bytes")
 

@@ -18,6 +18,9 @@ from conduit_py.matrix.ids import EventId, Malformed
 from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.room_versions import RoomVersion
 
+VALUES_MAX: Final = 65_536
+"""An event may have no more bytes."""
+
 _NOT_IN_CONTENT_HASH: Final = frozenset({"unsigned", "signatures", "hashes"})
 _URL_SAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -68,7 +71,8 @@ def signed_bytes(json: Mapping[str, Any], room_version: RoomVersion) -> bytes:
     """The redacted event without signatures, encoded: what the reference hash and all event signatures cover."""
     redacted = redact(json, room_version)
     redacted.pop("signatures", None)
-    return encode_canonical_json(redacted, strict=room_version.event_format.strict_canonical_json)
+    strict = room_version.event_format.strict_canonical_json
+    return encode_canonical_json(redacted, strict=strict, values_max=VALUES_MAX)
 
 
 def reference_hash(json: Mapping[str, Any], room_version: RoomVersion) -> bytes:

@@ -196,3 +196,9 @@ def test_any_bytes_parse_or_are_not_json(data: bytes) -> None:
     with suppress(NotJson):
         value = parse_json(data)
         assert parse_json(json.dumps(value).encode()) == value
+
+
+def test_more_values_than_there_may_be_are_malformed() -> None:
+    assert encode_canonical_json([[1], [2]], strict=True, values_max=2) == b"[[1],[2]]"
+    with pytest.raises(Malformed, match="more than 2 values"):
+        encode_canonical_json([[1], [2], [3]], strict=True, values_max=2)

@@ -248,3 +248,18 @@ def test_parse_direct_to_device_refuses_bad_fields(change: dict[str, Any]) -> No
     content = {"sender": ALICE, "type": "x", "message_id": "m1", "messages": {}, **change}
     with pytest.raises(Malformed):
         edus.parse_direct_to_device(content, ONE)
+
+
+def test_of_too_many_entries_the_first_are_read() -> None:
+    users = [f"@user{number}:{ONE}" for number in range(edus.ENTRIES_MAX + 1)]
+    entry = {"event_ids": ["$e"], "data": {"ts": 1}}
+    of_one_room = {"!r:x": {"m.read": dict.fromkeys(users, entry)}}
+    of_many_rooms = {f"!r{number}:x": {"m.read": {users[0]: entry}} for number in range(len(users))}
+    for content in (of_one_room, of_many_rooms):
+        assert len(edus.parse_receipts(content, ONE)) == edus.ENTRIES_MAX
+    push = [{"user_id": user_id, "presence": "online", "last_active_ago": 1} for user_id in users]
+    assert len(edus.parse_presence({"push": push}, ONE)) == edus.ENTRIES_MAX
+    message = {"sender": users[0], "type": "x", "message_id": "1"}
+    to_many = {**message, "messages": {user_id: {"A": {}, "B": {}} for user_id in users}}
+    read = edus.parse_direct_to_device(to_many, ONE).messages
+    assert sum(map(len, read.values())) == edus.ENTRIES_MAX

@@ -185,6 +185,16 @@ async def test_malformed_parts_of_an_event_hurt_nobody(
     assert await state_of(alice, peer) == before
 
 
+@pytest.mark.parametrize("name", ["content", "unsigned", "prev_events"])
+async def test_event_of_more_values_than_an_event_has_bytes_is_dropped(receiving: Receiving, name: str) -> None:
+    alice, peer = await begin(receiving)
+    said = peer.say("bob", "hello")
+    many = [[]] * 70_000
+    results = await receiving.send(peer, {**said.json, name: many if name == "prev_events" else {"many": many}})
+    assert name == "unsigned" or all("error" in result for result in results.values())
+    assert await shown(alice, peer) == (["hello"] if name == "unsigned" else [])
+
+
 # Waiting.
 
 
@@ -201,8 +211,10 @@ async def test_malformed_events_that_wait_hurt_nobody(
         {"room_id": peer.room_id, "content": {"body": HUGE * 5}},
         {"room_id": peer.room_id, "\ud7ff\0": "\uffff"},
     ]
+    large = [{"room_id": peer.room_id, "values": values} for values in (["x" * 300_000], [[]] * 300_000)]
     release = hold_back(receiving)
     assert await receiving.send(peer, last) == {last.event_id: {}}
+    assert await receiving.send(peer, *large) == {}
     assert all(result == {} for result in (await receiving.send(peer, *odd)).values())
     assert count_waiting(receiving) == 5
     release.set()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -18,7 +19,7 @@ import trio
 
 from conduit_py.data import received, state
 from conduit_py.log import get_logger
-from conduit_py.matrix.edus import RECEIPT, TYPING, parse_edu
+from conduit_py.matrix.edus import ENTRIES_MAX, RECEIPT, TYPING, parse_edu
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
 from conduit_py.matrix.server_acl import parse_server_acl
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError
@@ -247,7 +248,8 @@ def _without_denied(
         is_allowed = isinstance(room_id, str) and _may_take_part(snapshot, origin, RoomId(room_id))
         return content if is_allowed else None
     if edu_type == RECEIPT:
-        return {room_id: told for room_id, told in content.items() if _may_take_part(snapshot, origin, RoomId(room_id))}
+        told = islice(content.items(), ENTRIES_MAX)
+        return {room_id: it for room_id, it in told if _may_take_part(snapshot, origin, RoomId(room_id))}
     return content
 
 

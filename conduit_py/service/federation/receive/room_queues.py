@@ -7,7 +7,7 @@ them have been received. A restart goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -17,7 +17,7 @@ import trio
 from conduit_py.data import received, short_ids
 from conduit_py.log import get_logger
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
-from conduit_py.matrix.ids import EventId, RoomId, ServerName
+from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
 from conduit_py.service.federation.receive.room_events import RawEvent, Results
 from conduit_py.service.users.store import Store
 from conduit_py.storage.locks import KeyedLocks
@@ -31,6 +31,8 @@ PATIENCE_S: Final = 20.0
 """How long a transaction waits for the events of one room. The other server gives up after 30 s or so."""
 AT_ONCE: Final = 50
 """Events that waited and are received together."""
+EVENT_BYTES_MAX: Final = 256 * 1024
+"""An event of at most 64 KiB, with ``unsigned``. A larger one is none, and is not written down."""
 RETRY_S: Final = 60.0
 """After a full disk."""
 
@@ -125,7 +127,7 @@ class RoomQueues:
 
     async def _write_down(self, job: _Job, room: ShortRoomId, room_id: RoomId) -> bool:
         """False if there is no more room for it."""
-        jsons = [encode_canonical_json(raw, strict=False) for raw in job.raws]
+        jsons = [json for raw in job.raws for json in _encode(raw)]
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
                 job.waiting = received.stage_waiting(snapshot, turn, room, job.origin, jsons)
@@ -159,3 +161,12 @@ class RoomQueues:
     async def _forget(self, keys: Sequence[RoomPos]) -> None:
         async with self._store.writer.turn(may_use_reserve=True) as turn:
             received.stage_not_waiting(turn, keys)
+
+
+def _encode(raw: RawEvent) -> Iterator[bytes]:
+    try:
+        json = encode_canonical_json(raw, strict=False, values_max=EVENT_BYTES_MAX)
+    except Malformed:
+        return
+    if len(json) <= EVENT_BYTES_MAX:
+        yield json
