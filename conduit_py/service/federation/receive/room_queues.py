@@ -108,7 +108,9 @@ class RoomQueues:
             if room is None:
                 await job.done.wait()
         if not job.done.is_set() and room is not None and not await self._write_down(job, room, room_id):
-            return dict.fromkeys(self._find_event_ids(room_id, raws), "too many events of the room wait")
+            return dict.fromkeys(
+                self._find_event_ids(room_id, raws), "the room is busy, and too many events wait, or too large ones"
+            )
         if job.error is not None:
             raise job.error
         if job.done.is_set():
