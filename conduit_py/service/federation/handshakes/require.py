@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from conduit_py.data import state
 from conduit_py.data.rooms import Room
 from conduit_py.matrix.ids import RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.matrix.server_acl import parse_server_acl
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.rooms.server_acl import get_acl
 from conduit_py.storage.database import Snapshot
 
 
@@ -28,8 +27,7 @@ def require_allowed(snapshot: Snapshot, origin: ServerName, room: Room) -> None:
 
     Spec: server-server-api/#server-access-control-lists-acls
     """
-    acl = state.get_current_pdu(snapshot, room.short, "m.room.server_acl", "")
-    if not parse_server_acl(None if acl is None else acl.content).allows(origin):
+    if not get_acl(snapshot, room.short).allows(origin):
         raise Forbidden(f"{origin} may not take part in {room.room_id}")
 
 

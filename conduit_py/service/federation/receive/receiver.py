@@ -17,15 +17,15 @@ from typing import Any, Final
 import orjson
 import trio
 
-from conduit_py.data import received, state
+from conduit_py.data import received
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import ENTRIES_MAX, RECEIPT, TYPING, parse_edu
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
-from conduit_py.matrix.server_acl import parse_server_acl
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError
 from conduit_py.service.federation.receive.room_events import RawEvent, Results, RoomEvents
 from conduit_py.service.federation.receive.room_queues import RoomQueues
 from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.rooms.server_acl import get_acl
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from kvschema.errors import StorageFull
@@ -256,7 +256,4 @@ def _without_denied(
 def _may_take_part(snapshot: Snapshot, origin: ServerName, room_id: RoomId) -> bool:
     """Does the room's access control list allow the server? True for rooms that we do not take part in."""
     room = get_live_room(snapshot, room_id)
-    if room is None:
-        return True
-    acl = state.get_current_pdu(snapshot, room.short, "m.room.server_acl", "")
-    return parse_server_acl(None if acl is None else acl.content).allows(origin)
+    return room is None or get_acl(snapshot, room.short).allows(origin)
