@@ -143,15 +143,15 @@ def write_talk(folder: Path, joined: Pdu, *, events: int, shape: str) -> None:
     users = list(members)
     with (folder / "talk").open("wb") as talk:
         for start in range(0, events, PDUS_MAX):
-            pdus = []
+            pdus: list[Any] = []
             for number in range(start, min(start + PDUS_MAX, events)):
                 if not room.last or shape == "fork":
                     room.last = [joined.event_id]
                 sender = chance.choice(users)
                 content = {"msgtype": "m.text", "body": f"Message {number} of somebody in this room"}
                 pdus.append(room.add("m.room.message", sender, None, content, [create, levels, members[sender]]).json)
-            content = {"origin": RESIDENT, "origin_server_ts": now_ms(), "pdus": pdus, "edus": []}
-            body = encode_canonical_json(content, strict=True)
+            transaction = {"origin": RESIDENT, "origin_server_ts": now_ms(), "pdus": pdus, "edus": list[Any]()}
+            body = encode_canonical_json(transaction, strict=True)
             header = build_x_matrix(
                 method="PUT",
                 uri=f"{SEND}{start}",
@@ -405,7 +405,8 @@ def _measure(members: int, events_per_member: int, run: Callable[..., Awaitable[
         with context.Pool(1, maxtasksperchild=1) as pool:
             pool.apply(write_answer, (folder, members, events_per_member))
         with context.Pool(1, maxtasksperchild=1) as pool:
-            return pool.apply(trio.run, (run, folder, *args))
+            measured: T = pool.apply(trio.run, (run, folder, *args))
+    return measured
 
 
 def main(arguments: list[str]) -> None:

@@ -189,7 +189,7 @@ async def test_malformed_parts_of_an_event_hurt_nobody(
 async def test_event_of_more_values_than_an_event_has_bytes_is_dropped(receiving: Receiving, name: str) -> None:
     alice, peer = await begin(receiving)
     said = peer.say("bob", "hello")
-    many = [[]] * 70_000
+    many: list[Any] = [[]] * 70_000
     results = await receiving.send(peer, {**said.json, name: many if name == "prev_events" else {"many": many}})
     assert name == "unsigned" or all("error" in result for result in results.values())
     assert await shown(alice, peer) == (["hello"] if name == "unsigned" else [])
@@ -211,7 +211,7 @@ async def test_malformed_events_that_wait_hurt_nobody(
         {"room_id": peer.room_id, "content": {"body": HUGE * 2}},
         {"room_id": peer.room_id, "\ud7ff\0": "\uffff"},
     ]
-    large = [{"room_id": peer.room_id, "values": values} for values in (["x" * 300_000], [[]] * 300_000)]
+    large: list[Any] = [{"room_id": peer.room_id, "values": it} for it in (["x" * 300_000], [[]] * 300_000)]
     release = hold_back(receiving)
     assert await receiving.send(peer, last) == {last.event_id: {}}
     assert all("error" in result for result in (await receiving.send(peer, *large)).values())
