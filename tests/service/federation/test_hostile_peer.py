@@ -211,7 +211,8 @@ async def test_malformed_events_that_wait_hurt_nobody(
         {"room_id": peer.room_id, "content": {"body": HUGE * 2}},
         {"room_id": peer.room_id, "\ud7ff\0": "\uffff"},
     ]
-    large: list[Any] = [{"room_id": peer.room_id, "values": it} for it in (["x" * 300_000], [[]] * 300_000)]
+    many: list[Any] = [[]] * 300_000
+    large = [{"room_id": peer.room_id, "values": values} for values in (["x" * 300_000], many)]
     release = hold_back(receiving)
     assert await receiving.send(peer, last) == {last.event_id: {}}
     assert all("error" in result for result in (await receiving.send(peer, *large)).values())
