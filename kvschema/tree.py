@@ -16,6 +16,10 @@ V = TypeVar("V")
 class Reader(Protocol):
     """Raw reads that a snapshot offers; engines implement it."""
 
+    @property
+    def version(self) -> int:
+        """Two snapshots of the same version show the same rows. It rises whenever anything lands."""
+
     def get(self, tree: str, key: bytes, /) -> bytes | None:
         """The value under ``key``, or None."""
 

@@ -16,6 +16,7 @@ from conduit_py.service.users.last_seen import LastSeen
 from conduit_py.service.users.tokens import TokenService
 
 _BEARER = "bearer "
+_NO_MASQUERADE = Masquerade()
 _IN_ROOMS = "/rooms/"
 """Whoever writes there is around: sends, types, reads."""
 
@@ -97,5 +98,7 @@ def _require_token(request: Request) -> str:
 
 
 def _read_masquerade(request: Request) -> Masquerade:
+    if not request.query_string:
+        return _NO_MASQUERADE
     device_id = request.args.get("device_id") or request.args.get("org.matrix.msc3202.device_id")
     return Masquerade(user_id=request.args.get("user_id") or None, device_id=device_id or None)

@@ -15,9 +15,16 @@ from kvschema.catalog.users import ByUser
 
 def scan_changed(snapshot: Snapshot, *, after: int, until: int) -> Iterator[ShortUserId]:
     """Users whose last change lies past ``after``, up to ``until``."""
+    # Every /sync asks, and mostly there are none.
+    if after >= snapshot.once("lastkeychange", lambda: _read_last_changed(snapshot)):
+        return
     start, stop = ByPosition(StreamPos(after)), ByPosition(StreamPos(until))
     for _, user in e2ee.KEY_CHANGE.scan(snapshot, after=start, until=stop):
         yield ShortUserId(user)
+
+
+def _read_last_changed(snapshot: Snapshot) -> int:
+    return next((key.pos for key in e2ee.KEY_CHANGE.scan_keys(snapshot, reverse=True)), 0)
 
 
 def stage_changed(snapshot: Snapshot, turn: Turn, user: ShortUserId) -> None:

@@ -34,6 +34,9 @@ def get_receipt(
 
 def scan_receipts(snapshot: Snapshot, room: ShortRoomId, *, after: int, until: int) -> Iterator[Receipt]:
     """Receipts of a room that were set past ``after``, up to ``until``, in stream order. Private ones too."""
+    # Mostly there are none, and everybody in the room asks right after an event.
+    if after >= get_last_pos(snapshot, room):
+        return
     start, stop = RoomPos(room, StreamPos(after)), RoomPos(room, StreamPos(until))
     for _, row in receipts.READRECEIPT.scan(snapshot, room, after=start, until=stop):
         yield row
@@ -41,6 +44,10 @@ def scan_receipts(snapshot: Snapshot, room: ShortRoomId, *, after: int, until: i
 
 def get_last_pos(snapshot: Snapshot, room: ShortRoomId) -> int:
     """Stream position of the newest receipt in a room, 0 for none."""
+    return snapshot.once(("lastreceipt", room), lambda: _read_last_pos(snapshot, room))
+
+
+def _read_last_pos(snapshot: Snapshot, room: ShortRoomId) -> int:
     return next((key.pos for key in receipts.READRECEIPT.scan_keys(snapshot, room, reverse=True)), 0)
 
 

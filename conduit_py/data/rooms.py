@@ -31,6 +31,11 @@ class Room:
 
 def get_room(snapshot: Snapshot, room_id: RoomId) -> Room | None:
     """A room that we hold; None too for a room that we only know by name, such as one we are invited to."""
+    # A request that writes looks twice: for a policy server to ask first, and in its turn.
+    return snapshot.once(("room", room_id), lambda: _read_room(snapshot, room_id))
+
+
+def _read_room(snapshot: Snapshot, room_id: RoomId) -> Room | None:
     short = short_ids.get_room(snapshot, room_id)
     if short is None:
         return None

@@ -19,6 +19,10 @@ def get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateI
 
     That is the state after the last event, unless the room had several ends then and was in what resolved from them.
     """
+    return snapshot.once(("stateat", room, place), lambda: _read_state_id_at(snapshot, room, place))
+
+
+def _read_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:
     pos, state_id = None, EMPTY
     for pos_of_event, event in scan_timeline(snapshot, room, after=place + 1, reverse=True):
         row = require_row(snapshot, event)

@@ -42,9 +42,12 @@ def get_row(snapshot: Snapshot, event: ShortEventId) -> EventRow | None:
     if cached is None:
         cached = timeline.SHORTEVENTID_PDU.get(snapshot, timeline.ByShortEvent(event))
         if cached is not None:
-            size = len(cached.client) + len(cached.federation) + len(cached.event_id)
-            snapshot.cache.put(("event", event), cached, size, snapshot.pos)
+            snapshot.cache.put(("event", event), cached, _size_of(cached), snapshot.pos)
     return cast("EventRow | None", cached)
+
+
+def _size_of(row: EventRow) -> int:
+    return len(row.client) + len(row.federation) + len(row.event_id)
 
 
 def require_row(snapshot: Snapshot, event: ShortEventId) -> EventRow:
@@ -132,6 +135,8 @@ def stage_event(turn: Turn, event: ShortEventId, row: EventRow, *, ts_ms: int) -
     turn.batch.put(timeline.EVENTID_SHORTEVENTID, timeline.ByEventId(row.event_id), event)
     turn.batch.put(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(event), row)
     if row.pos:
+        # The next event refers to it, and whoever is in the room is shown it.
+        turn.keep(("event", event), row, _size_of(row))
         turn.batch.put(timeline.PDUID_SHORTEVENTID, PduId(row.room, row.pos), event)
         turn.batch.put(timeline.ROOMTIME_SHORTEVENTID, room_time(row, ts_ms), event)
 

@@ -13,14 +13,17 @@ ENTRY_BYTES = 200
 class ObjectCache:
     """Least recently used values go first when the bytes run out. Used from the event loop thread only.
 
-    A value may be put only if it was read in a snapshot, with the position of that snapshot. ``hold`` drops keys and
-    keeps them out until ``release``: a writer holds what its batch changes while the batch is on its way.
+    A value may be put only if it was read in a snapshot, with the position of that snapshot, or when it has landed,
+    with the last position of its batch. ``hold`` drops keys and keeps them out until ``release``: a writer holds what
+    its batch changes while the batch is on its way.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._entries: OrderedDict[Hashable, tuple[Any, int, int]] = OrderedDict()
         self._held: Counter[Hashable] = Counter()
+        self._facts: dict[Hashable, Any] = {}
+        self._facts_version = -1
         self.bytes = 0
         self.hits = 0
         self.misses = 0
@@ -39,7 +42,7 @@ class ObjectCache:
         return entry[0]
 
     def put(self, key: Hashable, value: Any, size: int, pos: int) -> None:
-        """Remember a value of about ``size`` bytes that was read in the snapshot at ``pos``."""
+        """Remember a value of about ``size`` bytes that snapshots at ``pos`` and later show."""
         if key in self._held:
             return
         size += ENTRY_BYTES
@@ -51,6 +54,15 @@ class ObjectCache:
         while self.bytes > self._bytes_max:
             _, (_, dropped, _) = self._entries.popitem(last=False)
             self.bytes -= dropped
+
+    def facts_of(self, version: int) -> dict[Hashable, Any]:
+        """Small facts that were found in snapshots of one version of the store, forgotten when another is asked for.
+
+        Many tasks look at the same rows right after a commit: everybody whom it woke.
+        """
+        if version != self._facts_version:
+            self._facts, self._facts_version = {}, version
+        return self._facts
 
     def hold(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
@@ -66,6 +78,7 @@ class ObjectCache:
     def clear(self) -> None:
         """Forget everything that is cached."""
         self._entries.clear()
+        self._facts = {}
         self.bytes = 0
 
     def _drop(self, key: Hashable) -> None:

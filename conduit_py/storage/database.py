@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 from conduit_py.storage.cache import ObjectCache
 from kvschema.batch import WriteBatch
@@ -22,6 +23,11 @@ from kvschema.tree import Reader
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+_MISSING: Any = object()
+FACTS_MAX = 4096
+"""Facts kept of one version of the store, about 300 bytes each."""
+
 DIRECTORY = "db"
 """Where the environment lives, below ``database_path``."""
 DATA_FILE = "data.mdb"
@@ -32,11 +38,12 @@ LOCK_FILE = "conduit_py.lock"
 class Snapshot:
     """A consistent view of the store at one position, with the object cache. Used inside its ``with`` block only."""
 
-    __slots__ = ("_context", "cache", "count", "get", "pos", "scan")
+    __slots__ = ("_context", "_facts", "cache", "count", "get", "pos", "scan", "version")
 
     get: Callable[[str, bytes], bytes | None]
     scan: Callable[[str, bytes, bytes, bytes, bool], Iterator[tuple[bytes, bytes]]]
     count: Callable[[str], int]
+    version: int
     pos: int
     """The last position that landed before the snapshot: nothing newer is in it, and nothing older is missing."""
 
@@ -47,6 +54,8 @@ class Snapshot:
     def __enter__(self) -> Snapshot:
         reader = self._context.__enter__()
         self.get, self.scan, self.count = reader.get, reader.scan, reader.count
+        self.version = reader.version
+        self._facts = self.cache.facts_of(self.version)
         self.pos = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
         return self
 
@@ -55,10 +64,25 @@ class Snapshot:
     ) -> None:
         self._context.__exit__(kind, error, traceback)
 
+    def once(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What ``read`` finds in this snapshot. It is asked once until anything lands, and must be small.
+
+        Unlike what is in ``cache``, it needs nobody to say when it changes.
+        """
+        found: T = self._facts.get(key, _MISSING)
+        if found is _MISSING:
+            if len(self._facts) >= FACTS_MAX:
+                self._facts.clear()
+            found = self._facts[key] = read()
+        return found
+
     def is_from_lost_future(self, pos: int) -> bool:
         """Was this position handed out by a history that is gone, because an old copy of the data was put back?"""
         if pos > self.pos:
             return True
+        return self.once(("lost", pos), lambda: self._is_in_gap(pos))
+
+    def _is_in_gap(self, pos: int) -> bool:
         for _, end in server.STARTGAP.scan(self, after=server.ByPos(pos), reverse=True):
             return pos <= end
         return False

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -36,7 +37,7 @@ of commits through in a second; at this it loses less than 5 % and the writer ke
 class Turn:
     """The right to queue one batch, and the batch. Made by ``Writer.turn``."""
 
-    __slots__ = ("_held", "_landed", "_positions", "_settled", "batch", "done", "outcome", "pos")
+    __slots__ = ("_held", "_kept", "_landed", "_positions", "_settled", "batch", "done", "outcome", "pos")
 
     def __init__(self, positions: Positions, batch: WriteBatch) -> None:
         self._positions = positions
@@ -46,6 +47,7 @@ class Turn:
         self._landed: list[Callable[[], None]] = []
         self._settled: list[Callable[[], None]] = []
         self._held: list[Hashable] = []
+        self._kept: list[tuple[Hashable, Any, int]] = []
         self.done = trio.Event()
         self.outcome: Outcome = None
 
@@ -75,6 +77,10 @@ class Turn:
     def changes(self, *keys: Hashable) -> None:
         """These cache keys are changed by the batch: nobody is given the old value once it may be on disk."""
         self._held.extend(keys)
+
+    def keep(self, key: Hashable, value: Any, size: int) -> None:
+        """Cache a new value of about ``size`` bytes when it has landed, unless this batch or a later one changes it."""
+        self._kept.append((key, value, size))
 
 
 class Positions:
@@ -163,6 +169,10 @@ class Writer:
         self.groups += 1
         for turn, outcome in zip(group, outcomes, strict=True):
             turn.outcome = outcome
+            if outcome is None:
+                # Before the release: what is changed on the way is held, and a held key is not put.
+                for key, value, size in turn._kept:
+                    self._cache.put(key, value, size, turn.pos)
             self._cache.release(turn._held)
             self._call(turn._settled if outcome is not None else turn._landed + turn._settled)
             turn.done.set()

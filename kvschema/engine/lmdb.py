@@ -306,6 +306,11 @@ class LmdbReader:
         value: bytes | None = self._get(key, None, self._trees[tree])
         return value
 
+    @property
+    def version(self) -> int:
+        """See ``Reader``."""
+        return int(self._transaction.id())
+
     def count(self, tree: str, /) -> int:
         """See ``Reader``."""
         return int(self._transaction.stat(self._trees[tree])["entries"])

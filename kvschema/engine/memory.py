@@ -40,11 +40,12 @@ class MemoryEngine:
     def __init__(self) -> None:
         self._trees: dict[str, _Rows] = {}
         self._snapshots = 0
+        self._version = 0
 
     @contextmanager
     def snapshot(self) -> Iterator[MemoryReader]:
         self._snapshots += 1
-        reader = MemoryReader(dict(self._trees))
+        reader = MemoryReader(dict(self._trees), self._version)
         try:
             yield reader
         finally:
@@ -52,6 +53,7 @@ class MemoryEngine:
             reader.close()
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
+        self._version += 1
         return [self._apply(batch) for batch in batches]
 
     def _apply(self, batch: WriteBatch) -> Outcome:
@@ -106,8 +108,9 @@ def _check_width(tree: str, key: bytes) -> None:
 class MemoryReader:
     """A snapshot of the memory engine. Reading from it once it is closed is an error, as with the real one."""
 
-    def __init__(self, trees: dict[str, _Rows]) -> None:
+    def __init__(self, trees: dict[str, _Rows], version: int) -> None:
         self._open: dict[str, _Rows] | None = trees
+        self.version = version
 
     @property
     def _trees(self) -> dict[str, _Rows]:

@@ -184,6 +184,15 @@ def test_snapshot_does_not_see_what_lands_after_it(engine: Engine) -> None:
     assert names(engine) == ["a", "b"]
 
 
+def test_snapshots_of_one_version_show_the_same(engine: Engine) -> None:
+    land(engine, batch_of("a"))
+    with engine.snapshot() as first, engine.snapshot() as second:
+        assert first.version == second.version
+        land(engine, batch_of("b"))
+        with engine.snapshot() as third:
+            assert third.version > first.version == second.version
+
+
 def test_closed_snapshot_cannot_be_read(engine: Engine) -> None:
     land(engine, batch_of("a"))
     with engine.snapshot() as reader:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conduit_py.storage.cache import ObjectCache
-from conduit_py.storage.database import Database, claim_directory, open_database, record_start, stamp
+from conduit_py.storage.database import FACTS_MAX, Database, claim_directory, open_database, record_start, stamp
 from conduit_py.storage.writer import open_writer
 from kvschema.batch import WriteBatch
 from kvschema.catalog import CATALOG, SCHEMA_VERSION, server
@@ -117,6 +117,32 @@ def snapshot_pos(engine: Engine) -> int:
 def lost(engine: Engine, *positions: int) -> list[bool]:
     with Database(engine, ObjectCache(1)).snapshot() as snapshot:
         return [snapshot.is_from_lost_future(pos) for pos in positions]
+
+
+def test_what_was_found_once_holds_until_something_lands(engine: MemoryEngine) -> None:
+    database = Database(engine, ObjectCache(1))
+    asked: list[int] = []
+
+    def find() -> int:
+        asked.append(len(asked))
+        return asked[-1]
+
+    def look() -> int:
+        with database.snapshot() as snapshot:
+            return snapshot.once("fact", find)
+
+    assert [look(), look()] == [0, 0]
+    with database.snapshot() as before:
+        apply_one(engine, WriteBatch())
+        assert [look(), look(), before.once("fact", find)] == [1, 1, 0]
+
+
+def test_facts_of_one_version_are_bounded(engine: MemoryEngine) -> None:
+    cache = ObjectCache(1)
+    with Database(engine, cache).snapshot() as snapshot:
+        for number in range(3 * FACTS_MAX):
+            assert snapshot.once(number, lambda number=number: -number) == -number  # type: ignore[misc]
+        assert len(cache.facts_of(snapshot.version)) <= FACTS_MAX
 
 
 async def test_positions_go_on_from_the_clock_or_the_stored_one(engine: MemoryEngine) -> None:

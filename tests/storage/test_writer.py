@@ -346,6 +346,46 @@ async def test_batch_that_does_not_fit_is_refused(engine: ScriptedEngine, cache:
             await count_down()
 
 
+async def test_what_a_turn_keeps_is_cached_once_it_landed(engine: ScriptedEngine, cache: ObjectCache) -> None:
+    engine.hold()
+
+    async def add() -> None:
+        async with writer.turn() as turn:
+            put(turn, "a")
+            turn.keep("new", "value", 1)
+            turn.keep("changed here", "old", 1)
+            turn.keep("changed later", "old", 1)
+            turn.changes("changed here")
+            turn.take_pos()
+
+    async def change() -> None:
+        async with writer.turn() as turn:
+            put(turn, "b")
+            turn.changes("changed later")
+
+    async with open_writer(engine, cache, last_pos=4, threaded=True) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(add)
+        await engine.entered()
+        nursery.start_soon(change)
+        await wait_all_tasks_blocked()
+        assert cache.get("new", 9) is None
+        engine.release()
+    assert (cache.get("new", 4), cache.get("new", 5)) == (None, "value")
+    assert [cache.get(key, 9) for key in ("changed here", "changed later")] == [None, None]
+
+
+async def test_what_a_refused_turn_keeps_is_not_cached(engine: ScriptedEngine, cache: ObjectCache) -> None:
+    async def add() -> None:
+        async with writer.turn() as turn:
+            turn.batch.require(server.GLOBAL, server.ByName("missing"), b"x")
+            turn.keep("new", "value", 1)
+
+    async with open_writer(engine, cache, last_pos=4, threaded=False) as writer:
+        with pytest.raises(PreconditionFailed):
+            await add()
+    assert cache.get("new", 9) is None
+
+
 async def test_cache_keys_are_out_until_their_batch_settled(engine: ScriptedEngine, cache: ObjectCache) -> None:
     engine.hold()
     cache.put("changed", "old", 1, 1)

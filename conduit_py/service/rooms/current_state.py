@@ -40,7 +40,8 @@ class CurrentState:
         self.keys = StateKeys(short_ids, snapshot, turn)
         self.chain = StateChain(snapshot)
         self.state_id = room.state_id
-        self._changed: dict[StateKey, ShortEventId] = {}
+        self._known: dict[StateKey, ShortEventId | None] = {}
+        """Entries that were asked for: the same few are, by the rules, the push rules and whoever makes an event."""
         self.standings: dict[ShortUserId, Standing] = {}
         """Local users whose membership was changed here, as it is now."""
         self._joined_before: frozenset[ShortUserId] | None = None
@@ -49,10 +50,10 @@ class CurrentState:
 
     def get_event(self, type: str, state_key: str) -> ShortEventId | None:
         """One entry."""
-        changed = self._changed.get((type, state_key))
-        if changed is not None:
-            return changed or None
-        return state.get_current(self._snapshot, self._room.short, type, state_key)
+        name = (type, state_key)
+        if name not in self._known:
+            self._known[name] = state.get_current(self._snapshot, self._room.short, type, state_key)
+        return self._known[name]
 
     def get(self, type: str, state_key: str) -> Pdu | None:
         """One entry, as the rules read it."""
@@ -70,7 +71,7 @@ class CurrentState:
         self.state_id = state_id
         names = {self.keys.get_name(key): event for key, event in changes.items()}
         before = {name: self.get_event(*name) for name in names}
-        self._changed.update(names)
+        self._known.update({name: event or None for name, event in names.items()})
         for name, event in names.items():
             if name[0] == MEMBER:
                 self._stage_member(UserId(name[1]), before[name], event, pos)

@@ -7,7 +7,7 @@ of other servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from conduit_py.data import rooms, search, timeline
@@ -31,7 +31,7 @@ from conduit_py.service.rooms.unread import Noticed, UnreadService
 from conduit_py.service.sending.outbox import Outbox
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StateId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
 from kvschema.catalog.timeline import OUTLIER, REJECTED, EventRow
 
 StageJoined = Callable[[Turn, ShortUserId, ShortRoomId], None]
@@ -197,10 +197,12 @@ class RoomWriter:
     def stage_ends(self, ends: Ends, row: EventRow, after: LooseState) -> None:
         """The event of ``row`` was staged as the newest of the timeline: the room ends with it as planned."""
         state = ends.state
+        differing = None
         if state is None or state == after:
-            # The state after the event, which has a name.
+            # The state after the event, which has a name. Mostly the event follows the current state.
+            differing = after.changes.keys() if after.base == self.current.state_id else None
             state = LooseState(row.state_after)
-        self._move(ends, state, row.pos)
+        self._move(ends, state, row.pos, differing)
         if self.current.state_id != row.state_after:
             stage_state_at(self.turn, self.room.short, row.pos, self.current.state_id)
 
@@ -213,11 +215,15 @@ class RoomWriter:
         if self.current.state_id != before:
             stage_state_at(self.turn, self.room.short, pos, self.current.state_id)
 
-    def _move(self, ends: Ends, state: LooseState, pos: int) -> None:
+    def _move(
+        self, ends: Ends, state: LooseState, pos: int, differing: Collection[ShortStateKey] | None = None
+    ) -> None:
+        """``differing`` are the keys whose entries change, if that is known."""
         rooms.stage_extremities(self.turn, self.room.short, self.extremities, ends.extremities)
         self.extremities = ends.extremities
         chain, before = self.current.chain, LooseState(self.current.state_id)
-        differing = chain.get_differing(before, state)
+        if differing is None:
+            differing = chain.get_differing(before, state)
         if not differing and state.changes:
             return
         name = state.base

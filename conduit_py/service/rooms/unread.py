@@ -105,16 +105,20 @@ class UnreadService:
             self._stage_ring(turn, invite.room, {invite.user})
 
     def _judge(self, snapshot: Snapshot, noticed: Noticed, readers: Set[ShortUserId]) -> list[_Group]:
-        prepared = _prepare(noticed)
         groups = _Groups()
-        named = set(_scan_named(snapshot, noticed, readers))
-        alone = (readers & get_users_apart(snapshot)) | named
-        everybody = _ANYBODYS_RULES.evaluate(prepared, display_name=None)
-        if everybody.notify:
-            groups.add(everybody, readers - alone)
+        sender = {short_ids.get_user(snapshot, noticed.pdu.sender)}
+        named = set(_scan_named(snapshot, noticed, readers)) - sender
+        alone = (readers & get_users_apart(snapshot)) - sender | named
+        others = readers - alone - sender
+        if not (alone or others):
+            # All of a new room, as long as nobody else is in it.
+            return []
+        prepared = _prepare(noticed)
+        if others:
+            groups.add(_ANYBODYS_RULES.evaluate(prepared, display_name=None), others)
         for user in alone:
             groups.add(self._judge_for(snapshot, noticed, prepared, user), (user,))
-        return groups.without(short_ids.get_user(snapshot, noticed.pdu.sender))
+        return groups.get_all()
 
     def _judge_for(
         self, snapshot: Snapshot, noticed: Noticed, prepared: PreparedEvent, user: ShortUserId
@@ -148,11 +152,8 @@ class _Groups:
         key = b"%d%s" % (outcome.highlight, orjson.dumps(actions))
         self._by_actions.setdefault(key, _Group(outcome.highlight, actions)).users.update(users)
 
-    def without(self, user: ShortUserId | None) -> list[_Group]:
-        """Those with anybody in them but this user."""
-        for group in self._by_actions.values():
-            group.users.discard(_NO_USER if user is None else user)
-        return [group for group in self._by_actions.values() if group.users]
+    def get_all(self) -> list[_Group]:
+        return list(self._by_actions.values())
 
 
 def _prepare(noticed: Noticed) -> PreparedEvent:
