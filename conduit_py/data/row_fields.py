@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import orjson
 
 from conduit_py.data import relations
-from conduit_py.data.timeline import client_fields
+from conduit_py.data.timeline import client_fields, require_row
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId
@@ -33,19 +33,23 @@ class Facts(NamedTuple):
     """``,"event_id":"..."``"""
     is_plain: bool
     """Is it passed on as it is stored: neither a redaction nor with anything bundled, replaced or redacted?"""
+    replaces_json: bytes
+    """``,"replaces_state":"..."``, empty where nothing was replaced."""
 
 
 def get_facts(snapshot: Snapshot, event: ShortEventId, row: EventRow) -> Facts:
-    cached = snapshot.cache.get(("facts", event), snapshot.pos)
+    cached: Facts | None = snapshot.cache.get(("facts", event), snapshot.pos)
     if cached is None:
         cached = Facts(
             get_sender(row),
             get_origin_server_ts(row),
             b',"event_id":' + orjson.dumps(row.event_id),
             not (row.replaces or row.redacted_by or row.client.endswith(_REDACTION) or _has_bundled(snapshot, row)),
+            b',"replaces_state":' + orjson.dumps(require_row(snapshot, row.replaces).event_id) if row.replaces else b"",
         )
-        snapshot.cache.put(("facts", event), cached, len(cached.sender) + len(cached.id_json), snapshot.pos)
-    return cast("Facts", cached)
+        size = len(cached.sender) + len(cached.id_json) + len(cached.replaces_json)
+        snapshot.cache.put(("facts", event), cached, size, snapshot.pos)
+    return cached
 
 
 def _has_bundled(snapshot: Snapshot, row: EventRow) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from conduit_py.data.digest import digest
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.storage.database import Snapshot
@@ -65,9 +63,9 @@ def get_room(snapshot: Snapshot, room_id: RoomId) -> ShortRoomId | None:
 
 
 def get_room_record(snapshot: Snapshot, room: ShortRoomId) -> RoomRecord:
-    cached = snapshot.cache.get(("room", room), snapshot.pos)
+    cached: RoomRecord | None = snapshot.cache.get(("room", room), snapshot.pos)
     if cached is not None:
-        return cast("RoomRecord", cached)
+        return cached
     record = rooms.SHORTROOMID_ROOM.get(snapshot, rooms.ByRoom(room))
     assert record is not None, f"room {room} has no record"
     snapshot.cache.put(("room", room), record, _CACHED_BYTES, snapshot.pos)
@@ -75,38 +73,38 @@ def get_room_record(snapshot: Snapshot, room: ShortRoomId) -> RoomRecord:
 
 
 def get_user(snapshot: Snapshot, user_id: UserId) -> ShortUserId | None:
-    cached = snapshot.cache.get(("user", user_id), snapshot.pos)
+    cached: int | None = snapshot.cache.get(("user", user_id), snapshot.pos)
     if cached is None:
         cached = rooms.USERID_SHORTUSERID.get(snapshot, rooms.ByUserId(user_id))
         if cached is not None:
             snapshot.cache.put(("user", user_id), cached, _CACHED_BYTES, snapshot.pos)
-    return cast("ShortUserId | None", cached)
+    return None if cached is None else ShortUserId(cached)
 
 
 def get_user_id(snapshot: Snapshot, user: ShortUserId) -> UserId:
-    cached = snapshot.cache.get(("userid", user), snapshot.pos)
+    cached: str | None = snapshot.cache.get(("userid", user), snapshot.pos)
     if cached is None:
         cached = rooms.SHORTUSERID_USERID.get(snapshot, rooms.ByShort(user))
         assert cached is not None, f"user {user} has no id"
         snapshot.cache.put(("userid", user), cached, _CACHED_BYTES, snapshot.pos)
-    return UserId(cast("str", cached))
+    return UserId(cached)
 
 
 def get_state_key(snapshot: Snapshot, type: str, state_key: str) -> ShortStateKey | None:
     name = ("statekey", type, state_key)
-    cached = snapshot.cache.get(name, snapshot.pos)
+    cached: int | None = snapshot.cache.get(name, snapshot.pos)
     if cached is None:
         cached = rooms.STATEKEY_SHORTSTATEKEY.get(snapshot, rooms.ByStateKeyDigest(digest(type, state_key)))
         if cached is not None:
             snapshot.cache.put(name, cached, _CACHED_BYTES, snapshot.pos)
-    return cast("ShortStateKey | None", cached)
+    return None if cached is None else ShortStateKey(cached)
 
 
 def get_state_key_record(snapshot: Snapshot, state_key: ShortStateKey) -> StateKeyRecord:
     name = ("shortstatekey", state_key)
-    cached = snapshot.cache.get(name, snapshot.pos)
+    cached: StateKeyRecord | None = snapshot.cache.get(name, snapshot.pos)
     if cached is None:
         cached = rooms.SHORTSTATEKEY_STATEKEY.get(snapshot, rooms.ByShort(state_key))
         assert cached is not None, f"state key {state_key} has no record"
         snapshot.cache.put(name, cached, _CACHED_BYTES, snapshot.pos)
-    return cast("StateKeyRecord", cached)
+    return cached

@@ -31,6 +31,8 @@ EMPTY = StateId(0)
 _HEADER = struct.Struct(">QQ")
 _ENTRY = struct.Struct(">QQ")
 _ENTRY_BYTES = 16
+_SEARCHED_BYTES_MAX = 1024
+"""Up to here a search from the beginning is faster than a bisection, whose every step is a call."""
 _LOOKUPS_MAX = 64
 """Entries beyond which it is cheaper to lay out a whole state than to look up one by one."""
 
@@ -63,6 +65,11 @@ class StateDiff:
         """The event, 0 if the entry was removed, None if this difference does not speak of it."""
         entries = self._entries
         wanted = state_key.to_bytes(8, "big")
+        if len(entries) <= _SEARCHED_BYTES_MAX:
+            start = entries.find(wanted)
+            while start % _ENTRY_BYTES and start >= 0:
+                start = entries.find(wanted, start + 1)
+            return None if start < 0 else ShortEventId(int.from_bytes(entries[start + 8 : start + 16], "big"))
         at = bisect_left(
             range(len(self)), wanted, key=lambda index: entries[index * _ENTRY_BYTES : index * _ENTRY_BYTES + 8]
         )
@@ -190,14 +197,14 @@ class StateChain:
         if staged is not None:
             return staged
         cache, pos = self._snapshot.cache, self._snapshot.pos
-        cached = cache.get(("state", state_id), pos)
+        cached: StateDiff | None = cache.get(("state", state_id), pos)
         if cached is None:
             raw = state.STATEID_STATEDIFF.get(self._snapshot, state.ByState(state_id))
             if raw is None:
                 raise CorruptValue(f"state {state_id} is referred to and not stored")
             cached = StateDiff(raw)
             cache.put(("state", state_id), cached, len(raw), pos)
-        return cast("StateDiff", cached)
+        return cached
 
 
 def get_current_state_id(snapshot: Snapshot, room: ShortRoomId) -> StateId:

@@ -38,12 +38,12 @@ def get_event(snapshot: Snapshot, event_id: EventId) -> ShortEventId | None:
 
 
 def get_row(snapshot: Snapshot, event: ShortEventId) -> EventRow | None:
-    cached = snapshot.cache.get(("event", event), snapshot.pos)
+    cached: EventRow | None = snapshot.cache.get(("event", event), snapshot.pos)
     if cached is None:
         cached = timeline.SHORTEVENTID_PDU.get(snapshot, timeline.ByShortEvent(event))
         if cached is not None:
             snapshot.cache.put(("event", event), cached, _size_of(cached), snapshot.pos)
-    return cast("EventRow | None", cached)
+    return cached
 
 
 def _size_of(row: EventRow) -> int:
@@ -64,14 +64,14 @@ def find_row(snapshot: Snapshot, event_id: EventId) -> tuple[ShortEventId, Event
 
 def get_pdu(snapshot: Snapshot, event: ShortEventId) -> Pdu:
     """A stored event as the rules see it; ``rejected`` says how it fared."""
-    cached = snapshot.cache.get(("pdu", event), snapshot.pos)
+    cached: Pdu | None = snapshot.cache.get(("pdu", event), snapshot.pos)
     if cached is None:
         row = require_row(snapshot, event)
         record = get_room_record(snapshot, row.room)
         cached = pdu_of_row(row, RoomId(record.room_id), ROOM_VERSIONS[record.room_version])
         # A decoded event takes about five times the room of its JSON.
         snapshot.cache.put(("pdu", event), cached, 5 * (len(row.client) + len(row.federation)), snapshot.pos)
-    return cast("Pdu", cached)
+    return cached
 
 
 def pdu_of_row(row: EventRow, room_id: RoomId, room_version: RoomVersion) -> Pdu:

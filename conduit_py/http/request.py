@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 from hypercorn.typing import ASGIReceiveEvent, HTTPScope
-from werkzeug.datastructures import MultiDict
 
 from conduit_py.http.errors import BadJson, ClientDisconnected, NotJson, TooLarge
 
@@ -27,6 +26,22 @@ Receive = Callable[[], Awaitable[ASGIReceiveEvent]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _request_ids = itertools.count(1)
+
+
+class Arguments(dict[str, str]):
+    """Query parameters by name, the first value of each.
+
+    Not werkzeug's ``MultiDict``, which raises and catches an exception for every parameter that is left out.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._pairs = tuple(pairs)
+        for name, value in self._pairs:
+            self.setdefault(name, value)
+
+    def getlist(self, name: str) -> list[str]:
+        """All values of one parameter."""
+        return [value for key, value in self._pairs if key == name]
 
 
 class RequestHeaders(Mapping[str, str]):
@@ -98,7 +113,7 @@ class Request:
 
     def __init__(self, scope: HTTPScope, receive: Receive, *, bytes_max: int) -> None:
         self._scope = scope
-        self._args: MultiDict[str, str] | None = None
+        self._args: Arguments | None = None
         self._data: bytes | None = None
         self._id = ""
         self.method = scope["method"]
@@ -147,11 +162,11 @@ class Request:
         return self._scope["http_version"]
 
     @property
-    def args(self) -> MultiDict[str, str]:
+    def args(self) -> Arguments:
         """The query parameters; a name may have several values (``getlist``)."""
         if self._args is None:
             query = self._scope["query_string"].decode("latin-1")
-            self._args = MultiDict(parse_qsl(query, keep_blank_values=True) if query else ())
+            self._args = Arguments(parse_qsl(query, keep_blank_values=True) if query else ())
         return self._args
 
     @property

@@ -239,9 +239,10 @@ class PresenceService:
             if known.changed <= since:
                 break
             changed.append(known)
-        others = [known for known in self._known.values() if known.changed <= since and known.presence != OFFLINE]
-        rooms = list(new_rooms) if others else []
-        changed += [known for known in others if any(_is_joined(snapshot, known.user, room) for room in rooms)]
+        rooms = list(new_rooms)
+        if rooms:
+            others = [known for known in self._known.values() if known.changed <= since and known.presence != OFFLINE]
+            changed += [known for known in others if any(_is_joined(snapshot, known.user, room) for room in rooms)]
         if not since:
             changed += self._read_gone(snapshot)
         return self._read(snapshot, requester, changed)

@@ -60,7 +60,9 @@ class ClientEvents:
         self._event_fields = event_fields
         self._get_relations = get_relations
         self._erasure = Erasure(snapshot, requester, visibility)
-        self._passes_on = event_format == "client" and event_fields is None and not self._erasure.is_any
+        self._is_whole = event_format == "client" and event_fields is None
+        """Are events as they are stored, but for ``unsigned``?"""
+        self._passes_on = self._is_whole and not self._erasure.is_any
         self._last_room: tuple[RoomId | None, bytes] = (None, b"")
 
     def render(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
@@ -95,12 +97,18 @@ class ClientEvents:
             self._last_room = (room_id, json)
         return json
 
-    def render_state(self, row: EventRow, *, room_id: RoomId | None) -> bytes:
+    def render_state(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
         """One entry of a state that is told as a whole: without what it takes a look into history to say.
 
         Each state event has a state of its own, so the reader's membership and the right to see what was replaced would
         cost more than all the rest, and nobody asks for it in a list of state.
         """
+        if self._is_whole and not row.redacted_by:
+            facts = row_fields.get_facts(self.snapshot, event, row)
+            where = b"" if room_id is None else self._room_json(room_id)
+            age_ms = self._now_ms - facts.origin_server_ts
+            told = (row.client, facts.id_json, where, age_ms, facts.replaces_json)
+            return b'{%s%s%s,"unsigned":{"age":%d%s}}' % told
         parts = [b'"age":%d' % (self._now_ms - row_fields.get_origin_server_ts(row))]
         if row.replaces:
             replaced = timeline.require_row(self.snapshot, row.replaces)

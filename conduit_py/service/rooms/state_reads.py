@@ -160,7 +160,7 @@ async def render_events(
             for event in events[start : start + EVENTS_PER_SLICE]:
                 row = timeline.require_row(snapshot, event)
                 if wants(event, row):
-                    rendered.append(client_events.render_state(row, room_id=room_id))
+                    rendered.append(client_events.render_state(event, row, room_id=room_id))
     return rendered
 
 

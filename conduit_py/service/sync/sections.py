@@ -52,7 +52,7 @@ class RoomSection:
         for event in step:
             row = timeline.require_row(slice_.snapshot, event)
             if wants(row):
-                self.state.append(slice_.events.render_state(row, room_id=None))
+                self.state.append(slice_.events.render_state(event, row, room_id=None))
         return bool(self.state_todo)
 
     def render(self, slice_: Slice, plan: Plan, typing: TypingService) -> bytes | None:
