@@ -26,10 +26,11 @@ _POS_MIN, _POS_MAX = -(1 << 63), (1 << 63) - 1
 def check_states_after(snapshot: Snapshot) -> Iterator[str]:
     """The state after an event is stored; where it has one predecessor, it is the state after that, and its own change.
 
-    Where it has several, the state before it was resolved from theirs, which is not done again here.
+    Where it has several, the state before it was resolved from theirs, which is not done again here; and what comes right
+    after a return to the room follows the state that another server told.
     """
     chain = StateChain(snapshot)
-    for _, event, row, pdu in _scan_events(snapshot):
+    for room, event, row, pdu in _scan_events(snapshot):
         where = f"shorteventid_pdu: {row.event_id} ({event})"
         if row.pos < 0:
             continue
@@ -37,7 +38,7 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
             yield f"{where} leads to the state {row.state_after}, which is not whole"
             continue
         before = _state_before(snapshot, pdu)
-        if before is None or not is_chain_whole(snapshot, before):
+        if before is None or not is_chain_whole(snapshot, before) or _is_return(snapshot, room, row):
             continue
         changed = chain.changes_between(before, row.state_after)
         entry = None if row.flags & REJECTED else state_entry(row)
@@ -54,6 +55,12 @@ def _state_before(snapshot: Snapshot, pdu: Pdu) -> StateId | None:
     previous = get_event(snapshot, pdu.prev_events[0]) if len(pdu.prev_events) == 1 else None
     row = None if previous is None else get_row(snapshot, previous)
     return None if row is None or row.flags & timeline.OUTLIER else row.state_after
+
+
+def _is_return(snapshot: Snapshot, room: ShortRoomId, row: EventRow) -> bool:
+    """Is it the first event since this server was in the room again?"""
+    earlier = next(scan_timeline(snapshot, room, after=row.pos, reverse=True), None)
+    return earlier is not None and earlier[0] < _find_return(snapshot, room, earlier[0]) < row.pos
 
 
 def check_extremities(snapshot: Snapshot) -> Iterator[str]:

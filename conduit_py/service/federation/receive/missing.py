@@ -85,10 +85,12 @@ class MissingEventsFetcher:
     async def fetch_before(self, origin: ServerName, room: Room, pdu: Pdu) -> list[Pdu]:
         """Events that ``pdu`` follows, as far back as to what we hold or as we want: checked, in order, not stored.
 
-        Empty if there are none to be had.
+        Empty if there are none to be had. None of them is from before our part of the room begins: taken for new, such
+        an event would become an end of the room, and its state a part of the current one.
         """
         with self._database.snapshot() as snapshot:
             earliest = _get_extremities(snapshot, room)
+            min_depth = _get_first_depth(snapshot, room)
             missing = [("before", other) for other in pdu.prev_events if not is_held(snapshot, room, other)]
         if not any(map(self._pauses.is_over, missing)):
             return []
@@ -100,12 +102,15 @@ class MissingEventsFetcher:
                 earliest_events=earliest,
                 latest_events=[pdu.event_id],
                 limit=self._prev_events_max,
+                min_depth=min_depth,
             )
         except RemoteError as error:
             self._note_failures("events before one", origin, missing, error)
             return []
         found = await self.check(room, raws[: self._prev_events_max])
-        wanted = connect(pdu.prev_events, found)
+        with self._database.snapshot() as snapshot:
+            fresh = [it for it in found if it.depth >= min_depth and not is_held(snapshot, room, it.event_id)]
+        wanted = connect(pdu.prev_events, fresh)
         if not wanted:
             self._note_failures("events before one", origin, missing, None)
         return [other for other in by_prev_events(wanted) if other.event_id != pdu.event_id]
@@ -222,6 +227,12 @@ def _get_extremities(snapshot: Snapshot, room: Room) -> list[EventId]:
     current = rooms.get_room(snapshot, room.room_id)
     events = () if current is None else current.extremities[-EXTREMITIES_MAX:]
     return [EventId(timeline.require_row(snapshot, event).event_id) for event in events]
+
+
+def _get_first_depth(snapshot: Snapshot, room: Room) -> int:
+    """The depth of the first event of our timeline."""
+    first = next(timeline.scan_timeline(snapshot, room.short), None)
+    return 0 if first is None else timeline.get_pdu(snapshot, first[1]).depth
 
 
 def connect(event_ids: Iterable[EventId], found: Sequence[Pdu]) -> list[Pdu]:
