@@ -37,7 +37,7 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
         if not is_chain_whole(snapshot, row.state_after):
             yield f"{where} leads to the state {row.state_after}, which is not whole"
             continue
-        before = _state_before(snapshot, pdu)
+        before = _state_before(snapshot, event, pdu)
         if before is None or not is_chain_whole(snapshot, before) or _is_return(snapshot, room, row):
             continue
         changed = chain.changes_between(before, row.state_after)
@@ -48,12 +48,15 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
             yield f"{where} changes the state by {changed} instead of {expected}"
 
 
-def _state_before(snapshot: Snapshot, pdu: Pdu) -> StateId | None:
-    """The state after the only predecessor, None if that is not known. A create event follows the empty state."""
+def _state_before(snapshot: Snapshot, event: ShortEventId, pdu: Pdu) -> StateId | None:
+    """The state after the only predecessor, None if that is not known, or was not yet when the event came.
+
+    A create event follows the empty state.
+    """
     if not pdu.prev_events:
         return EMPTY
     previous = get_event(snapshot, pdu.prev_events[0]) if len(pdu.prev_events) == 1 else None
-    row = None if previous is None else get_row(snapshot, previous)
+    row = None if previous is None or previous > event else get_row(snapshot, previous)
     return None if row is None or row.flags & timeline.OUTLIER else row.state_after
 
 
