@@ -45,6 +45,7 @@ class Synapse:
             "federation_custom_ca_list": [str(self._ca_file)],
             "ip_range_blacklist": [],
             "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"action": "allow"}],
         }
         (self._directory / "more.yaml").write_text(json.dumps(config))  # YAML holds JSON
 
