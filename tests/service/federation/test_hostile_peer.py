@@ -224,6 +224,32 @@ async def test_malformed_events_that_wait_hurt_nobody(
     assert await shown(alice, peer) == ["lost", "last"]
 
 
+async def test_server_that_is_slow_holds_up_nobody_else(
+    receiving: Receiving, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever is asked for what is missing may take all the time there is. Others go on talking in the room."""
+    alice, peer = await begin(receiving)
+    other = RemoteRoom(receiving.rooms, peer.room_id, "three.test")
+    await receiving.know(other)
+    join = other.join("carol")
+    assert await receiving.send(other, join) == {join.event_id: {}}
+    fork = peer.ends
+    lost = peer.say("bob", "lost", prev=fork)
+    last = peer.say("bob", "last", prev=[lost.event_id])
+    release = hold_back(receiving)
+    assert await receiving.send(peer, last) == {last.event_id: {}}
+    began = trio.current_time()
+    said = other.say("carol", "hello")
+    assert await receiving.send(other, said) == {said.event_id: {}}
+    assert await shown(alice, peer) == ["hello"]
+    assert trio.current_time() - began < 1
+    assert count_waiting(receiving) == 1
+    release.set()
+    await trio.sleep(1)
+    assert count_waiting(receiving) == 0
+    assert await shown(alice, peer) == ["hello", "lost", "last"]
+
+
 async def state_of(reader: Client, peer: RemoteRoom) -> dict[tuple[str, str], str]:
     response = await reader.get(in_room(peer.room_id, "state"))
     assert response.status == 200

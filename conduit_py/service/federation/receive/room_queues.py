@@ -1,8 +1,8 @@
-"""One room at a time, and none that keeps the others waiting.
+"""What one server sends of one room is received one after the other, and keeps nothing else waiting.
 
-Events of a room are received in the order they came in. Where that takes long, because of what has to be fetched, the
-events are written down and count as taken; whatever else comes for the room is written down behind them, until all of
-them have been received. A restart goes on where it was.
+Where that takes long, because of what has to be fetched from that server, the events are written down and count as
+taken; whatever else it sends of the room is written down behind them, until all of them have been received. What other
+servers send of the room goes on: a slow server holds up nobody but itself. A restart goes on where it was.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ Receive = Callable[[ServerName, RoomId, Sequence[RawEvent]], Awaitable[Results]]
 FindEventIds = Callable[[RoomId, Sequence[RawEvent]], list[EventId]]
 
 
+_Queue = tuple[RoomId, ServerName]
+"""The room, and who sends of it."""
+
+
 @dataclass(eq=False)
 class _Job:
     """Events of one room that are being received."""
@@ -65,19 +69,19 @@ class RoomQueues:
         self._receive = receive
         self._find_event_ids = find_event_ids
         self._locks = KeyedLocks()
-        self._slow: set[RoomId] = set()
-        """Rooms of which events wait on disk."""
+        self._slow: set[_Queue] = set()
+        """Of which events wait on disk."""
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
         """Receives for as long as the server runs, what waited from the last time first."""
         async with trio.open_nursery() as nursery:
             with self._store.snapshot() as snapshot:
-                rooms = list(received.scan_waiting_rooms(snapshot))
-                for room in rooms:
-                    self._slow.add(RoomId(short_ids.get_room_record(snapshot, room).room_id))
-            for room in rooms:
-                nursery.start_soon(self._receive_waiting, room)
+                for room in list(received.scan_waiting_rooms(snapshot)):
+                    room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
+                    for origin in {ServerName(row.origin) for _, row in received.scan_waiting(snapshot, room)}:
+                        self._slow.add((room_id, origin))
+                        nursery.start_soon(self._receive_waiting, room, (room_id, origin))
             self._nursery = nursery
             try:
                 await trio.sleep_forever()
@@ -101,7 +105,7 @@ class RoomQueues:
         with self._store.snapshot() as snapshot:
             room = short_ids.get_room(snapshot, room_id)
         job = _Job(origin, raws)
-        if room is None or room_id not in self._slow:
+        if room is None or (room_id, origin) not in self._slow:
             self.start(self._do, job, room_id)
             with trio.move_on_after(PATIENCE_S):
                 await job.done.wait()
@@ -118,7 +122,7 @@ class RoomQueues:
         return dict.fromkeys(self._find_event_ids(room_id, raws))
 
     async def _do(self, job: _Job, room_id: RoomId) -> None:
-        async with self._locks.hold(room_id):
+        async with self._locks.hold((room_id, job.origin)):
             try:
                 job.results = await self._receive(job.origin, room_id, job.raws)
             except StorageFull as error:
@@ -135,28 +139,26 @@ class RoomQueues:
                 job.waiting = received.stage_waiting(snapshot, turn, room, job.origin, jsons)
         if job.done.is_set() and job.error is None:
             await self._forget(job.waiting)
-        elif job.waiting and room_id not in self._slow:
-            self._slow.add(room_id)
-            self.start(self._receive_waiting, room)
+        elif job.waiting and (room_id, job.origin) not in self._slow:
+            self._slow.add((room_id, job.origin))
+            self.start(self._receive_waiting, room, (room_id, job.origin))
         return bool(job.waiting)
 
-    async def _receive_waiting(self, room: ShortRoomId) -> None:
-        """Receive all events of a room that wait."""
-        with self._store.snapshot() as snapshot:
-            room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
+    async def _receive_waiting(self, room: ShortRoomId, queue: _Queue) -> None:
+        """Receive all events of a queue that wait."""
+        room_id, origin = queue
         while True:
             # Whoever was slow goes first, and takes what was written down of it away.
-            async with self._locks.hold(room_id):
+            async with self._locks.hold(queue):
                 with self._store.snapshot() as snapshot:
-                    rows = list(islice(received.scan_waiting(snapshot, room), AT_ONCE))
+                    waiting = received.scan_waiting(snapshot, room)
+                    rows = list(islice((it for it in waiting if it[1].origin == origin), AT_ONCE))
                 if not rows:
-                    self._slow.discard(room_id)
+                    self._slow.discard(queue)
                     return
-                origin = ServerName(rows[0][1].origin)
-                of_origin = [(key, row) for key, row in rows if row.origin == origin]
                 try:
-                    await self._receive(origin, room_id, [parse_json(row.json) for _, row in of_origin])
-                    await self._forget([key for key, _ in of_origin])
+                    await self._receive(origin, room_id, [parse_json(row.json) for _, row in rows])
+                    await self._forget([key for key, _ in rows])
                 except StorageFull:
                     await trio.sleep(RETRY_S)
 
