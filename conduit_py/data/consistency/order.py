@@ -26,8 +26,8 @@ _POS_MIN, _POS_MAX = -(1 << 63), (1 << 63) - 1
 def check_states_after(snapshot: Snapshot) -> Iterator[str]:
     """The state after an event is stored; where it has one predecessor, it is the state after that, and its own change.
 
-    Where it has several, the state before it was resolved from theirs, which is not done again here; and what comes right
-    after a return to the room follows the state that another server told.
+    Where it has several, the state before it was resolved from theirs, which is not done again here; and what comes
+    right after a return to the room follows the state that another server told.
     """
     chain = StateChain(snapshot)
     for room, event, row, pdu in _scan_events(snapshot):
