@@ -201,7 +201,8 @@ class Key(Generic[K]):
     parts: tuple[KeyPart, ...]
     encode: Callable[[K], bytes] = field(init=False, repr=False)
     decode: Callable[[bytes], K] = field(init=False, repr=False)
-    _prefixes: tuple[Callable[[Any], bytes], ...] = field(init=False, repr=False)
+    prefixes: tuple[Callable[[Any], bytes], ...] = field(init=False, repr=False)
+    """By the number of leading fields: bytes shared by every key that starts with their values."""
 
     def __post_init__(self) -> None:
         fields: tuple[str, ...] = getattr(self.type, "_fields", ())
@@ -209,7 +210,7 @@ class Key(Generic[K]):
         object.__setattr__(self, "encode", _generate_encode(self.parts))
         object.__setattr__(self, "decode", _generate_decode(self.type, self.parts))
         prefixes = tuple(_generate_encode(self.parts[:width]) for width in range(len(self.parts) + 1))
-        object.__setattr__(self, "_prefixes", prefixes)
+        object.__setattr__(self, "prefixes", prefixes)
 
     @property
     def bytes_max(self) -> int:
@@ -222,7 +223,7 @@ class Key(Generic[K]):
 
     def prefix(self, leading: tuple[Any, ...]) -> bytes:
         """Bytes shared by every key that starts with these field values."""
-        return self._prefixes[len(leading)](leading)
+        return self.prefixes[len(leading)](leading)
 
 
 @dataclass(frozen=True, eq=False)

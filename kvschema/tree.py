@@ -115,7 +115,7 @@ class Tree(Generic[K, V]):
         self, reader: Reader, leading: tuple[Any, ...], after: K | None, until: K | None, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
         try:
-            prefix = self.key.prefix(leading)
+            prefix = self.key.prefixes[len(leading)](leading)
         except KeyTooLong:
             return iter(())
         start = b"" if after is None else self.key.encode(after)

@@ -33,6 +33,13 @@ def scan_gaps(
         yield key.pos, gap
 
 
+def scan_places(snapshot: Snapshot, room: ShortRoomId, *, after: int | None, until: int | None) -> Iterator[int]:
+    """Places of the events behind gaps. Whole timelines are the rule, and everybody in the room asks for an event."""
+    if snapshot.once(("hasgap", room), lambda: any(True for _ in scan_gaps(snapshot, room))):
+        for pos, _ in scan_gaps(snapshot, room, after=after, until=until):
+            yield pos
+
+
 def get_gap(snapshot: Snapshot, room: ShortRoomId, pos: int) -> Gap | None:
     """What is missing right before the event at a place."""
     return timeline.ROOMID_GAP.get(snapshot, PduId(room, pos))

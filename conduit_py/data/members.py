@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from conduit_py.data.notified import stage_invite_gone, unread_key
@@ -100,6 +101,14 @@ def scan_changes(
     start, stop = members.UserPos(user, StreamPos(after)), members.UserPos(user, StreamPos(until))
     for key, change in members.USERPOS_MEMBERSHIPCHANGE.scan(snapshot, user, after=start, until=stop):
         yield key.pos, change
+
+
+def get_changes(
+    snapshot: Snapshot, user: ShortUserId, *, after: int, until: int
+) -> Mapping[ShortRoomId, MembershipChange]:
+    """The same by room. Every incremental /sync asks twice: for its rooms and for whose devices it tells of."""
+    scanned = partial(scan_changes, snapshot, user, after=after, until=until)
+    return snapshot.once(("moved", user, after, until), lambda: {change.room: change for _, change in scanned()})
 
 
 def scan_servers(snapshot: Snapshot, room: ShortRoomId) -> Iterator[ServerName]:

@@ -101,7 +101,7 @@ class Sharing:
     ) -> None:
         self._snapshot, self._user, self._since = snapshot, user, since
         self._chain = StateChain(snapshot)
-        self._moved = {change.room for _, change in members.scan_changes(snapshot, user, after=since, until=until)}
+        self._moved = frozenset(members.get_changes(snapshot, user, after=since, until=until))
         """Rooms that the user may have come to or gone from."""
         noisy = {*rooms_with_news, *self._moved}
         self._states_then = {room: get_state_id_at(snapshot, room, since) for room in noisy}

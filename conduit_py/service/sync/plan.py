@@ -84,10 +84,9 @@ def plan_changes(snapshot: Snapshot, view: View, since: int, hub: SyncHub, typin
     joined = get_joined_rooms(snapshot, user)
     told = token.typing if token is not None and token.boot == typing.boot else 0
     plan.typing = joined.intersection(typing.get_changed(told))
-    scanned = members.scan_changes(snapshot, user, after=since, until=view.until)
-    changed = {change.room: change.kind for _, change in scanned}
-    for room, kind in changed.items():
-        entry = _plan_changed(snapshot, view, since, room, kind)
+    changed = members.get_changes(snapshot, user, after=since, until=view.until)
+    for room, change in changed.items():
+        entry = _plan_changed(snapshot, view, since, room, change.kind)
         if entry is not None:
             plan.todo.append(entry)
     is_full = view.request.full_state

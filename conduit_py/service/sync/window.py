@@ -58,7 +58,7 @@ def read_window(
     first: Event | None = None
     start, is_limited, scanned = until, False, 0
     stop = None if after is None else after + 1
-    holes = {pos for pos, _ in gaps.scan_gaps(snapshot, room, after=after, until=until)}
+    holes = set(gaps.scan_places(snapshot, room, after=after, until=until))
     for pos, event in timeline.scan_timeline(snapshot, room, after=until + 1, until=stop, reverse=True):
         row = timeline.require_row(snapshot, event)
         if row.flags & HIDDEN:
