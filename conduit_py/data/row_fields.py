@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 import orjson
 
 from conduit_py.data import relations
+from conduit_py.data.state_at import HIDDEN
 from conduit_py.data.timeline import client_fields, require_row
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.storage.database import Snapshot
@@ -22,6 +23,9 @@ _CONTENT = b'"content":'
 _REDACTS = b'"redacts":'
 _TS = b'"origin_server_ts":'
 _REDACTION = b'"type":"m.room.redaction"'
+DUMMY = "org.matrix.dummy_event"
+"""Type of what servers send to tie up the ends of a room."""
+_DUMMY = f'"type":"{DUMMY}"'.encode()
 
 
 class Facts(NamedTuple):
@@ -54,6 +58,11 @@ def get_facts(snapshot: Snapshot, event: ShortEventId, row: EventRow) -> Facts:
 
 def _has_bundled(snapshot: Snapshot, row: EventRow) -> bool:
     return not row.flags & STATE and relations.has_bundled(snapshot, row.room, row.event_id)
+
+
+def is_hidden(row: EventRow) -> bool:
+    """Is it an event that no client is ever shown?"""
+    return bool(row.flags & HIDDEN) or row.client.endswith(_DUMMY)
 
 
 def get_sender(row: EventRow) -> str:

@@ -11,7 +11,7 @@ from kvschema.catalog.rooms import ShortRoomId, StateId
 from kvschema.catalog.timeline import OUTLIER, REJECTED, SOFT_FAILED, PduId
 
 HIDDEN = REJECTED | SOFT_FAILED | OUTLIER
-"""Events that no client is ever shown."""
+"""Events that have no part in the room's timeline."""
 
 
 def get_state_id_at(snapshot: Snapshot, room: ShortRoomId, place: int) -> StateId:

@@ -13,6 +13,7 @@ from typing import Any
 
 from conduit_py.data import rooms, state
 from conduit_py.data.rooms import Room
+from conduit_py.data.row_fields import DUMMY
 from conduit_py.data.short_ids import get_room, get_user_id
 from conduit_py.data.state import LooseState
 from conduit_py.matrix.auth.rules import check_event
@@ -33,8 +34,6 @@ from kvschema.catalog.rooms import ShortEventId, ShortUserId
 
 PREV_EVENTS_MAX = 20
 """Spec: rooms/v12/#event-format-1"""
-DUMMY = "org.matrix.dummy_event"
-"""What other servers call an event that only ties up the ends of a room."""
 SENDERS_TRIED_MAX = 20
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import members, short_ids, state, timeline
-from conduit_py.data.state_at import HIDDEN
+from conduit_py.data import members, row_fields, short_ids, state, timeline
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.visibility import HistoryVisibility, UserView, may_user_see, parse_history_visibility
 from conduit_py.storage.database import Snapshot
@@ -57,11 +56,11 @@ class Visibility:
         self._member_key = short_ids.get_state_key(snapshot, _MEMBER_TYPE, user_id)
 
     def may_see(self, row: EventRow) -> bool:
-        """Rejected and soft-failed events, and those without a place in the room, are seen by nobody.
+        """Rejected and soft-failed events, those without a place in the room, and dummies are seen by nobody.
 
         A room that the user asked to forget is as closed as to somebody who was never in it.
         """
-        if row.flags & HIDDEN:
+        if row_fields.is_hidden(row):
             return False
         # Asked for every event of every page: nearly always both are known.
         after = self._moments.get(row.state_after) or self._moment(row.state_after)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conduit_py.data import gaps, timeline
-from conduit_py.data.state_at import HIDDEN
+from conduit_py.data import gaps, row_fields, timeline
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
@@ -61,7 +60,7 @@ def read_window(
     holes = set(gaps.scan_places(snapshot, room, after=after, until=until))
     for pos, event in timeline.scan_timeline(snapshot, room, after=until + 1, until=stop, reverse=True):
         row = timeline.require_row(snapshot, event)
-        if row.flags & HIDDEN:
+        if row_fields.is_hidden(row):
             continue
         is_full = len(events) >= limit or scanned >= SCANNED_MAX
         if is_full or not (event == always or visibility.may_see(row)):

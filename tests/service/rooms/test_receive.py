@@ -10,12 +10,12 @@ from conduit_py.data import members, short_ids, state, timeline
 from conduit_py.data import rooms as room_data
 from conduit_py.data.auth_chain import scan_auth_chain
 from conduit_py.data.rooms import Room
+from conduit_py.data.row_fields import DUMMY
 from conduit_py.data.state import StateChain
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.event_builder import build_event
 from conduit_py.matrix.ids import EventId, UserId
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.service.rooms.append import DUMMY
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, Standing
 from conduit_py.service.rooms.write import TIED_FROM
 from conduit_py.storage.database import Snapshot
@@ -318,6 +318,8 @@ async def test_receive_keeps_the_ends_of_a_room_few(rooms: RoomServer) -> None:
         ends = get_room(snapshot, peer).extremities
     assert len(ends) <= TIED_FROM
     assert {str(number) for number in range(80)} <= set(await shown(alice, peer))
+    page = (await alice.get(in_room(peer.room_id, "messages"), dir="b", limit="200")).json["chunk"]
+    assert DUMMY not in {event["type"] for event in page}
 
 
 async def test_receive_gives_up_the_oldest_of_too_many_ends(rooms: RoomServer) -> None:
