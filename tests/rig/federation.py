@@ -29,6 +29,9 @@ CHUNK_BYTES = 1 << 16
 HANDSHAKE_S_MAX = 10
 CONNECTIONS_MAX = 200
 """Waiting to be taken by a link."""
+FIRST_HOST = 21
+DEFAULT_PORT = 8448
+"""Spec: server-server-api/#resolving-server-names"""
 
 
 class Link:
@@ -121,9 +124,9 @@ def _drop(connection: socket.socket) -> None:
 class FederatedServer:
     """A server behind its link. Made by ``open_federation``."""
 
-    def __init__(self, directory: Path, link: Link, ca_file: Path, more: dict[str, str]) -> None:
+    def __init__(self, directory: Path, name: str, link: Link, ca_file: Path, more: dict[str, str]) -> None:
         self.link = link
-        self.name = f"localhost:{link.port}"
+        self.name = name
         self.process = ServerProcess(
             directory,
             {
@@ -175,10 +178,11 @@ def write_certificate(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 @contextmanager
 def open_federation(
-    directory: Path, count: int, *, authority: trustme.CA | None = None, **more: str
+    directory: Path, count: int, *, authority: trustme.CA | None = None, has_ports: bool = True, **more: str
 ) -> Iterator[tuple[FederatedServer, ...]]:
     """So many running servers. ``more``: variables of configuration, such as ``CONDUIT_LOG="debug"``.
 
+    Without ``has_ports`` they are named ``127.0.0.N``, and are reached at the port that is for servers without one.
     At the end each is stopped, which must go well, and its files are checked.
     """
     authority = authority or trustme.CA()
@@ -187,9 +191,12 @@ def open_federation(
     with ExitStack() as stack:
         servers = []
         for index in range(count):
-            link = Link(write_certificate(authority, "localhost"))
+            host = "localhost" if has_ports else f"127.0.0.{FIRST_HOST + index}"
+            address = ("127.0.0.1", 0) if has_ports else (host, DEFAULT_PORT)
+            link = Link(write_certificate(authority, host), address)
             stack.callback(link.close)
-            server = FederatedServer(directory / f"server{index}", link, ca_file, more)
+            name = f"{host}:{link.port}" if has_ports else host
+            server = FederatedServer(directory / f"server{index}", name, link, ca_file, more)
             stack.enter_context(server.process)
             server.start()
             servers.append(server)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.rig import stories
 from tests.rig.federation import FederatedServer, open_federation
 from tests.rig.person import Person
 from tests.rig.stories import STORIES, Story
@@ -33,6 +35,17 @@ def test_a_story_of_two_servers_after_both_died(servers: Trio, story: Story) -> 
     two.restart()
     three.restart()
     story(two, three)
+
+
+def test_stories_of_servers_named_by_their_addresses(tmp_path: Path) -> None:
+    with open_federation(tmp_path, 2, has_ports=False) as (one, two):
+        assert (one.name, two.name) == ("127.0.0.21", "127.0.0.22")
+        stories.join_by_alias_and_talk(one, two)
+        one.restart()
+        two.restart()
+        stories.scroll_back_to_before_one_joined(two, one)
+        stories.exchange_keys(one, two)
+        stories.share_media(one, two)
 
 
 def test_state_changed_on_both_sides_of_a_cut_becomes_one(servers: Trio) -> None:

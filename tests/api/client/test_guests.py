@@ -78,7 +78,6 @@ async def test_guest_may_look_after_the_own_device_and_name(guest: Client) -> No
         ("GET", "/account/3pid"),
         ("GET", "/admin/whois/@g:one.test"),
         ("GET", "/voip/turnServer"),
-        ("GET", "/thirdparty/protocols"),
         ("GET", "/capabilities"),
     ],
 )

@@ -185,10 +185,11 @@ async def test_update_with_keys_of_another_device_is_asked_about(held: Story, au
     assert await held.devices() == ["BOX"]
 
 
-async def test_update_about_a_list_that_is_not_held_is_passed_over(story: Story, autojump_clock: MockClock) -> None:
-    before = story.pair[ONE].dump()
+async def test_update_about_a_list_that_is_not_held_is_told_to_clients(story: Story, autojump_clock: MockClock) -> None:
+    await story.changed()
     await story.tell("LAPTOP", 11, [10], keys=device(story, "LAPTOP"))
-    assert story.pair[ONE].dump() == before
+    assert await story.changed() == ([BOB], [])
+    assert await story.changed() == ([], [])
 
 
 async def test_update_about_a_user_of_another_server_is_malformed(story: Story, autojump_clock: MockClock) -> None:
