@@ -139,7 +139,7 @@ async def build(
     )
     writes = build_writes(config, store, around)
     receiving = build_receiving(config, store, writes, federation)
-    handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=has_threads)
+    handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
@@ -159,7 +159,7 @@ async def build(
         throttle=throttle,
         federation=federation,
         handshakes=handshakes,
-        receiver=Receiver(store, receiving.room_events, edus, handshakes.invites_received.note),
+        receiver=Receiver(store, receiving.room_events, edus, handshakes.invites_received.note, handshakes.early.wait),
         reading=build_reading(store.database),
         sending=sending,
         now_ms=store.now_ms,

@@ -28,7 +28,7 @@ from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.build import Federation, build_federation
 from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.receive.build import build_receiving
-from conduit_py.service.federation.receive.receiver import Receiver, take_nothing_outside
+from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import build_media
 from conduit_py.service.ratelimit import RateLimiter
@@ -109,8 +109,8 @@ class Network:
         )
         writes = build_writes(config, store, around)
         receiving = build_receiving(config, store, writes, federation)
-        handshakes = build_handshakes(config, store, writes, federation, receiving.room_events, has_threads=False)
-        receiver = Receiver(store, receiving.room_events, {}, take_nothing_outside)
+        handshakes = build_handshakes(config, store, writes, federation, has_threads=False)
+        receiver = Receiver(store, receiving.room_events, {})
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False
         )

@@ -22,7 +22,7 @@ from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.federation.own_keys import OwnKeys
 from conduit_py.service.federation.receive.backfill import Backfill
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher
-from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver, take_nothing_outside
+from conduit_py.service.federation.receive.receiver import EduHandlers, Receiver
 from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.server_keys import load_signing_key
 from kvschema.catalog.timeline import EventRow
@@ -88,7 +88,7 @@ async def open_receiving(rooms: RoomServer, edu_handlers: EduHandlers) -> AsyncI
     )
     room_events = RoomEvents(store.database, rooms.writes, checks, missing, server_name=own_keys.server_name)
     rooms.remotes.history.source = Backfill(store.database, rooms.writes, rooms.remotes, missing, now_ms=store.now_ms)
-    receiver = Receiver(store, room_events, edu_handlers, take_nothing_outside)
+    receiver = Receiver(store, room_events, edu_handlers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receiver.run)
         await trio.testing.wait_all_tasks_blocked()

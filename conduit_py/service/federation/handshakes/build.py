@@ -21,7 +21,6 @@ from conduit_py.service.federation.handshakes.outside import Outside
 from conduit_py.service.federation.handshakes.remote import ThroughOthers
 from conduit_py.service.federation.handshakes.submissions import Submissions
 from conduit_py.service.federation.handshakes.templates import Templates
-from conduit_py.service.federation.receive.room_events import RoomEvents
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 
@@ -35,6 +34,7 @@ class Handshakes:
     invites_received: InvitesReceived
     third_party: ThirdPartyInvites
     remote: ThroughOthers
+    early: EarlyEvents
     errands: Errands
     """Its ``run`` belongs into the nursery tree."""
 
@@ -44,7 +44,6 @@ def build_handshakes(
     store: Store,
     writes: RoomWrites,
     federation: Federation,
-    room_events: RoomEvents,
     *,
     has_threads: bool,
 ) -> Handshakes:
@@ -55,12 +54,12 @@ def build_handshakes(
     making, outside, errands = Making(client, append), Outside(store, append.tools.hub, append.tools.unread), Errands()
     installer = Installer(store, writes, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
-    early = EarlyEvents(store.database, room_events)
+    early = EarlyEvents()
     inviting = Inviting(writes, client, keys, acceptance)
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, acceptance),
-        invites_received=InvitesReceived(store, append, checks, outside, early),
+        invites_received=InvitesReceived(store, append, checks, outside),
         remote=ThroughOthers(
             errands,
             Joining(store, making, bodies, checks, acceptance, installer, early),
@@ -69,5 +68,6 @@ def build_handshakes(
             inviting,
         ),
         third_party=ThirdPartyInvites(store.database, client, errands, inviting, server_name=append.server_name),
+        early=early,
         errands=errands,
     )

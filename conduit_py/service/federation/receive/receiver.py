@@ -45,6 +45,8 @@ EduHandlers = Mapping[str, EduHandler]
 """By type. Each is given who sent the EDU and its content, and raises ``Malformed`` for what it cannot be."""
 TakeOutside = Callable[[ServerName, RoomId, RawEvent], Awaitable[None]]
 """Takes an event of a room that we do not take part in, if it is of interest all the same."""
+WaitForJoin = Callable[[RoomId], Awaitable[None]]
+"""Returns when the room is not being joined, or not any more."""
 
 Answer = dict[str, dict[str, str]]
 
@@ -69,16 +71,26 @@ async def take_nothing_outside(origin: ServerName, room_id: RoomId, raw: RawEven
     await trio.lowlevel.checkpoint()
 
 
+async def wait_for_no_join(room_id: RoomId) -> None:
+    """No room is ever being joined."""
+
+
 class Receiver:
     """One per server. ``run`` is owned by the nursery tree."""
 
     def __init__(
-        self, store: Store, room_events: RoomEvents, edu_handlers: EduHandlers, take_outside: TakeOutside
+        self,
+        store: Store,
+        room_events: RoomEvents,
+        edu_handlers: EduHandlers,
+        take_outside: TakeOutside = take_nothing_outside,
+        wait_for_join: WaitForJoin = wait_for_no_join,
     ) -> None:
         self._store = store
         self._room_events = room_events
         self._edu_handlers = edu_handlers
         self._take_outside = take_outside
+        self._wait_for_join = wait_for_join
         self._flights: dict[tuple[ServerName, str], _Flight] = {}
         self._flying: Counter[ServerName] = Counter()
         self._queues = RoomQueues(store, self._receive_in_turn, self._find_event_ids)
@@ -125,7 +137,7 @@ class Receiver:
         try:
             results = await self._receive(origin, pdus, edus)
             flight.answer = await self._store_answer(origin, txn_id, results)
-        except StorageFull as error:
+        except (StorageFull, LimitExceeded) as error:
             flight.error = error
         finally:
             if flight.answer is None and flight.error is None:
@@ -143,13 +155,13 @@ class Receiver:
             if isinstance(room_id, str):
                 by_room.setdefault(RoomId(room_id), []).append(raw)
         results: Results = {}
-        full: list[StorageFull] = []
+        not_taken: list[StorageFull | LimitExceeded] = []
 
         async def attempt(receive: Awaitable[None]) -> None:
             try:
                 await receive
-            except StorageFull as error:
-                full.append(error)
+            except (StorageFull, LimitExceeded) as error:
+                not_taken.append(error)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(attempt, self._receive_edus(origin, [edu for edu in edus if not _is_receipt(edu)]))
@@ -157,8 +169,8 @@ class Receiver:
                 nursery.start_soon(attempt, self._receive_room(origin, room_id, raws, results))
         # What was read may have come with this very transaction.
         await attempt(self._receive_edus(origin, list(filter(_is_receipt, edus))))
-        if full:
-            raise full[0]
+        if not_taken:
+            raise not_taken[0]
         return results
 
     async def _store_answer(self, origin: ServerName, txn_id: str, results: Results) -> bytes:
@@ -198,6 +210,7 @@ class Receiver:
         return [] if room is None else list(self._room_events.refuse(room, raws, ""))
 
     async def _receive_events(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+        await self._wait_for_join(room_id)
         with self._store.snapshot() as snapshot:
             room = get_live_room(snapshot, room_id)
             is_allowed = _may_take_part(snapshot, origin, room_id)

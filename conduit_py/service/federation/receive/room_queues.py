@@ -18,6 +18,7 @@ from conduit_py.data import received, short_ids
 from conduit_py.log import get_logger
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
+from conduit_py.service.errors import LimitExceeded
 from conduit_py.service.federation.receive.room_events import RawEvent, Results
 from conduit_py.service.users.store import Store
 from conduit_py.storage.locks import KeyedLocks
@@ -100,7 +101,7 @@ class RoomQueues:
     async def put(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
         """Receive events, or write them down: what is told of them then is that they were taken.
 
-        Raises ``StorageFull``.
+        Raises ``StorageFull`` and ``LimitExceeded``.
         """
         with self._store.snapshot() as snapshot:
             room = short_ids.get_room(snapshot, room_id)
@@ -109,8 +110,9 @@ class RoomQueues:
             self.start(self._do, job, room_id)
             with trio.move_on_after(PATIENCE_S):
                 await job.done.wait()
-            if room is None:
-                await job.done.wait()
+        if room is None and not job.done.is_set():
+            # A room that is just being joined: it cannot be written down yet, and must not be said to be taken.
+            raise LimitExceeded("the room is being joined: send it again later")
         if not job.done.is_set() and room is not None and not await self._write_down(job, room, room_id):
             return dict.fromkeys(
                 self._find_event_ids(room_id, raws), "the room is busy, and too many events wait, or too large ones"

@@ -20,7 +20,6 @@ from conduit_py.matrix.room_versions import RoomVersion, get_room_version
 from conduit_py.matrix.signing import InvalidSignature, sign_event
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.federation.checks import Checks
-from conduit_py.service.federation.handshakes.joins.early import EarlyEvents
 from conduit_py.service.federation.handshakes.outside import Change, Outside, build_shown, is_waiting
 from conduit_py.service.federation.handshakes.require import require_allowed
 from conduit_py.service.federation.receive.room_events import RawEvent
@@ -39,11 +38,10 @@ INVITES_WAITING_MAX: Final = 1_000
 class InvitesReceived:
     """One per server."""
 
-    def __init__(self, store: Store, append: Append, checks: Checks, outside: Outside, early: EarlyEvents) -> None:
+    def __init__(self, store: Store, append: Append, checks: Checks, outside: Outside) -> None:
         self._store = store
         self._append = append
         self._outside = outside
-        self._early = early
         self._checks = checks
 
     async def take(
@@ -145,12 +143,7 @@ class InvitesReceived:
         await self._outside.put(invite.room_id, version.id, change)
 
     async def note(self, origin: ServerName, room_id: RoomId, raw: RawEvent) -> None:
-        """An event of a room that we do not take part in: it waits if we are about to, and may take an invite back."""
-        if not self._early.keep(origin, room_id, raw):
-            await self._note_membership(room_id, raw)
-
-    async def _note_membership(self, room_id: RoomId, raw: RawEvent) -> None:
-        """Somebody in the room changes the membership of a user of ours, who waits for it.
+        """An event of a room that we do not take part in: it may change the membership of a user who waits for it.
 
         An invite that is taken back, a knock that is turned down, a ban. The event has to name the invite or knock
         among its auth events, which only those in the room know. All else is passed over.

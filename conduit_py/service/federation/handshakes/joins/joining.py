@@ -71,7 +71,6 @@ class Joining:
                 candidates = choose_candidates(snapshot, room_id, requester.user, via, own=self._making.server_name)
             with self._early.expect(room_id):
                 await self._join_through(candidates, requester, room_id, content, self._install)
-                await self._early.deliver(room_id)
         return True
 
     async def join_live(self, requester: Requester, room_id: RoomId, content: Mapping[str, Any]) -> None:
