@@ -60,9 +60,13 @@ class Router:
                 ends = node.rest
                 break
             if kind is Segment.LITERAL:
-                node = node.static.setdefault(text, _Node())
+                child = node.static.get(text)
+                if child is None:
+                    child = node.static[text] = _Node()
+                node = child
             else:
-                node.parameter = node.parameter or _Node()
+                if node.parameter is None:
+                    node.parameter = _Node()
                 node = node.parameter
             ends = node.ends
         names = tuple(text for kind, text in segments if kind is not Segment.LITERAL)

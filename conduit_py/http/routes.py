@@ -12,11 +12,12 @@ template that was declared wins over a spelling that was derived.
 from __future__ import annotations
 
 import enum
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import cache
+from types import FunctionType
+from typing import Any, Final, TypeVar, cast
 
 from conduit_py.http.reply import Answer
 
@@ -93,11 +94,12 @@ class Routes:
         return self.route("DELETE", template, *aliases)
 
 
-def parse_template(template: str) -> list[tuple[Segment, str]]:
+@cache
+def parse_template(template: str) -> tuple[tuple[Segment, str], ...]:
     """The segments of a template behind its first slash. Raises ``ValueError``."""
     if not template.startswith("/"):
         raise ValueError(f"{template} does not begin with a slash")
-    parsed = [_parse_segment(template, text) for text in template[1:].split("/")]
+    parsed = tuple(_parse_segment(template, text) for text in template[1:].split("/"))
     if any(kind is Segment.REST for kind, _ in parsed[:-1]):
         raise ValueError(f"{template}: only the last segment can take the rest of the path")
     names = [text for kind, text in parsed if kind is not Segment.LITERAL]
@@ -119,6 +121,7 @@ def _parameters(template: str) -> set[str]:
     return {text for kind, text in parse_template(template) if kind is not Segment.LITERAL}
 
 
+@cache
 def derived_templates(template: str) -> tuple[str, ...]:
     """The same path under the other versions that clients spell."""
     match = _VERSIONED.match(template)
@@ -130,7 +133,8 @@ def derived_templates(template: str) -> tuple[str, ...]:
 
 
 def _arguments(handler: Callable[..., Any]) -> set[str]:
-    names = list(inspect.signature(handler).parameters)
-    if names[:1] != ["request"]:
+    code = cast("FunctionType", handler).__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if names[:1] != ("request",):
         raise ValueError(f"{handler.__name__} does not take the request first")
     return set(names[1:])
