@@ -2,6 +2,7 @@
 
 Layers, imports pointing down (checked by import-linter)::
 
+    commands    the command line, one module for each command
     server      builds everything once, owns every task
     api         HTTP in, HTTP out: parse, authenticate, call one service method, render
     service     decides and orchestrates: locks, reads, rules, stages, commits, wakes

@@ -1,0 +1,55 @@
+"""The command line: one module for each command, imported when that command is run.
+
+To add a command: a module here with a ``click.Command`` named ``command``, and a line in `COMMANDS`. A command that
+needs the configuration takes ``@configured`` of `configuration`; one that cannot do its work raises `Refused`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from conduit_py import __version__
+from conduit_py.commands.options import config_option
+
+COMMANDS = {
+    "serve": "serve",
+    "check-config": "check_config",
+    "generate-config": "generate_config",
+    "healthcheck": "healthcheck",
+    "version": "version",
+}
+"""By name, the module that holds the command. The order is that of the help."""
+DEFAULT = "serve"
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: the server carries none of what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = import_module(f"{__name__}.{module}").command
+        return command
+
+
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@config_option
+@click.version_option(__version__, prog_name="conduit_py")
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
+    """A Matrix homeserver for one person, a family, a club.
+
+    Without a command it serves.
+    """
+    if context.invoked_subcommand is None:
+        command = main.get_command(context, DEFAULT)
+        assert command is not None
+        with command.make_context(DEFAULT, [], parent=context) as inner:
+            command.invoke(inner)
