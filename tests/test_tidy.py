@@ -24,6 +24,7 @@ LONG_MODULES: dict[str, str] = {}
 BROAD_EXCEPTS = {
     "conduit_py/http/app.py": "ends a request: the log has the details, the client is answered 500",
     "conduit_py/http/connection.py": "ends a connection: what one peer sends must not end the server",
+    "conduit_py/service/admin/commands.py": "ends one command: the log has the details, the administrator is told so",
     "conduit_py/service/errands.py": "ends one errand: whoever waits for it is told, and the server goes on",
     "conduit_py/service/federation/receive/receiver.py": "ends the work on one event: those that came with it go on",
     "conduit_py/service/media/remote.py": "ends one fetch: whoever waits for it is told, and the server goes on",
