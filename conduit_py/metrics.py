@@ -27,6 +27,8 @@ OTHER: Final = "other"
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+LOOP_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
 Labels = tuple[str, ...]
 
 
@@ -181,6 +183,9 @@ class Metrics:
         self.cache_bytes = Gauge("conduit_py_cache_bytes", "Memory of decoded objects.")
         self.cache_hits = ReadCounter("conduit_py_cache_hits_total", "Looks into the object cache that found it.")
         self.cache_misses = ReadCounter("conduit_py_cache_misses_total", "Looks into the object cache that did not.")
+        self.loop_seconds = Histogram(
+            "conduit_py_loop_turn_seconds", "Turns of the event loop of 5 ms or more: everybody waits.", LOOP_SECONDS
+        )
         self.process_memory = Gauge("process_resident_memory_bytes", "Memory of the process.", _resident_bytes)
         self.process_cpu = ReadCounter("process_cpu_seconds_total", "Processor time of the process.", _cpu_seconds)
         self.process_files = Gauge("process_open_fds", "Open files and sockets.", _open_files)

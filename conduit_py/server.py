@@ -29,6 +29,7 @@ from conduit_py.log import get_logger
 from conduit_py.matrix.edus import PRESENCE
 from conduit_py.matrix.ids import ServerName
 from conduit_py.metrics import Metrics
+from conduit_py.observe.loop import LoopWatch
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
@@ -42,6 +43,7 @@ from conduit_py.service.federation.handshakes.build import build_handshakes
 from conduit_py.service.federation.reading.build import build_reading
 from conduit_py.service.federation.receive.build import build_receiving
 from conduit_py.service.federation.receive.receiver import Receiver
+from conduit_py.service.health import Health
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.media.build import MediaServices, build_media
 from conduit_py.service.presence import PresenceRules, PresenceService
@@ -88,6 +90,8 @@ class Server:
 
     app: App
     metrics: Metrics
+    health: Health
+    loop: LoopWatch
     hub: SyncHub
     federation: Federation
     e2ee: E2ee
@@ -170,9 +174,13 @@ async def build(
 def _put_together(
     operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, *, admin_token: str | None
 ) -> Server:
+    loop = LoopWatch(metrics.loop_seconds.observe)
+    health = Health(store.writer, lambda: loop.lag_s)
     return Server(
-        app=build_app(operations, metrics),
+        app=build_app(operations, metrics, health),
         metrics=metrics,
+        health=health,
+        loop=loop,
         hub=hub,
         federation=operations.federation,
         e2ee=operations.e2ee,
@@ -335,7 +343,8 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
             settle_memory()
             for task in server.tasks:
                 services.start_soon(task)
-            await _serve_http(config, server, on_started)
+            with server.loop.watching():
+                await _serve_http(config, server, on_started)
             services.cancel_scope.cancel()
     finally:
         database.engine.close()
@@ -368,7 +377,7 @@ async def _serve_http(config: Config, server: Server, on_started: Callable[[Star
         at = config.metrics_address
         if at is not None:
             metrics_config = HttpConfig(hosts=(str(at.host),), port=at.port)
-            await http.start(_run_http, build_metrics_app(server.metrics), metrics_config, stop)
+            await http.start(_run_http, build_metrics_app(server.metrics, server.health), metrics_config, stop)
         on_started(Started(server_name=config.server_name, addresses=addresses, admin_token=server.admin_token))
         _log.info("listening", addresses=", ".join(addresses))
 

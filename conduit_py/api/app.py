@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
+from conduit_py.api import health as health_api
 from conduit_py.api.accounts import account_routes
 from conduit_py.api.appservices import appservice_routes
 from conduit_py.api.auth import Authenticator
@@ -29,6 +30,7 @@ from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.build import Handshakes
 from conduit_py.service.federation.reading.build import Reading
 from conduit_py.service.federation.receive.receiver import Receiver
+from conduit_py.service.health import Health
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.push.build import Push
@@ -86,7 +88,7 @@ def build_routes(to: Operations) -> list[Routes]:
     ]
 
 
-def build_app(to: Operations, metrics: Metrics) -> App:
+def build_app(to: Operations, metrics: Metrics, health: Health) -> App:
     """The application, ready to be served."""
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:
@@ -94,7 +96,7 @@ def build_app(to: Operations, metrics: Metrics) -> App:
         metrics.http_seconds.observe(seconds, route)
 
     return App(
-        build_routes(to),
+        [*build_routes(to), health_api.routes(health)],
         request_bytes_max=to.config.max_request_size,
         refusals=(MatrixError,),
         translate=translate,
@@ -102,15 +104,15 @@ def build_app(to: Operations, metrics: Metrics) -> App:
     )
 
 
-def build_metrics_app(metrics: Metrics) -> App:
-    """Numbers for Prometheus, served at an address of their own."""
+def build_metrics_app(metrics: Metrics, health: Health) -> App:
+    """Numbers for Prometheus, and the server's health, served at an address of their own."""
     routes = Routes("metrics")
 
     @routes.get("/metrics")
     async def get_metrics(request: Request) -> Raw:
         return Raw(metrics.render().encode(), content_type=CONTENT_TYPE)
 
-    return App([routes], request_bytes_max=0)
+    return App([routes, health_api.routes(health)], request_bytes_max=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,11 @@ class Writer:
         self.groups = 0
         """Transactions they shared, about one fsync each."""
 
+    @property
+    def is_alive(self) -> bool:
+        """Does a turn have a chance to land?"""
+        return self._failure is None and not self._is_closed
+
     @asynccontextmanager
     async def turn(self, *, may_use_reserve: bool = False) -> AsyncIterator[Turn]:
         """Wait for a place in the queue, stage in the block without awaiting, resume when the batch is on disk.
