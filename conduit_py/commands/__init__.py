@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "serve",
     "check-config": "check_config",
     "generate-config": "generate_config",
+    "verify": "verify",
     "healthcheck": "healthcheck",
     "version": "version",
 }

@@ -64,6 +64,16 @@ def get_file(snapshot: Snapshot, file_hash: bytes) -> File | None:
     return media.FILE_METADATA.get(snapshot, ByFile(file_hash))
 
 
+def count_files(snapshot: Snapshot) -> int:
+    return snapshot.count(media.FILE_METADATA.name)
+
+
+def scan_files(snapshot: Snapshot) -> Iterator[tuple[bytes, File]]:
+    """Every file by its hash, in that order."""
+    for key, row in media.FILE_METADATA.scan(snapshot):
+        yield key.file_hash, row
+
+
 def is_referenced(snapshot: Snapshot, file_hash: bytes) -> bool:
     """Is the file the content of anything?"""
     for tree in (media.FILE_MEDIA, media.FILE_THUMBNAIL):

@@ -46,6 +46,9 @@ from kvschema.errors import CorruptValue
 CACHE_BYTES = 8_000_000
 """For what is read more than once during a check. The server's own cache could hide what is wrong on disk."""
 
+ROWS_PER_STEP = 1000
+"""Progress is told once in so many rows."""
+
 RowsCheck = Callable[[Snapshot], Iterator[str]]
 
 
@@ -178,23 +181,60 @@ UNCHECKED: Mapping[str, str] = {
 """Trees that nothing can be said about beyond that their rows can be read."""
 
 
-def check_consistency(snapshot: Snapshot) -> Iterator[str]:
-    """One sentence for each contradiction; nothing for a healthy store."""
+def check_consistency(
+    snapshot: Snapshot, on_rows: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[str]:
+    """One sentence for each contradiction; nothing for a healthy store.
+
+    :param on_rows: told now and then how many rows were looked at, of how many; a row is looked at more than once.
+    """
     with Snapshot(nullcontext(snapshot), ObjectCache(CACHE_BYTES)) as fresh:
+        progress = _Progress(fresh, on_rows)
         unreadable = False
-        for problem in check_readable(fresh):
+        for problem in check_readable(fresh, progress.begin):
             unreadable = True
             yield problem
         if unreadable:
             yield "nothing else was checked, because rows that cannot be read take part in everything else"
             return
         for check in CHECKS:
+            progress.begin(check.tree)
             yield from check.run(fresh)
 
 
-def check_readable(snapshot: Snapshot) -> Iterator[str]:
+class _Progress:
+    """Counts the rows of the tree that is being checked, as they are scanned."""
+
+    def __init__(self, snapshot: Snapshot, on_rows: Callable[[int, int], None]) -> None:
+        self._snapshot, self._scan, self._on_rows = snapshot, snapshot.scan, on_rows
+        subjects = [*(tree.name for tree in CATALOG), *(check.tree for check in CHECKS)]
+        self._total = sum(map(snapshot.count, subjects))
+        self._tree, self._before, self._end = "", 0, 0
+        snapshot.scan = self._watch
+
+    def begin(self, tree: str) -> None:
+        """From here on the rows of this tree count, each once."""
+        self._tree, self._before = tree, self._end
+        self._end += self._snapshot.count(tree)
+        self._on_rows(self._before, self._total)
+
+    def _watch(
+        self, tree: str, prefix: bytes, start: bytes, stop: bytes, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._scan(tree, prefix, start, stop, reverse)
+        return self._count(rows) if tree == self._tree and not prefix else rows
+
+    def _count(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        for number, row in enumerate(rows):
+            if number % ROWS_PER_STEP == 0:
+                self._on_rows(min(self._before + number, self._end), self._total)
+            yield row
+
+
+def check_readable(snapshot: Snapshot, on_tree: Callable[[str], None] = lambda tree: None) -> Iterator[str]:
     """Keys and values of every tree can be decoded, and a key that is encoded again is the key."""
     for tree in CATALOG:
+        on_tree(tree.name)
         for raw_key, raw in snapshot.scan(tree.name, b"", b"", b"", False):
             try:
                 key: Any = tree.key.decode(raw_key)

@@ -171,11 +171,12 @@ class MediaFiles:
 
     async def walk(self, *, at_a_time: int) -> AsyncGenerator[list[Found], None]:
         """Every file in lists of bounded length. Files with names that are not ours are passed over."""
-        files = self._find()
+        files = self.find()
         while found := await self._blocking.run(_take, files, at_a_time):
             yield found
 
-    def _find(self) -> Iterator[Found]:
+    def find(self) -> Iterator[Found]:
+        """As ``walk``, for whoever may wait for the disk."""
         for folder, folders, names in os.walk(self.root):
             if Path(folder) == self.root and INCOMING in folders:
                 folders.remove(INCOMING)
