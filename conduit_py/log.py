@@ -50,7 +50,8 @@ OUR_LOGGERS: Final = ("conduit_py", "kvschema", "hypercorn", "quart", "trio")
 
 _DEFAULT_LEVEL: Final = logging.WARNING
 
-_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that something is done for; every line logged meanwhile carries it."""
 
 
 # --- asking for a logger ---
@@ -77,11 +78,11 @@ def get_logger(name: str) -> StructuredLogger:
 @contextmanager
 def request_id(value: str) -> Iterator[None]:
     """Everything logged inside, in this task and the tasks it starts, carries this id."""
-    token = _request_id.set(value)
+    token = REQUEST_ID.set(value)
     try:
         yield
     finally:
-        _request_id.reset(token)
+        REQUEST_ID.reset(token)
 
 
 # --- choosing what is logged ---
@@ -181,7 +182,7 @@ class ScrubbingFilter(logging.Filter):
         record.args = None
         fields: dict[str, object] = getattr(record, "fields", {})
         record.fields = {name: _clean(name, value) for name, value in fields.items()}
-        record.request_id = _request_id.get()
+        record.request_id = REQUEST_ID.get()
         if record.exc_info:
             record.exc_text = _PLAIN.formatException(record.exc_info)
             record.exc_info = None

@@ -23,6 +23,7 @@ from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
+from conduit_py.observe.requests import RequestWatch
 from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
@@ -100,7 +101,8 @@ def build_app(to: Operations, metrics: Metrics, health: Health) -> App:
         request_bytes_max=to.config.max_request_size,
         refusals=(MatrixError,),
         translate=translate,
-        observe=observe,
+        watch=RequestWatch(observe),
+        trusted_proxies=to.config.trusted_proxies,
     )
 
 

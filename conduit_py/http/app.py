@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
 from typing import cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -20,21 +19,19 @@ from quart_trio import QuartTrio
 from conduit_py.http.cors import PREFLIGHT
 from conduit_py.http.errors import ClientDisconnected, HttpError, Refusal, Unrecognized
 from conduit_py.http.reply import Reply, render, render_refusal
-from conduit_py.http.request import Request
+from conduit_py.http.request import Network, Request
 from conduit_py.http.router import Router
 from conduit_py.http.routes import Route, Routes
+from conduit_py.log import get_logger
+from conduit_py.observe.requests import RequestWatch, Tally
 
 __all__ = ["App", "Translate"]
 
 logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("conduit_py.http.access")
+_access = get_logger("conduit_py.http.access")
 
 Translate = Callable[[Exception], Exception | None]
 """Turns an exception of a layer below into a refusal, or answers ``None`` when it is none."""
-
-
-Observe = Callable[[str, str, int, float], None]
-"""Told of every answered request: path template (``other`` for unknown paths), method, status, seconds it took."""
 
 
 class App(QuartTrio):
@@ -44,8 +41,8 @@ class App(QuartTrio):
     :param request_bytes_max: largest request body; 413 ``M_TOO_LARGE`` beyond.
     :param refusals: exception classes with the attributes of ``Refusal``; they are answered as they say.
     :param translate: asked about every other exception; what it returns is answered in its place.
-    :param is_access_logged: one line for each request to the logger ``conduit_py.http.access``.
-    :param observe: told of every request that was answered; must not block.
+    :param watch: told of every request.
+    :param trusted_proxies: whose ``X-Request-Id`` is taken over; everybody else's requests are named here.
     """
 
     def __init__(
@@ -55,8 +52,8 @@ class App(QuartTrio):
         request_bytes_max: int,
         refusals: tuple[type[Exception], ...] = (),
         translate: Translate = lambda error: None,
-        is_access_logged: bool = False,
-        observe: Observe = lambda route, method, status, seconds: None,
+        watch: RequestWatch | None = None,
+        trusted_proxies: Collection[Network] = (),
     ) -> None:
         super().__init__("conduit_py", static_folder=None)
         self.operations: tuple[Route, ...] = tuple(route for group in routes for route in group)
@@ -64,37 +61,39 @@ class App(QuartTrio):
         self._request_bytes_max = request_bytes_max
         self._refusals: tuple[type[Exception], ...] = (HttpError, *refusals)
         self._translate = translate
-        self._is_access_logged = is_access_logged
-        self._observe = observe
+        self._watch = watch or RequestWatch()
+        self._trusted_proxies = trusted_proxies
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             await super().asgi_app(scope, receive, send)
             return
-        started = time.perf_counter()
-        request = Request(scope, receive, bytes_max=self._request_bytes_max)
-        template = "other"
-        if request.method == "OPTIONS":
-            reply = Reply(204, list(PREFLIGHT))
-        else:
-            try:
-                route, arguments = self._router.match(request.method, scope["raw_path"])
-                template = route.template
-                reply = render(await route.handler(request, **arguments))
-            except Unrecognized as error:
-                if next(self.url_map.iter_rules(), None) is not None:
-                    await super().asgi_app(scope, receive, send)
-                    return
-                reply = render_refusal(error)
-            except ClientDisconnected:
+        request = Request(scope, receive, bytes_max=self._request_bytes_max, trusted_proxies=self._trusted_proxies)
+        with contextlib.suppress(ClientDisconnected), self._watch.begin(request.id, request.method) as tally:
+            reply = await self._answer(request, tally)
+            if reply is None:
+                await super().asgi_app(scope, receive, send)
                 return
-            except Exception as error:
-                reply = self._reply_to(error, request)
-        await _send(reply, send, is_head=request.method == "HEAD")
-        seconds = time.perf_counter() - started
-        self._observe(template, request.method, reply.status, seconds)
-        if self._is_access_logged:
-            _log_access(request, reply, seconds)
+            reply.headers.append((b"x-request-id", request.id.encode("ascii")))
+            tally.answer(reply.status)
+            await _send(reply, send, is_head=request.method == "HEAD")
+            if _access.isEnabledFor(logging.DEBUG):
+                _log_access(request, reply, tally)
+
+    async def _answer(self, request: Request, tally: Tally) -> Reply | None:
+        """None for what Quart may know."""
+        if request.method == "OPTIONS":
+            return Reply(204, list(PREFLIGHT))
+        try:
+            route, arguments = self._router.match(request.method, request.raw_path)
+            tally.route = route.template
+            return render(await route.handler(request, **arguments))
+        except Unrecognized as error:
+            return None if next(self.url_map.iter_rules(), None) is not None else render_refusal(error)
+        except ClientDisconnected:
+            raise  # nobody is there to be answered
+        except Exception as error:
+            return self._reply_to(error, request)
 
     def _reply_to(self, error: Exception, request: Request) -> Reply:
         """A refusal is answered as it says; for anything else the log has the details and the client does not."""
@@ -131,13 +130,14 @@ async def _send_chunks(chunks: AsyncIterable[bytes], send: ASGISendCallable, *, 
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def _log_access(request: Request, reply: Reply, seconds: float) -> None:
-    access_logger.info(
-        "%s %s %s %d %d bytes %.1f ms",
-        request.remote_addr or "unix",
-        request.method,
-        request.safe_uri,
-        reply.status,
-        len(reply.body),
-        seconds * 1000,
+def _log_access(request: Request, reply: Reply, tally: Tally) -> None:
+    """One line for each request, on ``debug``: who asks what is nobody's business by default."""
+    _access.debug(
+        "answered",
+        peer=request.remote_addr or "unix",
+        method=request.method,
+        uri=request.safe_uri,
+        status=reply.status,
+        bytes=len(reply.body),
+        ms=round(tally.spent_s * 1000, 1),
     )

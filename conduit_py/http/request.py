@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
@@ -16,6 +18,7 @@ import orjson
 from hypercorn.typing import ASGIReceiveEvent, HTTPScope
 
 from conduit_py.http.errors import BadJson, ClientDisconnected, NotJson, TooLarge
+from conduit_py.observe.requests import BODY, timed
 
 __all__ = ["JSON_DEPTH_MAX", "Body", "Network", "Request", "RequestHeaders", "parse_json_object", "scrub_query"]
 
@@ -25,7 +28,10 @@ JSON_DEPTH_MAX: Final = 200
 Receive = Callable[[], Awaitable[ASGIReceiveEvent]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_request_ids = itertools.count(1)
+REQUEST_ID: Final = re.compile(r"[\w.:+/=-]{1,64}", re.ASCII)
+"""What a proxy may call a request."""
+_RUN: Final = secrets.token_hex(3)
+_numbers = itertools.count(1)
 
 
 class Arguments(dict[str, str]):
@@ -90,7 +96,8 @@ class Body:
 
     async def __anext__(self) -> bytes:
         while not self._is_whole:
-            message = await self._receive()
+            with timed(BODY):
+                message = await self._receive()
             if message["type"] != "http.request":
                 raise ClientDisconnected
             self._is_whole = not message.get("more_body", False)
@@ -109,23 +116,34 @@ class Body:
 class Request:
     """One request. Reading the body is the only thing about it that waits."""
 
-    __slots__ = ("_args", "_data", "_id", "_scope", "body", "headers", "method")
+    __slots__ = ("_args", "_data", "_id", "_scope", "_trusted_proxies", "body", "headers", "method")
 
-    def __init__(self, scope: HTTPScope, receive: Receive, *, bytes_max: int) -> None:
+    def __init__(
+        self, scope: HTTPScope, receive: Receive, *, bytes_max: int, trusted_proxies: Collection[Network] = ()
+    ) -> None:
         self._scope = scope
         self._args: Arguments | None = None
         self._data: bytes | None = None
         self._id = ""
+        self._trusted_proxies = trusted_proxies
         self.method = scope["method"]
         self.headers = RequestHeaders(scope["headers"])  # type: ignore[arg-type]  # always a list here
         self.body = Body(receive, bytes_max)
 
     @property
     def id(self) -> str:
-        """Names the request in the log; unique within this run of the server."""
+        """Names the request in the log: as a trusted proxy calls it, or unlike any other of this server."""
         if not self._id:
-            self._id = f"{next(_request_ids):06x}"
+            self._id = self._given_id() or f"{_RUN}-{next(_numbers):x}"
         return self._id
+
+    def _given_id(self) -> str | None:
+        given = next((value for name, value in self._scope["headers"] if name == b"x-request-id"), None)
+        if given is None:
+            return None
+        address, text = self.remote_addr, given.decode("latin-1")
+        is_believed = address is None or _is_within(address, self._trusted_proxies)
+        return text if is_believed and REQUEST_ID.fullmatch(text) else None
 
     @property
     def path(self) -> str:

@@ -14,6 +14,7 @@ from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.ids import KeyId, Malformed, ServerName
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.x_matrix import build_x_matrix
+from conduit_py.observe.requests import SERVERS, timed
 from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target, retry_after_ms
 from conduit_py.outbound.resolve import Resolver
@@ -102,11 +103,12 @@ class FederationClient:
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
         body = _encode(content)
-        target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
-        headers["Accept"] = "application/json"
-        reply = await self._http.fetch(
-            method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
-        )
+        with timed(SERVERS, destination=destination, path=path.partition("?")[0]):
+            target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
+            headers["Accept"] = "application/json"
+            reply = await self._http.fetch(
+                method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
+            )
         return read_answer(destination, reply)
 
     @asynccontextmanager

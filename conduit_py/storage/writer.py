@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from conduit_py.observe.requests import COMMIT, timed
 from conduit_py.storage.cache import ObjectCache
 from kvschema.batch import WriteBatch
 from kvschema.catalog import server
@@ -144,7 +145,7 @@ class Writer:
                 if not is_queued:
                     turn.drop()
             if is_queued:
-                with trio.CancelScope(shield=True):
+                with trio.CancelScope(shield=True), timed(COMMIT):
                     await turn.done.wait()
             if turn.outcome is not None:
                 raise turn.outcome

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import trio
 from hypercorn.typing import ASGISendEvent
 
-from conduit_py.http import AppClient, DuplicateRoute, Raw, Request, Routes, Streamed
+from conduit_py.http import AppClient, ClientReply, DuplicateRoute, Raw, Request, Routes, Streamed
 from conduit_py.http.app import App
+from conduit_py.log import get_logger, setup_logging, tear_down_logging
+from conduit_py.observe.requests import RequestWatch
 from tests.http.wire import app_of
 
 CORS = {
@@ -102,6 +107,11 @@ def client() -> AppClient:
     return AppClient(app())
 
 
+def nameless(reply: ClientReply) -> dict[str, str]:
+    """The headers without the name of the request."""
+    return {name: value for name, value in reply.headers.items() if name != "x-request-id"}
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "body"),
     [
@@ -114,13 +124,13 @@ def client() -> AppClient:
 async def test_answer_is_json(client: AppClient, kind: str, status: int, body: bytes) -> None:
     reply = await client.request("GET", f"/answer/{kind}")
     assert (reply.status, reply.body) == (status, body)
-    assert reply.headers == {"content-type": "application/json", "content-length": str(len(body)), **CORS}
+    assert nameless(reply) == {"content-type": "application/json", "content-length": str(len(body)), **CORS}
 
 
 async def test_answer_raw_says_its_type_status_and_headers(client: AppClient) -> None:
     reply = await client.request("GET", "/answer/raw_all")
     assert (reply.status, reply.body) == (206, b"\x89PNG")
-    assert reply.headers == {
+    assert nameless(reply) == {
         "content-type": "image/png",
         "content-length": "4",
         "cache-control": "immutable",
@@ -245,13 +255,74 @@ async def test_request_is_cancelled_with_its_caller(client: AppClient, autojump_
     assert scope.cancelled_caught
 
 
-async def test_access_log_names_no_token(caplog: pytest.LogCaptureFixture) -> None:
+async def test_access_log_is_off_by_default_and_names_no_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "conduit_py.http.access")
     await AppClient(app()).request("GET", "/answer/dict?access_token=sesame")
     assert caplog.messages == []
-    await AppClient(app(is_access_logged=True)).request("GET", "/answer/dict?access_token=sesame")
-    [message] = caplog.messages
-    assert message.startswith("127.0.0.1 GET /answer/dict?access_token=… 200 10 bytes ")
+    caplog.set_level(logging.DEBUG, "conduit_py.http.access")
+    await AppClient(app()).request("GET", "/answer/dict?access_token=sesame")
+    [record] = caplog.records
+    fields: dict[str, Any] = record.fields  # type: ignore[attr-defined]
+    assert fields.pop("ms") >= 0
+    assert fields == {
+        "peer": "127.0.0.1",
+        "method": "GET",
+        "uri": "/answer/dict?access_token=…",
+        "status": 200,
+        "bytes": 10,
+    }
+
+
+PROXIES = [ip_network("10.0.0.0/8")]
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", None])
+async def test_request_is_called_as_a_trusted_proxy_calls_it(address: str | None) -> None:
+    client = AppClient(app(trusted_proxies=PROXIES), address=address)
+    reply = await client.request("GET", "/answer/dict", {"X-Request-Id": "a-b.c:1"})
+    assert reply.headers["x-request-id"] == "a-b.c:1"
+
+
+@pytest.mark.parametrize(
+    ("address", "given"), [("192.0.2.1", "mine"), ("10.1.2.3", "two words"), ("10.1.2.3", "x" * 65), ("10.1.2.3", "")]
+)
+async def test_request_is_not_called_as_anybody_likes(address: str, given: str) -> None:
+    client = AppClient(app(trusted_proxies=PROXIES), address=address)
+    reply = await client.request("GET", "/answer/dict", {"X-Request-Id": given})
+    assert re.fullmatch(r"[0-9a-f]{6}-[0-9a-f]+", reply.headers["x-request-id"])
+
+
+async def test_request_id_is_on_every_line_of_the_request(
+    expect_errors: list[logging.LogRecord], autojump_clock: trio.testing.MockClock
+) -> None:
+    """Of its handler, of the tasks and threads that it starts, of its failure; not on the next request's."""
+    stream = io.StringIO()
+    setup_logging("info", "text", stream)
+    log = get_logger("conduit_py.test")
+    routes = Routes("test")
+
+    async def begin() -> None:
+        log.info("in a task")
+
+    @routes.get("/failing")
+    async def failing(request: Request) -> Any:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin)
+        await trio.to_thread.run_sync(log.info, "in a thread")
+        raise ZeroDivisionError
+
+    client = AppClient(App([routes], request_bytes_max=0))
+    try:
+        replies = [await client.request("GET", "/failing") for _ in range(2)]
+        log.info("behind it")
+    finally:
+        tear_down_logging()
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("20")]
+    ids = [reply.headers["x-request-id"] for reply in replies]
+    assert [line.rpartition("request_id=")[2] for line in lines[:6]] == [ids[0]] * 3 + [ids[1]] * 3
+    assert "request_id" not in lines[6]
+    assert [reply.json()["error"] for reply in replies] == [f"Internal server error (request {name})" for name in ids]
+    assert len(expect_errors) == 2
 
 
 async def test_route_of_quart_works_the_ordinary_way() -> None:
@@ -300,7 +371,7 @@ async def test_observer_is_told_of_every_answer_by_its_template() -> None:
         [routes],
         request_bytes_max=1000,
         refusals=(Limited,),
-        observe=lambda route, method, status, seconds: told.append((route, method, status)),
+        watch=RequestWatch(lambda route, method, status, seconds: told.append((route, method, status))),
     )
     client = AppClient(app)
     for path in ("/things/good", "/things/bad", "/nothing"):

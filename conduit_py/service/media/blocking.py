@@ -7,6 +7,8 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from conduit_py.observe.requests import WORKERS, timed
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -25,4 +27,5 @@ class Blocking:
         if self._limiter is None:
             await trio.lowlevel.checkpoint()
             return function(*args)
-        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
+        with timed(WORKERS):
+            return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)

@@ -17,6 +17,7 @@ import trio
 from conduit_py.data import members, row_fields, short_ids, timeline
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.sync_token import format_place, parse_place
+from conduit_py.observe.requests import NEWS, timed
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import Access, get_access, require_access
@@ -65,7 +66,7 @@ class EventStream:
                     tokens = (orjson.dumps(format_place(place)) for place in (start, at))
                     return b'{"chunk":%s,"start":%s,"end":%s}' % (json_list(chunk), *tokens)
                 look_again = deadline if room_id is None else min(deadline, trio.current_time() + LOOK_AGAIN_S)
-                with trio.move_on_at(look_again):
+                with trio.move_on_at(look_again), timed(NEWS):
                     await woken.wait()
 
     def _read(self, requester: Requester, after: int, room_id: RoomId | None) -> tuple[list[bytes], int]:

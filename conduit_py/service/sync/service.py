@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from conduit_py.observe.requests import NEWS, timed
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.presence import PresenceService
@@ -53,7 +54,7 @@ class SyncService:
                 nothing = reply.render()
                 # What waits is a token and a place in the hub: thousands of idle polls wait at the same time.
                 del reply
-                with trio.move_on_at(deadline):
+                with trio.move_on_at(deadline), timed(NEWS):
                     await woken.wait()
                     continue
                 return nothing

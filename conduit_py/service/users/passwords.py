@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from conduit_py.config import PasswordHash
+from conduit_py.observe.requests import WORKERS, timed
 from conduit_py.service.errors import InvalidParam, MatrixError
 
 PASSWORD_BYTES_MAX = 4096
@@ -40,7 +41,8 @@ class Passwords:
         """The hash in PHC format."""
         if self._limiter is None:
             return self._hasher.hash(password)
-        return await trio.to_thread.run_sync(self._hasher.hash, password, limiter=self._limiter)
+        with timed(WORKERS):
+            return await trio.to_thread.run_sync(self._hasher.hash, password, limiter=self._limiter)
 
     async def verify(self, password_hash: str, password: str) -> bool:
         """Does ``password`` open the account? An empty hash never matches, after the same time."""
@@ -49,7 +51,8 @@ class Passwords:
         if self._limiter is None:
             matches = check()
         else:
-            matches = await trio.to_thread.run_sync(check, limiter=self._limiter)
+            with timed(WORKERS):
+                matches = await trio.to_thread.run_sync(check, limiter=self._limiter)
         return matches and is_real
 
     def is_outdated(self, password_hash: str) -> bool:
