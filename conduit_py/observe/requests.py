@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from conduit_py.log import REQUEST_ID, get_logger
 from conduit_py.observe.seldom import Seldom
@@ -187,7 +187,9 @@ class RequestWatch:
         if tally.status is not None:
             self._observe(tally.route, tally.method, tally.status, seconds)
         if seconds >= SLOW_REQUEST_S and (left_out := self._seldom.ask()) is not None:
-            parts = {f"{what}_ms": round(part * 1000) for what, part in waited.items() if what not in NOT_OURS}
+            parts: dict[str, Any] = {
+                f"{what}_ms": round(part * 1000) for what, part in waited.items() if what not in NOT_OURS
+            }
             _log.warning(
                 "slow request",
                 method=tally.method,

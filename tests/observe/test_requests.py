@@ -30,7 +30,7 @@ class Story:
         self.observed: list[tuple[str, str, int, float]] = []
         self.watch = RequestWatch(lambda *answered: self.observed.append(answered), clock=self.clock)
 
-    def request(self, seconds: float, *, status: int | None = 200, **waited: float) -> Tally:
+    def request(self, seconds: float, waited: Mapping[str, float] = {}, *, status: int | None = 200) -> Tally:
         with self.watch.begin("r1", "GET") as tally:
             tally.route = "/things/<name>"
             self.clock.now += seconds
@@ -48,7 +48,7 @@ def story() -> Story:
 
 
 def test_slow_request_is_warned_of_with_what_it_waited_for(story: Story, caplog: pytest.LogCaptureFixture) -> None:
-    story.request(SLOW_REQUEST_S + 1, **{COMMIT: 2.5})
+    story.request(SLOW_REQUEST_S + 1, {COMMIT: 2.5})
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.WARNING, "slow request")
     told = fields(record)
@@ -58,7 +58,7 @@ def test_slow_request_is_warned_of_with_what_it_waited_for(story: Story, caplog:
 def test_waiting_for_news_or_for_the_client_makes_no_request_slow(
     story: Story, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story.request(60, **{NEWS: 30, BODY: 29})
+    story.request(60, {NEWS: 30, BODY: 29})
     assert caplog.records == []
     [(route, method, status, seconds)] = story.observed
     assert (route, method, status) == ("/things/<name>", "GET", 200)
