@@ -6,6 +6,9 @@ and never in the middle of a commit. Beyond the map the file has ``reserve_bytes
 the map moves into them only for batches that free more than they take, so that deletes still succeed on a full disk.
 While the reserve is not whole, other batches are refused unless as many bytes are free inside the map.
 The map may only be replaced while no read transaction is open, hence ``run_exclusively``.
+
+The last page of the file is its stamp (``kvschema.engine.stamp``); with a ``CopyPromise``, pins hold what it promises
+(``kvschema.engine.pins``). A disk that is full lets go of the pins before anything is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +27,8 @@ from kvschema.batch import ADD, DELETE, PUT, WriteBatch
 from kvschema.codec import KEY_BYTES_MAX
 from kvschema.engine import Outcome
 from kvschema.engine.file_space import FULL, FileSpace, make_directory, sync_directory
+from kvschema.engine.pins import CopyPromise, Pins
+from kvschema.engine.stamp import STAMP_BYTES, UNPINNED
 from kvschema.engine.steps import added, check_required
 from kvschema.errors import BatchRefused, SchemaMismatch, StorageError, StorageFailed, StorageFull
 
@@ -34,6 +40,8 @@ RESERVE_BYTES = 8 << 20
 READERS_MAX = 512
 """Read transactions at a time, over all processes that look at the file (LMDB's default of 126 is too few)."""
 SPARE_TRANSACTIONS = 8
+DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
 _ROUND_BYTES = 1 << 16
 """Map sizes are multiples of this: a whole number of pages on every machine."""
 
@@ -58,14 +66,18 @@ class LmdbEngine:
         *,
         map_bytes: int = MAP_BYTES_INITIAL,
         reserve_bytes: int = RESERVE_BYTES,
+        copies: CopyPromise | None = None,
     ) -> None:
+        """Without ``copies``, nothing is promised to those who copy the file while it is written to."""
         make_directory(path)
-        data = path / "data.mdb"
+        data = path / DATA_FILE
         size = data.stat().st_size if data.exists() else 0
         self._reserve = reserve_bytes
         self._run: Callable[[Callable[[], None]], None] = _run_in_place
+        self._pins: Pins | None = None
         with ExitStack() as undo:
-            self._env = _open_environment(path, len(tree_names) + 1, max(map_bytes, size - reserve_bytes))
+            undo.callback(self._close_pins)
+            self._env = _open_environment(path, len(tree_names) + 1, max(map_bytes, size - reserve_bytes - STAMP_BYTES))
             undo.callback(self._env.close)
             if size == 0:
                 # A power cut must not leave a file that has its size and not its beginning.
@@ -73,15 +85,17 @@ class LmdbEngine:
             self._check_owner(path, tree_names)
             self._env.reader_check()
             self._page_bytes = int(self._env.stat()["psize"])
-            self._space = FileSpace(data)
-            undo.callback(self._space.close)
             # LMDB makes the map larger than asked where its pages need it.
             self._map = int(self._env.info()["map_size"])
+            self._space = FileSpace(data, self._map)
+            undo.callback(self._space.close)
             if not self._space.promise(self._map) and size == 0:
                 raise StorageFull(f"{_FULL}: a new database needs {(self._map + reserve_bytes) >> 20} MiB at {path}")
             # On a full disk the reserve is what the file already has behind the map.
-            self._space.promise(size)
+            self._space.promise(size - STAMP_BYTES)
             self._space.promise(self._map + reserve_bytes)
+            self._pins = self._open_pins(path, copies, undo)
+            self._trees: dict[str, lmdb._Database] = {}
             self._trees = self._open_trees(tree_names)
             sync_directory(path)
             undo.pop_all()
@@ -103,10 +117,19 @@ class LmdbEngine:
                 with self._env.begin(write=True) as transaction:
                     return {name: self._env.open_db(name.encode(), txn=transaction) for name in tree_names}
             except lmdb.MapFullError:
-                if not (self._grow(0) or self._grow_into_reserve()):
+                if not self._make_room(0, may_use_reserve=True):
                     raise StorageFull(f"{_FULL}: there is no room for new trees") from None
             except lmdb.Error as error:
                 raise _failure(error) from error
+
+    def _open_pins(self, path: Path, promise: CopyPromise | None, undo: ExitStack) -> Pins | None:
+        """Before the first write."""
+        if promise is None:
+            self._space.write_stamp(replace(self._space.stamp, floor=UNPINNED))
+            return None
+        pins = Pins(promise, self._env.begin, self._space, path / LOCK_FILE)
+        undo.callback(pins.end)
+        return pins
 
     def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         """See ``Engine``."""
@@ -123,6 +146,8 @@ class LmdbEngine:
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         """See ``Engine``."""
+        if self._pins is not None:
+            self._pins.open_if_due(int(self._env.info()["last_txnid"]))
         if self._has_reserve():
             outcomes = self._attempt(batches)
             if not isinstance(outcomes, StorageError):
@@ -149,7 +174,7 @@ class LmdbEngine:
             try:
                 return self._apply_group(batches)
             except lmdb.MapFullError:
-                if not (self._grow(bytes_wanted) or (may_use_reserve and self._grow_into_reserve())):
+                if not self._make_room(bytes_wanted, may_use_reserve=may_use_reserve):
                     return StorageFull(_FULL)
             except lmdb.TxnFullError as error:
                 return BatchRefused(f"a batch is too large for one transaction: {error}")
@@ -206,9 +231,22 @@ class LmdbEngine:
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
         return min(self._map, self._space.promised) - int(pages) * self._page_bytes
 
-    def _grow(self, bytes_wanted: int) -> bool:
+    def _make_room(self, bytes_wanted: int, *, may_use_reserve: bool) -> bool:
+        """False where the disk has none, and neither has letting go of what copies need."""
+        pins, more = self._pins, self._growth_bytes(bytes_wanted)
+        if pins is not None and not pins.may_take(self._free_bytes(), more) and pins.let_go("so much was written"):
+            return True
+        return (
+            self._grow(more)
+            or (pins is not None and pins.let_go("the disk is full", everything=True))
+            or (may_use_reserve and self._grow_into_reserve())
+        )
+
+    def _growth_bytes(self, bytes_wanted: int) -> int:
+        return max(GROWTH_BYTES_MIN, min(self._map // 4, GROWTH_BYTES_MAX), bytes_wanted)
+
+    def _grow(self, more: int) -> bool:
         """Grow the map, by less where the disk has little left. False where it has nothing."""
-        more = max(GROWTH_BYTES_MIN, min(self._map // 4, GROWTH_BYTES_MAX), bytes_wanted)
         while True:
             size = _rounded(self._map + more)
             if self._space.promise(size + self._reserve):
@@ -226,8 +264,18 @@ class LmdbEngine:
         return True
 
     def _set_map(self, size: int) -> None:
-        self._run(lambda: self._env.set_mapsize(size))
+        def set_map() -> None:
+            self._env.set_mapsize(size)
+            if self._pins is not None:
+                self._pins.hold_again()
+
+        self._run(set_map)
         self._map = size
+
+    def make_own(self, identity: bytes) -> None:
+        """Note in the stamp which file this is: from now on it is no copy any more."""
+        self._space.write_stamp(replace(self._space.stamp, identity=identity))
+        self._space.sync()
 
     def free_dead_readers(self) -> None:
         """See ``Engine``."""
@@ -235,8 +283,16 @@ class LmdbEngine:
 
     def close(self) -> None:
         """Let go of files and locks."""
+        if self._pins is not None:
+            self._pins.end()
         self._space.close()
         self._env.close()
+        self._close_pins()
+
+    def _close_pins(self) -> None:
+        """After the environment, see there."""
+        if self._pins is not None:
+            self._pins.close()
 
 
 def _open_environment(path: Path, trees_max: int, map_bytes: int) -> lmdb.Environment:

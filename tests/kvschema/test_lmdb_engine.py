@@ -17,6 +17,7 @@ import pytest
 from kvschema.batch import WriteBatch
 from kvschema.engine.file_space import FileSpace, make_directory
 from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.stamp import STAMP_BYTES
 from kvschema.errors import BatchRefused, SchemaMismatch, StorageFailed, StorageFull
 from tests.kvschema.conftest import small_lmdb
 from tests.kvschema.sample import NAMED, NAMES, TIMELINE, Name, Place, apply, land, rows
@@ -164,7 +165,8 @@ class Disk:
         monkeypatch.setattr(os, "posix_fallocate", self._refuse_or_allocate)
 
     def _refuse_or_allocate(self, descriptor: int, offset: int, length: int) -> None:
-        held = os.fstat(descriptor).st_size
+        # By blocks, because the file's new end is stamped before the rest of it is asked for.
+        held = os.fstat(descriptor).st_blocks * 512
         if self.is_full and offset + length > held:
             raise OSError(self._error, os.strerror(self._error))
         self._allocate(descriptor, offset, length)
@@ -322,20 +324,20 @@ def test_group_too_large_for_one_transaction_lands_batch_by_batch(
 def test_promise_is_real_blocks(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    space = FileSpace(path)
+    space = FileSpace(path, 0)
     with closing(space):
         assert space.promise(3 * MIB)
-        assert path.stat().st_blocks * 512 >= 3 * MIB
+        assert path.stat().st_blocks * 512 >= 3 * MIB + STAMP_BYTES
         space.give_back(MIB)
-        assert (path.stat().st_size, space.promised) == (MIB, MIB)
+        assert (path.stat().st_size, space.promised) == (MIB + STAMP_BYTES, MIB)
         space.give_back(2 * MIB)
-        assert (path.stat().st_size, space.promised) == (MIB, MIB)
+        assert (path.stat().st_size, space.promised) == (MIB + STAMP_BYTES, MIB)
 
 
 def test_refused_promise_takes_nothing(tmp_path: Path, disk: Disk) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
-    space = FileSpace(path)
+    space = FileSpace(path, 0)
     with closing(space):
         disk.is_full = True
         assert not space.promise(MIB)
