@@ -95,6 +95,7 @@ class Server:
     hub: SyncHub
     federation: Federation
     e2ee: E2ee
+    rooms: Rooms
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
     admin_token: str | None
@@ -140,6 +141,7 @@ async def build(
         has_threads=has_threads,
         stage_push=push.rings.stage,
         stage_joined=others.stage_joined,
+        is_failing=sending.senders.is_failing,
     )
     writes = build_writes(config, store, around)
     receiving = build_receiving(config, store, writes, federation)
@@ -184,6 +186,7 @@ def _put_together(
         hub=hub,
         federation=operations.federation,
         e2ee=operations.e2ee,
+        rooms=operations.rooms,
         tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
         admin_token=admin_token,
     )
@@ -208,6 +211,7 @@ def _tasks(built: Operations) -> Iterator[Callable[[], Awaitable[None]]]:
     yield built.handshakes.errands.run
     yield built.push.sender.run
     yield built.rooms.typing.run
+    yield built.rooms.removal.run
     yield built.presence.run
     yield built.accounts.deactivation.run
     yield built.accounts.last_seen.run

@@ -12,13 +12,25 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import members
-from kvschema.catalog.members import BAN, INVITE, JOIN, KNOCK, LEAVE, Membership, MembershipChange, UserRoom
+from kvschema.catalog.members import (
+    BAN,
+    INVITE,
+    JOIN,
+    KNOCK,
+    LEAVE,
+    Farewell,
+    Membership,
+    MembershipChange,
+    UserRoom,
+)
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 
 KIND_OF = {"join": JOIN, "invite": INVITE, "knock": KNOCK, "leave": LEAVE, "ban": BAN}
 NAME_OF = {kind: name for name, kind in KIND_OF.items()}
 _IN_ROOM = (JOIN, INVITE, KNOCK)
 _BYTES_PER_JOINED = 100
+FAREWELLS_KEPT_MS = 90 * 24 * 3600 * 1000
+"""How long clients that were away hear of a room that was removed. One that comes later has to find out by asking."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +229,22 @@ def stage_forgotten(turn: Turn, user: ShortUserId, room: ShortRoomId, kind: int,
     turn.batch.put(
         members.USERROOMID_MEMBERSHIP, UserRoom(user, kind, room), row._replace(forgotten=True, stripped_state=None)
     )
+
+
+def scan_farewells(snapshot: Snapshot, user: ShortUserId, *, after: int, until: int) -> Iterator[Farewell]:
+    """Rooms that were removed, and that the user left past ``after``, up to ``until``."""
+    start, stop = members.UserPos(user, StreamPos(after)), members.UserPos(user, StreamPos(until))
+    for _, row in members.USERPOS_FAREWELL.scan(snapshot, user, after=start, until=stop):
+        yield row
+
+
+def scan_all_farewells(snapshot: Snapshot, after: members.UserPos | None) -> Iterator[tuple[members.UserPos, Farewell]]:
+    """Those of everybody, past a key."""
+    return members.USERPOS_FAREWELL.scan(snapshot, after=after)
+
+
+def stage_farewell_removed(turn: Turn, key: members.UserPos) -> None:
+    turn.batch.delete(members.USERPOS_FAREWELL, key)
 
 
 def stage_unbacked(turn: Turn, user: ShortUserId, room: ShortRoomId, standing: Standing) -> None:

@@ -63,6 +63,8 @@ class _NoAcl(ServerAcl):
 
 
 NO_ACL: Final[ServerAcl] = _NoAcl(allow=[], deny=[], allow_ip_literals=True)
+NOBODY: Final[ServerAcl] = ServerAcl(allow=[], deny=[], allow_ip_literals=False)
+"""Denies every server."""
 
 
 def parse_server_acl(content: Any) -> ServerAcl:

@@ -16,6 +16,7 @@ import trio
 
 from conduit_py.data import (
     key_backup,
+    members,
     notified,
     openid_tokens,
     received,
@@ -199,6 +200,18 @@ def sweep_server_transactions(snapshot: Snapshot, turn: Turn, place: Place, now_
     return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
 
 
+def sweep_farewells(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
+    """What is told of rooms that were removed long ago."""
+    rows = list(islice(members.scan_all_farewells(snapshot, place[0] if place else None), SCANNED_MAX))
+    limit_ms = now_ms - members.FAREWELLS_KEPT_MS
+    expired = [key for key, row in rows if row.removed_ms <= limit_ms][:REMOVED_MAX]
+    for key in expired:
+        members.stage_farewell_removed(turn, key)
+    if len(expired) == REMOVED_MAX:
+        return (expired[-1],)
+    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+
+
 SWEEPS: tuple[Sweep, ...] = (
     sweep_server_transactions,
     sweep_transactions,
@@ -210,4 +223,5 @@ SWEEPS: tuple[Sweep, ...] = (
     sweep_deleted_backups,
     sweep_received_messages,
     sweep_remote_lists,
+    sweep_farewells,
 )

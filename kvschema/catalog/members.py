@@ -53,6 +53,15 @@ class MembershipChange(NamedTuple):
     kind: int
 
 
+class Farewell(NamedTuple):
+    """What is told of a room that is not here any more to somebody who was in it."""
+
+    room_id: str
+    removed_ms: int
+    event: str
+    """The event by which the user left, as clients get it in /sync; empty where there was none."""
+
+
 class RoomServer(NamedTuple):
     room: ShortRoomId
     server_name: str
@@ -134,6 +143,14 @@ REMOTE_ROOMS: Tree[RemoteRoom, int] = Tree(
     doc="Rooms that a user of another server is joined to, and the position at which that began.",
     bound="one row per joined member of another server",
 )
+USERPOS_FAREWELL: Tree[UserPos, Farewell] = Tree(
+    "userpos_farewell",
+    Key(UserPos, (U64(), U64())),
+    record(Farewell),
+    since=1,
+    doc="Rooms that were removed, by when a local user left them: what the user's clients are told.",
+    bound="one row per local user and room that was removed; swept FAREWELLS_KEPT_MS later",
+)
 
 TREES = (
     USERROOMID_MEMBERSHIP,
@@ -143,4 +160,5 @@ TREES = (
     ROOMSERVERIDS,
     SERVERROOMIDS,
     REMOTE_ROOMS,
+    USERPOS_FAREWELL,
 )

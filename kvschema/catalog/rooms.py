@@ -70,6 +70,19 @@ class AliasRecord(NamedTuple):
     creator: str
 
 
+class DisabledRoom(NamedTuple):
+    disabled_ms: int
+
+
+class RemovedRoom(NamedTuple):
+    """How far the removal of a room has got."""
+
+    room: ShortRoomId
+    began_ms: int
+    is_cut_off: bool = False
+    """Nobody is in it any more, and nothing leads to what is left of it."""
+
+
 ROOMID_SHORTROOMID: Tree[ByRoomId, int] = Tree(
     "roomid_shortroomid",
     Key(ByRoomId, (Text(),)),
@@ -152,6 +165,22 @@ PUBLICROOMIDS: Tree[ByRoom, None] = Tree(
     doc="Rooms listed in the public directory.",
     bound="at most one row per room",
 )
+DISABLEDROOMIDS: Tree[ByRoomId, DisabledRoom] = Tree(
+    "disabledroomids",
+    Key(ByRoomId, (Text(),)),
+    record(DisabledRoom),
+    since=1,
+    doc="Rooms that this server has no more part in, whether it holds them or not.",
+    bound="one row for each room that an administrator disables",
+)
+REMOVEDROOMIDS: Tree[ByRoomId, RemovedRoom] = Tree(
+    "removedroomids",
+    Key(ByRoomId, (Text(),)),
+    record(RemovedRoom),
+    since=1,
+    doc="Rooms that are being removed.",
+    bound="one row for each room that an administrator removes; goes with the last row of the room",
+)
 
 TREES = (
     ROOMID_SHORTROOMID,
@@ -164,4 +193,6 @@ TREES = (
     ALIAS_ROOMID,
     ROOMID_ALIAS,
     PUBLICROOMIDS,
+    DISABLEDROOMIDS,
+    REMOVEDROOMIDS,
 )

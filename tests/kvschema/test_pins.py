@@ -43,9 +43,7 @@ class Store:
         self.cuts: list[tuple[str, float]] = []
         promise = CopyPromise(SECONDS, growth_bytes, self.clock, lambda why, seconds: self.cuts.append((why, seconds)))
         self.path = path / "data.mdb"
-        self.engine = LmdbEngine(
-            path, NAMES, map_bytes=MIB, reserve_bytes=MIB, copies=promise if is_pinned else None
-        )
+        self.engine = LmdbEngine(path, NAMES, map_bytes=MIB, reserve_bytes=MIB, copies=promise if is_pinned else None)
         self.round = 0
 
     def write(self, rounds: int = 1) -> None:

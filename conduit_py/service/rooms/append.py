@@ -27,6 +27,7 @@ from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.service.errors import BadJson, Forbidden, TooLarge
+from conduit_py.service.rooms.closed import require_open_for
 from conduit_py.service.rooms.room_writer import RoomWriter, WriterTools
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -243,6 +244,7 @@ class RoomAppend:
 
     def _stage(self, pdu: Pdu) -> tuple[ShortEventId, int]:
         writer = self.writer
+        require_open_for(writer.snapshot, pdu)
         denied = check_event(self.room.version, pdu, self.get_state)
         if denied is not None:
             raise Forbidden(denied.why)

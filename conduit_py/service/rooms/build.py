@@ -17,6 +17,7 @@ from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases
+from conduit_py.service.rooms.closed import ClosedRooms
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.elsewhere import Elsewhere
@@ -32,6 +33,7 @@ from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.receipts_received import ReceiptsReceived
 from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.remote_spaces import RemoteSpaces
+from conduit_py.service.rooms.removal import RoomRemoval
 from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_snapshots import RoomSnapshots
 from conduit_py.service.rooms.room_writer import StageJoined, WriterTools, announce_nothing
@@ -64,6 +66,7 @@ class Rooms:
     """The room services of one server, for whoever composes it. Services take the few they need, never this."""
 
     aliases: AliasService
+    closed: ClosedRooms
     create: CreateService
     directory: DirectoryService
     event_stream: EventStream
@@ -75,6 +78,7 @@ class Rooms:
     receipts: ReceiptService
     receipts_received: ReceiptsReceived
     relations: RelationService
+    removal: RoomRemoval
     search: SearchService
     send: SendService
     snapshots: RoomSnapshots
@@ -110,6 +114,8 @@ class Around:
     has_threads: bool
     stage_push: StageRing = ring_nobody
     stage_joined: StageJoined = announce_nothing
+    is_failing: Callable[[ServerName], bool] = lambda server_name: False
+    """Could another server not be reached when it was tried last?"""
 
 
 def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
@@ -138,7 +144,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
 def build_rooms(
     config: Config, store: Store, around: Around, writes: RoomWrites, remote: Elsewhere, history: History
 ) -> Rooms:
-    """Every room service. ``typing.run`` belongs into the nursery tree."""
+    """Every room service. ``typing.run`` and ``removal.run`` belong into the nursery tree."""
     server_name, hub, throttle = ServerName(config.server_name), around.hub, around.throttle
 
     def new_room_id() -> RoomId:
@@ -146,8 +152,11 @@ def build_rooms(
 
     remote_spaces = RemoteSpaces(around.lookups, server_name=server_name, now_ms=store.now_ms)
     aliases = AliasService(store.database, writes, around.lookups, around.appservices.queries, server_name=server_name)
+    membership = MembershipService(store, writes, remote, around.appservices.queries, throttle=throttle)
+    typing = _build_typing(config, store, around)
     return Rooms(
         aliases=aliases,
+        closed=ClosedRooms(store),
         create=CreateService(
             writes,
             remote,
@@ -162,13 +171,20 @@ def build_rooms(
             store.database, hub, now_ms=store.now_ms, timeout_max_ms=config.client_sync_timeout_max
         ),
         knocks=KnockService(store.database, writes, remote, throttle=throttle),
-        membership=MembershipService(store, writes, remote, around.appservices.queries, throttle=throttle),
+        membership=membership,
         networks=NetworkDirectory(store.database, writes),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database, remote_spaces),
         receipts=ReceiptService(store, hub, around.outbox, stage_ring=around.stage_push),
         receipts_received=ReceiptsReceived(store, hub),
         relations=RelationService(store.database, now_ms=store.now_ms),
+        removal=RoomRemoval(
+            store,
+            hub,
+            leave_room=membership.leave,
+            forget_room=typing.forget_room,
+            is_failing=around.is_failing,
+        ),
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(
             writes,
@@ -184,21 +200,25 @@ def build_rooms(
         threads=ThreadService(store.database, now_ms=store.now_ms),
         timeline=TimelineService(store.database, history, now_ms=store.now_ms),
         timestamps=TimestampService(store.database, history, around.lookups, server_name=server_name),
-        typing=TypingService(
-            store.database,
-            hub,
-            around.outbox,
-            TypingLimits(
-                min_s=config.typing_client_timeout_min,
-                max_s=config.typing_client_timeout_max,
-                remote_s=config.typing_federation_timeout,
-            ),
-            boot=around.random_hex(BOOT_BYTES),
-        ),
+        typing=typing,
         upgrades=UpgradeService(
             writes,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             throttle=throttle,
         ),
+    )
+
+
+def _build_typing(config: Config, store: Store, around: Around) -> TypingService:
+    return TypingService(
+        store.database,
+        around.hub,
+        around.outbox,
+        TypingLimits(
+            min_s=config.typing_client_timeout_min,
+            max_s=config.typing_client_timeout_max,
+            remote_s=config.typing_federation_timeout,
+        ),
+        boot=around.random_hex(BOOT_BYTES),
     )

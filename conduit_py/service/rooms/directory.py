@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import trio
 
 from conduit_py.data import appservices, members, rooms, short_ids, state
+from conduit_py.data.closed import get_closed
 from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
@@ -225,8 +226,12 @@ def _scan_places(snapshot: Snapshot, query: DirectoryQuery) -> list[tuple[_Place
             room,
         )
         for room in _scan_listed(snapshot, query)
-        if is_resident(snapshot, room)
+        if is_resident(snapshot, room) and not _is_closed(snapshot, room)
     ]
+
+
+def _is_closed(snapshot: Snapshot, room: ShortRoomId) -> bool:
+    return get_closed(snapshot, RoomId(short_ids.get_room_record(snapshot, room).room_id)) is not None
 
 
 def _require_room(snapshot: Snapshot, room_id: RoomId) -> ShortRoomId:

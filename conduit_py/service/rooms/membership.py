@@ -18,6 +18,7 @@ from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.member_events import (
     MEMBER,
@@ -68,6 +69,8 @@ class MembershipService:
         """
         self._throttle(("join", requester.limited_as))
         content = membership_content("join", reason)
+        with self._store.snapshot() as snapshot:
+            require_open(snapshot, room_id)
         if not self._is_live(room_id) and await self._join_remote(requester, room_id, via, content):
             return room_id
 

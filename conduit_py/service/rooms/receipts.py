@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from conduit_py.data import account_data, members, receipts, timeline
+from conduit_py.data.closed import get_closed
 from conduit_py.data.digest import digest
 from conduit_py.data.receipts import MAIN, READ, READ_PRIVATE
 from conduit_py.matrix.edus import Receipt as ToldReceipt
@@ -111,6 +112,8 @@ class ReceiptService:
         self._hub.stage_room(turn, room, told)
 
     def _tell_servers(self, staging: _Staging, receipt: Receipt) -> None:
+        if get_closed(staging.snapshot, staging.room_id) is not None:
+            return
         servers = self._outbox.choose_present(members.scan_servers(staging.snapshot, staging.room))
         told = ToldReceipt(
             room_id=staging.room_id,

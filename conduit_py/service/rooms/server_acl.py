@@ -1,4 +1,4 @@
-"""The server access control list of a room, compiled once while it stays the same.
+"""The server access control list of a room, compiled once while it stays the same. A closed room lets no server in.
 
 Spec: server-server-api/#server-access-control-lists-acls
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from conduit_py.data import state, timeline
-from conduit_py.matrix.server_acl import NO_ACL, ServerAcl, parse_server_acl
+from conduit_py.data import short_ids, state, timeline
+from conduit_py.data.closed import get_closed
+from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.server_acl import NO_ACL, NOBODY, ServerAcl, parse_server_acl
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortRoomId
 
@@ -17,6 +19,8 @@ SERVER_ACL = "m.room.server_acl"
 
 def get_acl(snapshot: Snapshot, room: ShortRoomId) -> ServerAcl:
     """Who may take part in the room as it is now."""
+    if get_closed(snapshot, RoomId(short_ids.get_room_record(snapshot, room).room_id)) is not None:
+        return NOBODY
     event = state.get_current(snapshot, room, SERVER_ACL, "")
     if event is None:
         return NO_ACL

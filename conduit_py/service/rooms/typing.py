@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from conduit_py.data import members, short_ids
+from conduit_py.data.closed import get_closed
 from conduit_py.data.digest import digest
 from conduit_py.matrix.edus import Typing, build_typing, parse_typing
 from conduit_py.matrix.ids import RoomId, ServerName, UserId
@@ -116,6 +117,10 @@ class TypingService:
             self._tell_end(room, typing, user_id)
             self._note_change(room, typing)
 
+    def forget_room(self, room: ShortRoomId) -> None:
+        """The room is not there any more."""
+        self._rooms.pop(room, None)
+
     def get_typing(self, room: ShortRoomId) -> list[UserId]:
         """Who is typing, first come first."""
         typing = self._rooms.get(room)
@@ -144,6 +149,8 @@ class TypingService:
 
     def _tell(self, room: ShortRoomId, typing: Typing) -> None:
         with self._database.snapshot() as snapshot:
+            if get_closed(snapshot, typing.room_id) is not None:
+                return
             servers = list(members.scan_servers(snapshot, room))
         name = digest("typing", typing.room_id, typing.user_id)
         self._outbox.pass_on(servers, build_typing(typing), replaces=name, lasts_ms=TOLD_MS)

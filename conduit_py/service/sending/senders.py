@@ -92,6 +92,11 @@ class Senders:
         """Of any server; most are idle."""
         return _status_of(self._backlogs.get(server_name) or Backlog(server_name))
 
+    def is_failing(self, server_name: ServerName) -> bool:
+        """Could the server not be reached when it was tried last?"""
+        backlog = self._backlogs.get(server_name)
+        return backlog is not None and backlog.state.failing_since_ms > 0
+
     def scan_statuses(self) -> Iterator[DestinationStatus]:
         """Of all servers that something waits for or that fail."""
         for backlog in self._backlogs:

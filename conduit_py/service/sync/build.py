@@ -28,7 +28,7 @@ from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.lazy import SentMembers, SentMembersByDevice
 from conduit_py.service.sync.plan import Plan, RoomEntry, plan_changes, plan_everything
-from conduit_py.service.sync.sections import RoomSection, begin_section, render_data, render_events
+from conduit_py.service.sync.sections import RoomSection, begin_section, render_data, render_events, render_farewell
 from conduit_py.service.sync.since import SyncRequest, View
 from conduit_py.service.sync.slice import Slice
 from conduit_py.service.sync.stripped import build_glimpse
@@ -124,6 +124,11 @@ class SyncBuilder:
         sent = self._sent.go_on(requester, since) if request.filter.room.state.lazy_load_members else None
         reply = Reply(SyncToken(snapshot.pos, self._typing.boot, self._typing.changes))
         reply.presence = self._build_presence(snapshot, view, plan)
+        reply.rooms["leave"] += [
+            render_farewell(farewell, view.until)
+            for farewell in plan.farewells
+            if view.filter.room.matches_room(farewell.room_id)
+        ]
         reply.global_data = _build_global_data(snapshot, view, plan)
         reply.device_news = _read_device_news(snapshot, view, plan)
         if reply.device_news.messages_until is not None:

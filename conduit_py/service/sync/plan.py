@@ -10,13 +10,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
 
-from conduit_py.data import account_data, members, receipts, timeline
+from conduit_py.data import account_data, members, receipts, short_ids, timeline
+from conduit_py.matrix.ids import RoomId
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.since import View
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.account_data import GLOBAL_ROOM, AccountData
-from kvschema.catalog.members import BAN, INVITE, JOIN, KNOCK, LEAVE, Membership
+from kvschema.catalog.members import BAN, INVITE, JOIN, KNOCK, LEAVE, Farewell, Membership
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
 _JOINED_BYTES = 100
@@ -46,6 +47,8 @@ class Plan:
     room_data: dict[ShortRoomId, list[AccountData]] = field(default_factory=dict)
     """What changed; rooms that are new to the client are read whole."""
     typing: frozenset[ShortRoomId] = frozenset()
+    farewells: list[Farewell] = field(default_factory=list)
+    """Rooms that the user has left since, and that are not here any more."""
 
 
 def get_joined_rooms(snapshot: Snapshot, user: ShortUserId) -> frozenset[ShortRoomId]:
@@ -89,6 +92,11 @@ def plan_changes(snapshot: Snapshot, view: View, since: int, hub: SyncHub, typin
         entry = _plan_changed(snapshot, view, since, room, change.kind)
         if entry is not None:
             plan.todo.append(entry)
+    plan.farewells = [
+        farewell
+        for farewell in members.scan_farewells(snapshot, user, after=since, until=view.until)
+        if not _has_come_back(snapshot, user, farewell)
+    ]
     is_full = view.request.full_state
     for room in joined:
         if room in changed:
@@ -115,6 +123,12 @@ def _plan_changed(snapshot: Snapshot, view: View, since: int, room: ShortRoomId,
     return RoomEntry(
         room=room, kind=kind, membership=found[1], after=since if is_gone else None, is_full=not is_gone, has_news=True
     )
+
+
+def _has_come_back(snapshot: Snapshot, user: ShortUserId, farewell: Farewell) -> bool:
+    """Does the user have to do with the room again, after it was removed?"""
+    room = short_ids.get_room(snapshot, RoomId(farewell.room_id))
+    return room is not None and members.get_membership(snapshot, user, room) is not None
 
 
 def _is_welcome(view: View, kind: int, row: Membership) -> bool:

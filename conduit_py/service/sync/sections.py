@@ -25,7 +25,7 @@ from conduit_py.service.sync.state_choice import MEMBER, choose_members, choose_
 from conduit_py.service.sync.summary import Summary, build_summary
 from conduit_py.service.sync.window import Window, read_window
 from kvschema.catalog.account_data import AccountData
-from kvschema.catalog.members import JOIN
+from kvschema.catalog.members import JOIN, Farewell
 from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import STATE, EventRow
 
@@ -192,6 +192,16 @@ def _build_account_data(slice_: Slice, entry: RoomEntry, plan: Plan) -> list[byt
     if entry.after is None:
         rows = account_data.scan_in_room(slice_.snapshot, slice_.view.requester.user, entry.room)
     return [render_data(row.type, row.content.encode()) for row in rows if filter_.matches_type(row.type)]
+
+
+def render_farewell(farewell: Farewell, until: int) -> bytes:
+    """A member of ``rooms.leave`` for a room that is not here any more."""
+    return b'%s:{"state":{"events":[]},"timeline":{"events":[%s],"limited":false,"prev_batch":"%s"},%s}' % (
+        orjson.dumps(farewell.room_id),
+        farewell.event.encode(),
+        format_place(until).encode(),
+        b'"account_data":{"events":[]}',
+    )
 
 
 def render_data(type: str, content: bytes) -> bytes:

@@ -23,6 +23,7 @@ from conduit_py.service.federation.handshakes.making import Making
 from conduit_py.service.federation.handshakes.outside import Change, Outside, build_shown, is_waiting
 from conduit_py.service.federation.handshakes.refusals import build_refusal
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.users.store import Store
 from kvschema.catalog.members import LEAVE
 
@@ -93,6 +94,7 @@ class Knocking:
     ) -> bool:
         """See ``Elsewhere.knock``."""
         with self._store.snapshot() as snapshot:
+            require_open(snapshot, room_id)
             candidates = choose_candidates(snapshot, room_id, requester.user, via, own=self._making.server_name)
         errors: list[RemoteError] = []
         for destination in candidates:

@@ -18,6 +18,7 @@ from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.stripped_state import STRIPPED_EVENTS_MAX, build_stripped_state
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.rooms.unread import UnreadService
 from conduit_py.service.users.store import Store
@@ -61,11 +62,14 @@ class Outside:
     ) -> bool:
         """Store a new standing. False, and nothing is stored, if we take part in the room now.
 
-        The same if ``instead_of`` is given, and not the standing any more.
+        The same if ``instead_of`` is given, and not the standing any more. Raises ``Forbidden`` for an invite or a
+        knock where the room is closed.
         """
         store = self._store
         async with store.locks.hold(("room", room_id)), store.writer.turn() as turn:
             with store.snapshot() as snapshot:
+                if KIND_OF[change.membership] in (INVITE, KNOCK):
+                    require_open(snapshot, room_id)
                 if get_live_room(snapshot, room_id) is not None:
                     return False
                 if instead_of is not None and self.get(snapshot, room_id, change.user_id) != instead_of:

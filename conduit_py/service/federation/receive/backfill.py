@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from conduit_py.data import gaps, members, rooms, state
+from conduit_py.data.closed import get_closed
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import LooseState
 from conduit_py.log import get_logger
@@ -70,7 +71,8 @@ class Backfill:
                 room = rooms.get_room(snapshot, room_id)
                 gap = None if room is None else gaps.get_gap(snapshot, room.short, pos)
                 servers = [] if room is None else choose_servers(snapshot, room, own=self._writes.append.server_name)
-            if room is None:
+                is_closed = get_closed(snapshot, room_id) is not None
+            if room is None or is_closed:
                 return False
             if gap is None:  # Somebody else has filled it meanwhile.
                 return True

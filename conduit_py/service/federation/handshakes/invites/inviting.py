@@ -27,6 +27,7 @@ from conduit_py.service.federation.handshakes.submissions import build_room_stat
 from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.member_events import MEMBER, build_member_content
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
@@ -60,6 +61,7 @@ class Inviting:
         """See ``Elsewhere.invite``. Raises ``Forbidden`` and what ``build_member_content`` raises."""
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> _Drafted | EventId:
+            require_open(snapshot, room_id)
             built = build_member_content(snapshot, append, requester, user_id, content, may_be_remote=True)
             same = append.find_same(sender=requester.user_id, type=MEMBER, state_key=user_id, content=built)
             return same or self._draft(snapshot, append, requester.user_id, user_id, built)

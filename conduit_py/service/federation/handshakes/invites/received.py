@@ -24,6 +24,7 @@ from conduit_py.service.federation.handshakes.outside import Change, Outside, bu
 from conduit_py.service.federation.handshakes.require import require_allowed
 from conduit_py.service.federation.receive.room_events import RawEvent
 from conduit_py.service.rooms.append import Append
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.member_events import MEMBER, require_takes_invites
 from conduit_py.service.rooms.residency import get_live_room
@@ -108,6 +109,7 @@ class InvitesReceived:
 
         Raises ``Forbidden`` and ``M_INVITE_BLOCKED``.
         """
+        require_open(snapshot, invite.room_id)
         try:
             user = require_takes_invites(snapshot, UserId(invite.state_key or ""))
         except NotFound as error:

@@ -34,6 +34,7 @@ from conduit_py.service.federation.handshakes.joins.join_body import Aside
 from conduit_py.service.federation.handshakes.joins.told_events import ToldEvents, Wanted
 from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.member_events import MEMBER, membership_content
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, RoomReceive, Standing
 from conduit_py.service.rooms.resolution import TooLarge
@@ -136,6 +137,7 @@ class Installer:
         store = self._store
         async with store.locks.hold(("room", room_id)), store.writer.turn() as turn:
             with store.snapshot() as snapshot:
+                require_open(snapshot, room_id)
                 short = store.ids.intern_room(snapshot, turn, room_id, version.id)
                 held = rooms.get_room(snapshot, room_id)
                 if held is not None and held.version != version:
@@ -154,6 +156,7 @@ class Installer:
             pdus = await self._aside(lambda step=step: [told.build(event_id) for event_id in step])  # type: ignore[misc]
             async with store.locks.hold(("room", room.room_id)), store.writer.turn() as turn:
                 with store.snapshot() as snapshot:
+                    require_open(snapshot, room.room_id)
                     self._stage_events(snapshot, turn, room, pdus, state_ids, found)
             if (number + 1) * STORED_AT_ONCE % TOLD_EVERY == 0:
                 done = (number + 1) * STORED_AT_ONCE
@@ -244,6 +247,7 @@ class Installer:
             image, lost = await self._build_image(room, found)
             async with store.writer.turn() as turn:
                 with store.snapshot() as snapshot:
+                    require_open(snapshot, room.room_id)
                     name = StateId(turn.take_pos())
                     image.stage(turn, name, encoded)
                     if timeline.get_last_pos(snapshot, room.short):

@@ -30,6 +30,7 @@ from conduit_py.service.federation.handshakes.joins.join_body import JoinBodies
 from conduit_py.service.federation.handshakes.making import Making
 from conduit_py.service.federation.handshakes.refusals import build_refusal
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.residency import get_live_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.locks import KeyedLocks
@@ -66,6 +67,7 @@ class Joining:
         """See ``Elsewhere.join``. One at a time for each room."""
         async with self._locks.hold(room_id):
             with self._store.snapshot() as snapshot:
+                require_open(snapshot, room_id)
                 if get_live_room(snapshot, room_id) is not None:
                     return False
                 candidates = choose_candidates(snapshot, room_id, requester.user, via, own=self._making.server_name)
@@ -76,6 +78,7 @@ class Joining:
     async def join_live(self, requester: Requester, room_id: RoomId, content: Mapping[str, Any]) -> None:
         """See ``Elsewhere.join_live``."""
         with self._store.snapshot() as snapshot:
+            require_open(snapshot, room_id)
             room = get_live_room(snapshot, room_id)
             servers = [] if room is None else list(members.scan_servers(snapshot, room.short))
         if room is None:
