@@ -7,8 +7,9 @@ reads again. A lost or doubled hint costs time, never an event.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -22,39 +23,77 @@ WAVE_PAUSES = 4
 """Rounds of the scheduler that a wave gets before the next, about what it takes to build one answer and write it."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomNews:
+    """What a waiter was woken for, where that is nothing but rooms."""
+
+    rooms: Mapping[ShortRoomId, int]
+    """Rooms in which something landed, with a position up to which the waiter had been woken for all of it."""
+    pos: int
+    """Whatever landed up to here and may be new for the waiter's user is in these rooms."""
+
+
+class Waiter:
+    """A request that waits for one user. Made by ``SyncHub.subscribe``."""
+
+    __slots__ = ("_has_other", "_is_woken", "_pos", "_rooms", "_stopping", "event")
+
+    def __init__(self, stopping: trio.Event) -> None:
+        self._stopping = stopping
+        self._clear()
+
+    def _clear(self) -> None:
+        self.event = trio.Event()
+        self._rooms: dict[ShortRoomId, int] = {}
+        self._pos = 0
+        self._has_other = self._is_woken = False
+
+    def rearm(self) -> RoomNews | None:
+        """Call before reading a snapshot, then ``wait``. None if what woke the waiter may be anything."""
+        is_known = self._rooms and not self._has_other
+        news = RoomNews(self._rooms, self._pos) if is_known else None
+        self._clear()
+        if self._stopping.is_set():
+            self.event.set()
+        return news
+
+    async def wait(self) -> None:
+        await self.event.wait()
+
+    def note(self, news: RoomNews | None) -> bool:
+        """Something may be new. True the first time since the waiter was armed."""
+        if news is None:
+            self._has_other = True
+        else:
+            for room, after in news.rooms.items():
+                self._rooms.setdefault(room, after)
+            self._pos = news.pos
+        is_first, self._is_woken = not self._is_woken, True
+        return is_first
+
+
 class SyncHub:
     """One per server. ``run`` is owned by the nursery tree."""
 
     def __init__(self) -> None:
-        self._waiters: dict[ShortUserId, set[trio.Event]] = {}
+        self._waiters: dict[ShortUserId, set[Waiter]] = {}
         self._woken: deque[trio.Event] = deque()
         self._kick = trio.Event()
         self._room_pos: dict[ShortRoomId, int] = {}
         self._stopping = trio.Event()
 
     @contextmanager
-    def subscribe(self, user: ShortUserId) -> Iterator[Callable[[], trio.Event]]:
-        """Be woken for this user. Call the result before reading a snapshot, then wait for the event it returns."""
-        current: list[trio.Event] = []
-
-        def rearm() -> trio.Event:
-            event = trio.Event()
-            waiters = self._waiters.setdefault(user, set())
-            waiters.difference_update(current)
-            current[:] = [event]
-            waiters.add(event)
-            if self._stopping.is_set():
-                event.set()
-            return event
-
+    def subscribe(self, user: ShortUserId) -> Iterator[Waiter]:
+        """Be woken for this user. Arm the waiter before reading a snapshot, then wait."""
+        waiter = Waiter(self._stopping)
+        self._waiters.setdefault(user, set()).add(waiter)
         try:
-            yield rearm
+            yield waiter
         finally:
-            waiters = self._waiters.get(user)
-            if waiters is not None:
-                waiters.difference_update(current)
-                if not waiters:
-                    del self._waiters[user]
+            waiters = self._waiters[user]
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[user]
 
     @property
     def is_stopping(self) -> bool:
@@ -66,10 +105,12 @@ class SyncHub:
         """Requests that wait now."""
         return sum(map(len, self._waiters.values()))
 
-    def publish(self, users: Iterable[ShortUserId]) -> None:
-        """Something may be new for these users."""
+    def publish(self, users: Iterable[ShortUserId], news: RoomNews | None = None) -> None:
+        """Something may be new for these users: what ``news`` says, or anything."""
         for user in users:
-            self._woken.extend(self._waiters.get(user, ()))
+            for waiter in self._waiters.get(user, ()):
+                if waiter.note(news):
+                    self._woken.append(waiter.event)
         if len(self._woken) <= WAVE:
             self._wake_wave()
         else:
@@ -81,17 +122,19 @@ class SyncHub:
         The room's position moves at once. A snapshot may show a batch before its ``on_landed`` has run, and whoever
         took such a snapshot must not be told that nothing in the room is newer than it was.
         """
-        self._note_room(room, turn.pos)
-        turn.on_landed(lambda: self.publish(users))
+        news = self._note_room(room, turn.pos)
+        turn.on_landed(lambda: self.publish(users, news))
 
     def publish_room(self, room: ShortRoomId, pos: int, users: Iterable[ShortUserId]) -> None:
         """Something landed in a room at ``pos`` that these users may see. For what was not staged in a turn."""
         self._note_room(room, pos)
         self.publish(users)
 
-    def _note_room(self, room: ShortRoomId, pos: int) -> None:
-        if pos > self._room_pos.get(room, 0):
+    def _note_room(self, room: ShortRoomId, pos: int) -> RoomNews | None:
+        before = self._room_pos.get(room)
+        if before is None or pos > before:
             self._room_pos[room] = pos
+        return None if before is None else RoomNews({room: before}, pos)
 
     def get_room_pos(self, snapshot: Snapshot, room: ShortRoomId, read: Callable[[Snapshot, ShortRoomId], int]) -> int:
         """A position past which nothing changed in a room that ``snapshot`` shows. ``read`` finds it the first time.
@@ -108,8 +151,8 @@ class SyncHub:
         """Wake everybody for the last time: the server is going down."""
         self._stopping.set()
         for waiters in self._waiters.values():
-            for event in waiters:
-                event.set()
+            for waiter in waiters:
+                waiter.event.set()
 
     def _wake_wave(self) -> None:
         for _ in range(min(WAVE, len(self._woken))):

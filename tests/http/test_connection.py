@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from conduit_py.http import HttpLimits, Request, Routes, Streamed
-from conduit_py.http.connection import Connection
+from conduit_py.http.connection import Connection, _head_of
 from conduit_py.http.transport import PlainStream
 from tests.http.story import LONG_S, SHORT_S, Story, says_hello
 from tests.http.wire import app_of, head, serving
@@ -58,6 +58,26 @@ async def test_http_1_0_body_without_length_ends_with_the_connection(story: Stor
         received = b"".join([chunk async for chunk in peer.stream])
         assert received.endswith(b"\r\n\r\none two")
         assert b"transfer-encoding" not in received
+
+
+@pytest.mark.parametrize("request_head", [head("GET /hello", "Connection: close"), b"GET /hello HTTP/1.0\r\n\r\n"])
+async def test_whole_replies_are_as_h11_prints_them(
+    story: Story, monkeypatch: pytest.MonkeyPatch, request_head: bytes
+) -> None:
+    received = []
+    monkeypatch.setattr("conduit_py.http.connection._http_date", lambda second: b"today")
+    async with serving(story.app, keep_alive_s=LONG_S) as wire:
+        for _ in range(2):
+            peer = await wire.connect()
+            await peer.send(request_head)
+            lines = (await peer.read_to_end()).split(b"\r\n")
+            received.append(
+                sorted(line.partition(b": ")[0] if line.startswith(b"x-request-id") else line for line in lines)
+            )
+            monkeypatch.setattr(Connection, "_whole_reply", lambda self, start, body: None)
+
+    assert received[0] == received[1]
+    assert b"Connection: close" in received[0]
 
 
 async def test_hang_up_without_a_request_closes(story: Story) -> None:
@@ -254,6 +274,12 @@ async def asgi_breaks_the_header(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def asgi_breaks_the_header_of_a_whole_reply(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"a", b"b\r\nc: d"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def asgi_fails_in_a_nursery(scope: Any, receive: Any, send: Any) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asgi_fails, scope, receive, send)
@@ -268,6 +294,7 @@ async def asgi_fails_in_a_nursery(scope: Any, receive: Any, send: Any) -> None:
         asgi_breaks_off,
         asgi_promises_more,
         asgi_breaks_the_header,
+        asgi_breaks_the_header_of_a_whole_reply,
         asgi_fails_in_a_nursery,
     ],
 )
@@ -287,3 +314,13 @@ async def test_reply_that_breaks_off_is_reset_not_ended(expect_errors: list[logg
         await peer.send(b"GET / HTTP/1.0\r\n\r\n")
         await peer.read_to_end()
         assert peer.was_reset
+
+
+async def test_heads_that_are_alike_are_printed_once(story: Story) -> None:
+    _head_of.cache_clear()
+    async with serving(story.app) as wire:
+        peer = await wire.connect()
+        for _ in range(3):
+            await peer.ask(head("GET /hello"))
+
+    assert _head_of.cache_info().misses == 1

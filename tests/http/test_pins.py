@@ -91,3 +91,16 @@ async def test_trio_ssl_stream_takes_slices_of_memory() -> None:
     """A large reply is sent through TLS in slices of one buffer."""
     parameter = inspect.signature(trio.SSLStream.send_all).parameters["data"]
     assert "memoryview" in str(parameter.annotation)
+
+
+def test_h11_wants_no_more_than_to_be_told_that_there_was_a_reply() -> None:
+    """The connection prints whole replies itself, and asks h11 only whether the connection may go on."""
+    for spoken, is_last in ((b"1.1", False), (b"1.0", True)):
+        connection = server()
+        connection.receive_data(b"GET / HTTP/%s\r\nHost: a\r\n\r\n" % spoken)
+        connection.next_event()
+        connection.next_event()
+        told = connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+        connection.send(h11.EndOfMessage())
+        assert (b"connection: close" in told.lower()) == is_last
+        assert (connection.our_state is h11.DONE) != is_last

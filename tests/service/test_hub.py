@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from conduit_py.service.hub import WAVE, SyncHub
+from conduit_py.service.hub import WAVE, RoomNews, SyncHub
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, Snapshot, stamp
 from conduit_py.storage.writer import open_writer
@@ -40,21 +41,23 @@ def never(snapshot: Snapshot, room: ShortRoomId) -> int:
 def test_only_those_who_are_named_are_woken() -> None:
     hub = SyncHub()
     with hub.subscribe(ALICE) as for_alice, hub.subscribe(BOB) as for_bob:
-        alice_woken, bob_woken = for_alice(), for_bob()
+        for_alice.rearm()
+        for_bob.rearm()
         hub.publish([ALICE])
 
-        assert (alice_woken.is_set(), bob_woken.is_set()) == (True, False)
+        assert (for_alice.event.is_set(), for_bob.event.is_set()) == (True, False)
 
 
 def test_who_arms_again_waits_again() -> None:
     hub = SyncHub()
-    with hub.subscribe(ALICE) as rearm:
-        first = rearm()
+    with hub.subscribe(ALICE) as waiter:
+        waiter.rearm()
+        first = waiter.event
         hub.publish([ALICE])
-        second = rearm()
+        waiter.rearm()
 
         assert first.is_set()
-        assert not second.is_set()
+        assert not waiter.event.is_set()
         assert hub.waiting == 1
     assert hub.waiting == 0
 
@@ -66,8 +69,9 @@ async def test_waves_reach_everybody(nursery: trio.Nursery) -> None:
     woken: list[ShortUserId] = []
 
     async def wait(user: ShortUserId) -> None:
-        with hub.subscribe(user) as rearm:
-            await rearm().wait()
+        with hub.subscribe(user) as waiter:
+            waiter.rearm()
+            await waiter.wait()
             woken.append(user)
 
     for user in users:
@@ -82,13 +86,14 @@ async def test_waves_reach_everybody(nursery: trio.Nursery) -> None:
 
 def test_stopping_wakes_those_who_wait_and_those_who_come() -> None:
     hub = SyncHub()
-    with hub.subscribe(ALICE) as rearm:
-        waiting = rearm()
+    with hub.subscribe(ALICE) as waiter:
+        waiter.rearm()
         hub.stop()
 
         assert hub.is_stopping
-        assert waiting.is_set()
-        assert rearm().is_set()
+        assert waiter.event.is_set()
+        waiter.rearm()
+        assert waiter.event.is_set()
 
 
 def test_the_position_of_a_room_is_read_once_and_only_rises(snapshot: Snapshot) -> None:
@@ -104,13 +109,59 @@ async def test_the_position_of_a_room_moves_before_its_batch_can_be_seen(databas
     """The waking comes after the batch has landed; a snapshot taken in between must find the room changed."""
     hub = SyncHub()
     async with open_writer(database.engine, database.cache, last_pos=100, threaded=False) as writer:
-        with hub.subscribe(ALICE) as rearm:
-            woken = rearm()
+        with hub.subscribe(ALICE) as waiter:
+            waiter.rearm()
             async with writer.turn() as turn:
                 pos = turn.take_pos()
                 hub.stage_room(turn, ROOM, [ALICE])
                 with database.snapshot() as snapshot:
                     assert hub.get_room_pos(snapshot, ROOM, never) == pos
-                assert not woken.is_set()
+                assert not waiter.event.is_set()
                 turn.batch.put(server.GLOBAL, server.ByName("test"), b"")
-            assert woken.is_set()
+            assert waiter.event.is_set()
+
+
+async def test_a_waiter_knows_what_it_was_woken_for_where_that_is_rooms(database: Database) -> None:
+    hub = SyncHub()
+    hub.publish_room(ROOM, 90, [])
+    async with open_writer(database.engine, database.cache, last_pos=100, threaded=False) as writer:
+        with hub.subscribe(ALICE) as waiter:
+            assert waiter.rearm() is None
+
+            for number, pos in enumerate((101, 102)):
+                async with writer.turn() as turn:
+                    assert turn.take_pos() == pos
+                    hub.stage_room(turn, ROOM, [ALICE])
+                    turn.batch.put(server.GLOBAL, server.ByName(f"test {number}"), b"")
+            assert waiter.rearm() == RoomNews({ROOM: 90}, 102)
+            assert waiter.rearm() is None
+
+            hub.publish([ALICE], RoomNews({ROOM: 95}, 99))
+            hub.publish([ALICE])
+            assert waiter.rearm() is None
+
+
+async def test_a_room_of_which_nothing_was_known_is_any_news(database: Database) -> None:
+    """Nobody can say since when there is news in it."""
+    hub = SyncHub()
+    async with open_writer(database.engine, database.cache, last_pos=100, threaded=False) as writer:
+        with hub.subscribe(ALICE) as waiter:
+            waiter.rearm()
+            async with writer.turn() as turn:
+                turn.take_pos()
+                hub.stage_room(turn, ROOM, [ALICE])
+                turn.batch.put(server.GLOBAL, server.ByName("test"), b"")
+            assert waiter.event.is_set()
+            assert waiter.rearm() is None
+
+
+def test_who_is_woken_twice_is_woken_once() -> None:
+    hub = SyncHub()
+    users = [ShortUserId(number) for number in range(2 * WAVE)]
+    with ExitStack() as stack:
+        for user in users:
+            stack.enter_context(hub.subscribe(user)).rearm()
+        hub.publish(users)
+        queued = len(hub._woken)
+        hub.publish(users)
+        assert len(hub._woken) == queued

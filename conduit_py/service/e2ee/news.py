@@ -8,12 +8,13 @@ Spec: client-server-api/#e2e-extensions-to-sync, client-server-api/#extensions-t
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
 
 from conduit_py.data import one_time_keys, to_device
+from conduit_py.data.one_time_keys import Supply
 from conduit_py.matrix.ids import DeviceId
 from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, read_changes, read_everybody
 from conduit_py.service.requester import Requester
@@ -87,19 +88,31 @@ def read_device_news(
         changes = read_everybody(snapshot, requester.user) if asked.is_gap else NO_CHANGES
     device_id = requester.device_id
     if device_id is None:
-        return DeviceNews(
-            messages=[], messages_until=None, changes=changes, counts={}, fallbacks=[], has_lost_keys=False
-        )
-    user = requester.user
+        return replace(NO_NEWS, changes=changes)
     messages, messages_until = _read_messages(snapshot, requester, device_id, asked)
-    supply = one_time_keys.get_supply(snapshot, user, device_id)
+    supply = one_time_keys.get_supply(snapshot, requester.user, device_id)
+    has_lost_keys = asked.since is not None and supply.last_claim > asked.since
+    return _build(supply, changes, messages, messages_until, has_lost_keys=has_lost_keys)
+
+
+def read_counts(snapshot: Snapshot, requester: Requester) -> DeviceNews:
+    """What every reply says, with no news."""
+    if requester.device_id is None:
+        return NO_NEWS
+    supply = one_time_keys.get_supply(snapshot, requester.user, requester.device_id)
+    return _build(supply, NO_CHANGES, [], None, has_lost_keys=False)
+
+
+def _build(
+    supply: Supply, changes: Changes, messages: list[bytes], messages_until: int | None, *, has_lost_keys: bool
+) -> DeviceNews:
     return DeviceNews(
         messages=messages,
         messages_until=messages_until,
         changes=changes,
         counts={USUAL_ALGORITHM: 0} | supply.counts,
         fallbacks=supply.unused_fallbacks,
-        has_lost_keys=asked.since is not None and supply.last_claim > asked.since,
+        has_lost_keys=has_lost_keys,
     )
 
 

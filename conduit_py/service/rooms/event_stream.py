@@ -58,16 +58,16 @@ class EventStream:
         with self._database.snapshot() as snapshot:
             start = snapshot.pos if from_token is None else parse_place(from_token)
         at = start
-        with self._hub.subscribe(requester.user) as rearm:
+        with self._hub.subscribe(requester.user) as waiter:
             while True:
-                woken = rearm()
+                waiter.rearm()
                 chunk, at = self._read(requester, at, room_id)
                 if chunk or trio.current_time() >= deadline or self._hub.is_stopping:
                     tokens = (orjson.dumps(format_place(place)) for place in (start, at))
                     return b'{"chunk":%s,"start":%s,"end":%s}' % (json_list(chunk), *tokens)
                 look_again = deadline if room_id is None else min(deadline, trio.current_time() + LOOK_AGAIN_S)
                 with trio.move_on_at(look_again), timed(NEWS):
-                    await woken.wait()
+                    await waiter.wait()
 
     def _read(self, requester: Requester, after: int, room_id: RoomId | None) -> tuple[list[bytes], int]:
         """Some events, and the place behind the last that was looked at."""

@@ -20,13 +20,14 @@ from conduit_py.data import short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
-from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_device_news
-from conduit_py.service.hub import SyncHub
+from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_counts, read_device_news
+from conduit_py.service.hub import RoomNews, SyncHub
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.lazy import SentMembers, SentMembersByDevice
+from conduit_py.service.sync.messages import Quiet, build_sections, is_plain
 from conduit_py.service.sync.plan import Plan, RoomEntry, plan_changes, plan_everything
 from conduit_py.service.sync.sections import RoomSection, begin_section, render_data, render_events, render_farewell
 from conduit_py.service.sync.since import SyncRequest, View
@@ -52,6 +53,8 @@ class Reply:
     global_data: list[bytes] = field(default_factory=list)
     presence: list[bytes] = field(default_factory=list)
     rooms: dict[str, list[bytes]] = field(default_factory=lambda: {"join": [], "invite": [], "knock": [], "leave": []})
+    quiet: Quiet | None = None
+    """Set where the next reply may be made by ``build_messages``."""
 
     @property
     def is_empty(self) -> bool:
@@ -102,7 +105,26 @@ class SyncBuilder:
                 is_done = self._go_on(snapshot, work)
         if work.sent is not None:
             work.sent.tell(work.view.until, work.telling)
+        if work.is_quiet and work.reply.is_empty:
+            work.reply.quiet = Quiet(work.view, work.reply.token)
         return work.reply
+
+    def build_messages(self, quiet: Quiet, news: RoomNews) -> Reply | None:
+        """What ``build`` would, where there was nothing to tell and messages woke the request; None for other news."""
+        if self._typing.changes != quiet.token.typing:
+            return None
+        view = quiet.view
+        is_lazy = view.filter.room.state.lazy_load_members
+        sent = self._sent.go_on(view.requester, view.since) if is_lazy else None
+        with self._database.snapshot() as snapshot:
+            sections = build_sections(snapshot, quiet, news, self._now_ms(), sent)
+            if sections is None:
+                return None
+            reply = Reply(replace(quiet.token, pos=news.pos), device_news=read_counts(snapshot, view.requester))
+        reply.rooms["join"] = sections
+        if sent is not None:
+            sent.tell(news.pos, set())
+        return reply
 
     def _begin(self, snapshot: Snapshot, requester: Requester, request: SyncRequest) -> _Work:
         token = request.since
@@ -133,7 +155,7 @@ class SyncBuilder:
         reply.device_news = _read_device_news(snapshot, view, plan)
         if reply.device_news.messages_until is not None:
             reply.token = replace(reply.token, to_device=reply.device_news.messages_until)
-        return _Work(view, plan, reply, sent)
+        return _Work(view, plan, reply, sent, is_quiet=not plan.todo and is_plain(view))
 
     def _build_presence(self, snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:
         token, wants = view.request.since, view.filter.presence
@@ -181,6 +203,8 @@ class _Work:
     plan: Plan
     reply: Reply
     sent: SentMembers | None
+    is_quiet: bool
+    """Nothing happened in the user's rooms, and messages could be told by ``build_messages``."""
     telling: set[ShortEventId] = field(default_factory=set)
     section: RoomSection | None = None
 

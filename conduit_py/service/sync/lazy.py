@@ -44,6 +44,9 @@ class SentMembers:
     def __contains__(self, event: ShortEventId) -> bool:
         return event in self._known
 
+    def has_all(self, events: frozenset[ShortEventId]) -> bool:
+        return events <= self._known
+
     def tell(self, until: int, events: set[ShortEventId]) -> None:
         """A reply up to ``until`` is on its way and holds these events."""
         self._told, self._told_pos = events, until

@@ -10,6 +10,7 @@ from conduit_py.service.hub import SyncHub
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
 from conduit_py.service.sync.build import SyncBuilder
+from conduit_py.service.sync.messages import Quiet
 from conduit_py.service.sync.since import SyncRequest
 
 
@@ -44,17 +45,21 @@ class SyncService:
         may_wait = request.since is not None and not request.full_state
         if request.since is not None:
             await self._to_device.acknowledge(requester, request.since)
-        with self._hub.subscribe(requester.user) as rearm:
+        quiet: Quiet | None = None
+        with self._hub.subscribe(requester.user) as waiter:
             while True:
-                woken = rearm()
-                reply = await self._builder.build(requester, request)
+                news, reply = waiter.rearm(), None
+                if quiet is not None and news is not None:
+                    reply = self._builder.build_messages(quiet, news)
+                if reply is None:
+                    reply = await self._builder.build(requester, request)
                 is_over = trio.current_time() >= deadline or self._hub.is_stopping
                 if not reply.is_empty or not may_wait or is_over:
                     return reply.render()
-                nothing = reply.render()
+                nothing, quiet = reply.render(), reply.quiet
                 # What waits is a token and a place in the hub: thousands of idle polls wait at the same time.
                 del reply
                 with trio.move_on_at(deadline), timed(NEWS):
-                    await woken.wait()
+                    await waiter.wait()
                     continue
                 return nothing

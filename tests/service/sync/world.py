@@ -98,8 +98,8 @@ class World:
         builder = SyncBuilder(
             self.store.database, self.hub, typing, presence, now_ms=self.store.now_ms, clock=lambda: self.slice_clock()
         )
-        to_device = ToDeviceService(SERVER_NAME, self.store, self.hub, InFlight(), None)
-        return SyncService(builder, self.hub, to_device, presence, timeout_default_ms=0, timeout_max_ms=90_000)
+        self.to_device = ToDeviceService(SERVER_NAME, self.store, self.hub, InFlight(), None)
+        return SyncService(builder, self.hub, self.to_device, presence, timeout_default_ms=0, timeout_max_ms=90_000)
 
     async def user(self, name: str, device_id: str = "PHONE") -> Requester:
         """A local user, made when first named."""
