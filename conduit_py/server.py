@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import trio
 
@@ -24,7 +23,9 @@ from conduit_py.config import Config, RateLimit, RateLimits, find_foreign_databa
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
+from conduit_py.http.proxies import TrustedProxies
 from conduit_py.http.server import serve_http
+from conduit_py.http.tls import Tls
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import PRESENCE
 from conduit_py.matrix.ids import ServerName
@@ -33,6 +34,7 @@ from conduit_py.observe.loop import LoopWatch
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
+from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import AppServiceParts, build_appservices
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
@@ -98,6 +100,8 @@ class Server:
     rooms: Rooms
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
+    applies: tuple[Apply, ...]
+    """Each takes from a configuration that was read again what concerns it."""
     admin_token: str | None
 
 
@@ -119,6 +123,7 @@ async def build(
     are reached through the system's names and sockets unless ``dns`` and ``http`` are given.
     """
     server_name, hub, has_threads = ServerName(config.server_name), SyncHub(), hash_limiter is not None
+    proxies = TrustedProxies(config.trusted_proxies)
     metrics = _watch(store, hub)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
@@ -153,7 +158,8 @@ async def build(
     edus = {**e2ee.edus.handlers, **rooms.edu_handlers, PRESENCE: presence.receive}
     operations = Operations(
         config=config,
-        auth=_build_auth(config, accounts, presence),
+        auth=_build_auth(proxies, accounts, presence),
+        proxies=proxies,
         accounts=accounts,
         presence=presence,
         e2ee=e2ee,
@@ -188,8 +194,19 @@ def _put_together(
         e2ee=operations.e2ee,
         rooms=operations.rooms,
         tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
+        applies=tuple(_applies(operations)),
         admin_token=admin_token,
     )
+
+
+def _applies(built: Operations) -> Iterator[Apply]:
+    """Hand over what may change while the server runs: the keys that `Key.reload` marks."""
+    yield lambda config: built.proxies.replace(config.trusted_proxies)
+    yield lambda config: built.throttle.replace(_limits(config.rate_limits))
+    yield lambda config: built.federation.is_forbidden.replace(config.forbidden_remote_server_names)
+    yield lambda config: built.media.sweep.replace(config.media.retention)
+    yield lambda config: built.accounts.turn.replace(config.turn)
+    yield built.accounts.register.reconfigure
 
 
 def _build_appservices(config: Config, store: Store, federation: Federation) -> AppServiceParts:
@@ -261,12 +278,12 @@ def _build_media(
     )
 
 
-def _build_auth(config: Config, accounts: Accounts, presence: PresenceService) -> Authenticator:
+def _build_auth(proxies: TrustedProxies, accounts: Accounts, presence: PresenceService) -> Authenticator:
     return Authenticator(
         accounts.tokens,
         accounts.identities,
         accounts.last_seen,
-        config.trusted_proxies,
+        proxies,
         note_activity=presence.note_activity,
     )
 
@@ -317,8 +334,12 @@ def _limits(limits: RateLimits) -> dict[str, RateLimit]:
     }
 
 
-async def serve(config: Config, on_started: Callable[[Started], None] = lambda started: None) -> None:
-    """Run the server until it is told to stop (SIGTERM, SIGINT).
+async def serve(
+    config: Config,
+    on_started: Callable[[Started], None],
+    read_config: ReadConfig,
+) -> None:
+    """Run the server until it is told to stop (SIGTERM, SIGINT). ``read_config`` is asked again on SIGHUP.
 
     Raises ``SchemaMismatch`` or ``OSError`` with a sentence for the operator where it cannot start.
     """
@@ -348,7 +369,7 @@ async def serve(config: Config, on_started: Callable[[Started], None] = lambda s
             for task in server.tasks:
                 services.start_soon(task)
             with server.loop.watching():
-                await _serve_http(config, server, on_started)
+                await _serve_http(config, server, on_started, read_config)
             services.cancel_scope.cancel()
     finally:
         database.engine.close()
@@ -373,11 +394,15 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve_http(config: Config, server: Server, on_started: Callable[[Started], None]) -> None:
+async def _serve_http(
+    config: Config, server: Server, on_started: Callable[[Started], None], read_config: ReadConfig
+) -> None:
     stop = trio.Event()
+    tls = None if config.tls is None else Tls(config.tls.certs, config.tls.key)
+    reloader = Reloader(config, read_config, (*server.applies, apply_logging), tls)
     async with trio.open_nursery() as http:
-        await http.start(_wait_for_signal, server.hub, stop)
-        addresses = await http.start(_run_http, server.app, _http_config(config), stop)
+        await http.start(_wait_for_signal, server.hub, stop, reloader)
+        addresses = await http.start(_run_http, server.app, _http_config(config, tls), stop)
         at = config.metrics_address
         if at is not None:
             metrics_config = HttpConfig(hosts=(str(at.host),), port=at.port)
@@ -397,24 +422,31 @@ async def _run_http(
 
 
 async def _wait_for_signal(
-    hub: SyncHub, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    hub: SyncHub,
+    stop: trio.Event,
+    reloader: Reloader,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    had_terminal = has_terminal()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
+            # A hang-up of the terminal that the server was started from is meant as it is of any program.
+            if number == signal.SIGHUP and had_terminal == has_terminal():
+                await reloader.reload()
+                continue
             _log.info("stopping", signal=signal.Signals(number).name)
             hub.stop()
             stop.set()
             return
 
 
-def _http_config(config: Config) -> HttpConfig:
-    tls = config.tls
+def _http_config(config: Config, tls: Tls | None) -> HttpConfig:
     return HttpConfig(
         hosts=() if config.unix_socket_path is not None else (str(config.address),),
         port=config.port,
         unix_socket=config.unix_socket_path,
         unix_socket_mode=config.unix_socket_perms,
-        certificate=None if tls is None else Path(tls.certs),
-        private_key=None if tls is None else Path(tls.key),
+        tls=tls,
     )

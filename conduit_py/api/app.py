@@ -19,6 +19,7 @@ from conduit_py.api.rooms import room_routes
 from conduit_py.api.servers import server_routes
 from conduit_py.config import Config
 from conduit_py.http.app import App
+from conduit_py.http.proxies import TrustedProxies
 from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
@@ -35,12 +36,12 @@ from conduit_py.service.health import Health
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.push.build import Push
+from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.rooms.build import Rooms
 from conduit_py.service.sending.build import SendingServices
 from conduit_py.service.sync.service import SyncService
 from conduit_py.service.translate import translate
 from conduit_py.service.users.build import Accounts
-from conduit_py.service.users.throttle import Throttle
 
 UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc3814": True, "org.matrix.msc4222": True}
 """What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
@@ -52,6 +53,7 @@ class Operations:
 
     config: Config
     auth: Authenticator
+    proxies: TrustedProxies
     accounts: Accounts
     presence: PresenceService
     e2ee: E2ee
@@ -60,7 +62,7 @@ class Operations:
     rooms: Rooms
     syncs: SyncService
     media: MediaServices
-    throttle: Throttle
+    throttle: RateLimiter
     federation: Federation
     handshakes: Handshakes
     receiver: Receiver
@@ -71,7 +73,7 @@ class Operations:
 
 def build_routes(to: Operations) -> list[Routes]:
     """The operations of every module."""
-    servers = ServerAuthenticator(to.federation.verifier, to.config.trusted_proxies, to.sending.senders.heard_from)
+    servers = ServerAuthenticator(to.federation.verifier, to.proxies, to.sending.senders.heard_from)
     return [
         *account_routes(to.config, to.auth, to.accounts, UNSTABLE_FEATURES),
         pusher.routes(to.auth, to.push.pushers),
@@ -102,7 +104,7 @@ def build_app(to: Operations, metrics: Metrics, health: Health) -> App:
         refusals=(MatrixError,),
         translate=translate,
         watch=RequestWatch(observe),
-        trusted_proxies=to.config.trusted_proxies,
+        trusted_proxies=to.proxies,
     )
 
 

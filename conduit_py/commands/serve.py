@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import trio
 from conduit_py import __version__
 from conduit_py.commands.configuration import read_configuration, say_what_is_odd
 from conduit_py.commands.options import Refused, config_option
+from conduit_py.config import load_config
 from conduit_py.log import setup_logging
 from conduit_py.server import Started, serve
 from kvschema.errors import StorageError
@@ -19,12 +21,15 @@ from kvschema.errors import StorageError
 @click.command
 @config_option
 def command(config_path: Path | None) -> None:
-    """Run the server until it is told to stop (SIGTERM, SIGINT). This is the default."""
+    """Run the server until it is told to stop (SIGTERM, SIGINT). This is the default.
+
+    SIGHUP makes it read the configuration again; its log says which keys need a restart.
+    """
     loaded = read_configuration(config_path)
     setup_logging(loaded.config.log, loaded.config.log_format)
     say_what_is_odd(loaded)
     try:
-        trio.run(serve, loaded.config, _greet)
+        trio.run(serve, loaded.config, _greet, lambda: load_config(loaded.path, os.environ))
     except* (StorageError, OSError) as group:
         raise Refused("\n".join(str(error) for error in _leaves(group))) from None
 

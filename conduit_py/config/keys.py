@@ -58,6 +58,8 @@ class Key:
     kind: Kind
     default: TomlValue
     doc: str
+    reload: bool = False
+    """Whether it can change while the server runs, on SIGHUP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,15 @@ def _rate(name: str, per_second: float, burst: int, doc: str) -> tuple[Key, Key]
             number(0.0001, 100_000),
             per_second,
             f"{doc}, each second in the long run.",
+            reload=True,
         ),
-        Key(f"rate_limits.{name}.burst", integer(1, 1_000_000), burst, "How many of these may come at once."),
+        Key(
+            f"rate_limits.{name}.burst",
+            integer(1, 1_000_000),
+            burst,
+            "How many of these may come at once.",
+            reload=True,
+        ),
     )
 
 
@@ -105,9 +114,16 @@ SECTIONS: tuple[Section, ...] = (
                 list_of(NETWORK),
                 ["127.0.0.0/8", "::1/128"],
                 "Peers whose X-Forwarded-For is believed: your reverse proxies. Ranges of addresses.",
+                reload=True,
             ),
-            Key("tls.certs", PATH, "", "PEM file with the certificate chain, to speak HTTPS without a reverse proxy."),
-            Key("tls.key", PATH, "", "PEM file with the private key of that certificate."),
+            Key(
+                "tls.certs",
+                PATH,
+                "",
+                "PEM file with the certificate chain, to speak HTTPS without a reverse proxy.",
+                reload=True,
+            ),
+            Key("tls.key", PATH, "", "PEM file with the private key of that certificate.", reload=True),
             Key(
                 "well_known.client",
                 url("https", "http"),
@@ -186,7 +202,7 @@ SECTIONS: tuple[Section, ...] = (
             Key(
                 "client_sync_timeout_max", integer(0, DAY_MS), 90_000, "The longest that a sync waits for news, in ms."
             ),
-            Key("rate_limits.enabled", BOOL, True, "Whether the limits below are applied."),
+            Key("rate_limits.enabled", BOOL, True, "Whether the limits below are applied.", reload=True),
             *_rate("login", 0.1, 10, "Attempts to log in, for each account and each address"),
             *_rate("registration", 0.05, 5, "Attempts to register, for each address"),
             *_rate("message", 10, 100, "Events that one user sends"),
@@ -201,14 +217,15 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "Accounts",
         (
-            Key("allow_registration", BOOL, False, "Whether people can register accounts themselves."),
+            Key("allow_registration", BOOL, False, "Whether people can register accounts themselves.", reload=True),
             Key(
                 "registration_token",
                 SECRET,
                 "",
                 "What people have to know to register. Not set: allow_registration lets everybody in.",
+                reload=True,
             ),
-            Key("allow_guest_registration", BOOL, False, "Whether clients can get guest accounts."),
+            Key("allow_guest_registration", BOOL, False, "Whether clients can get guest accounts.", reload=True),
             Key(
                 "require_admin_token",
                 BOOL,
@@ -237,7 +254,9 @@ SECTIONS: tuple[Section, ...] = (
                 "Registration files (YAML) of application services such as bridges. Their addresses are exempt from"
                 " ip_range_denylist.",
             ),
-            Key("enable_lightning_bolt", BOOL, True, "Whether the display names of new accounts end in ⚡️."),
+            Key(
+                "enable_lightning_bolt", BOOL, True, "Whether the display names of new accounts end in ⚡️.", reload=True
+            ),
             Key(
                 "password_hash.time",
                 integer(1, 100),
@@ -322,6 +341,7 @@ SECTIONS: tuple[Section, ...] = (
                 list_of(SERVER_GLOB),
                 [],
                 'Servers that are neither talked nor listened to; * and ? are wildcards. Example: ["*.example.org"].',
+                reload=True,
             ),
             Key("max_concurrent_requests", integer(1, U16_MAX), 100, "Requests to other servers at the same time."),
             Key(
@@ -376,6 +396,7 @@ SECTIONS: tuple[Section, ...] = (
                 ' accessed and created, such as "30d", and the space all of it may take, such as "15GiB". Without a'
                 " scope: the times for all scopes not named, and the space for everything. Of local media, nothing is"
                 " deleted unless you say so here.",
+                reload=True,
             ),
             Key(
                 "media.remote_size_max",
@@ -402,11 +423,29 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "Calls",
         (
-            Key("turn.uris", list_of(TEXT), [], 'TURN servers. Example: ["turn:turn.example.org?transport=udp"].'),
-            Key("turn.secret", SECRET, "", "The secret shared with the TURN servers, from which passwords are made."),
-            Key("turn.username", TEXT, "", "A fixed user name, if there is no shared secret."),
-            Key("turn.password", SECRET, "", "The password for that name."),
-            Key("turn.ttl", within(DURATION, 1, YEAR_S), 86_400, "How long a password made so is valid, in seconds."),
+            Key(
+                "turn.uris",
+                list_of(TEXT),
+                [],
+                'TURN servers. Example: ["turn:turn.example.org?transport=udp"].',
+                reload=True,
+            ),
+            Key(
+                "turn.secret",
+                SECRET,
+                "",
+                "The secret shared with the TURN servers, from which passwords are made.",
+                reload=True,
+            ),
+            Key("turn.username", TEXT, "", "A fixed user name, if there is no shared secret.", reload=True),
+            Key("turn.password", SECRET, "", "The password for that name.", reload=True),
+            Key(
+                "turn.ttl",
+                within(DURATION, 1, YEAR_S),
+                86_400,
+                "How long a password made so is valid, in seconds.",
+                reload=True,
+            ),
         ),
     ),
     Section(
@@ -418,8 +457,11 @@ SECTIONS: tuple[Section, ...] = (
                 "warn,state_res=warn,_=off",
                 "What is logged: a level (off, error, warn, info, debug, trace), and levels for parts of the server,"
                 " such as conduit_py.service=debug.",
+                reload=True,
             ),
-            Key("log_format", choice("text", "json"), "text", "Lines for people, or one JSON object each."),
+            Key(
+                "log_format", choice("text", "json"), "text", "Lines for people, or one JSON object each.", reload=True
+            ),
             Key(
                 "metrics_address",
                 SOCKET_ADDRESS,
@@ -436,37 +478,3 @@ KEYS: dict[str, Key] = {key.name: key for section in SECTIONS for key in section
 
 TABLES: frozenset[str] = frozenset(name[:end] for name in KEYS for end in range(len(name)) if name[end] == ".")
 """Names of tables whose contents are keys: ``tls``, ``rate_limits``, ``rate_limits.login`` and so on."""
-
-NOT_YET: dict[str, str] = {
-    "media.backend": "media cannot be kept in an S3 bucket yet; leave it out to keep them in media.path",
-    "jwt_secret": "logging in with JSON web tokens is not there yet; leave it out",
-    "emergency_password": "an emergency password is not there yet; leave it out",
-    "allow_jaeger": "exporting traces is not there yet; leave it out",
-    "tracing_flame": "writing profiles for flame graphs is not there yet; leave it out",
-}
-"""Keys that are refused when they differ from their default. A feature that arrives removes its row."""
-
-RENAMED: dict[str, str] = {
-    "turn_uris": "turn.uris",
-    "turn_secret": "turn.secret",
-    "turn_username": "turn.username",
-    "turn_password": "turn.password",
-    "turn_ttl": "turn.ttl",
-    "well_known_client": "well_known.client",
-    "well_known_server": "well_known.server",
-}
-"""Older names of keys; the newer name wins where both are set."""
-
-_OTHER_ENGINE = "the database engine is LMDB, which needs no such setting"
-
-MEANINGLESS: dict[str, str] = {
-    "database_backend": "there is one database engine, LMDB",
-    "rocksdb_*": _OTHER_ENGINE,
-    "sqlite_*": _OTHER_ENGINE,
-    "cache_capacity": "db_cache_capacity_mb sizes the cache",
-    "pdu_cache_capacity": "db_cache_capacity_mb sizes the cache",
-    "conduit_cache_capacity_modifier": "db_cache_capacity_mb sizes the cache",
-    "cleanup_second_interval": "the database cleans up as it writes",
-    "allow_check_for_updates": "the server never looks for updates of itself",
-}
-"""Conduit's keys that are accepted and do nothing here, with the reason. ``*`` stands for any ending."""

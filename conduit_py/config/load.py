@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conduit_py.config.errors import ConfigError, Problem
-from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, TABLES, Key
+from conduit_py.config.keys import KEYS, TABLES, Key
 from conduit_py.config.kinds import Unfit
 from conduit_py.config.model import (
     HIDDEN,
@@ -24,6 +24,7 @@ from conduit_py.config.model import (
     Turn,
     WellKnown,
 )
+from conduit_py.config.odd_keys import MEANINGLESS, NOT_YET, RENAMED
 from conduit_py.config.source import CONFIG_VARIABLE, Setting, Steps, environment_settings, file_settings, read_file
 from conduit_py.matrix.appservices import Registration
 

@@ -7,7 +7,8 @@ from textwrap import wrap
 
 import tomlkit
 
-from conduit_py.config.keys import MEANINGLESS, NOT_YET, RENAMED, SECTIONS, Key, TomlValue
+from conduit_py.config.keys import SECTIONS, Key, TomlValue
+from conduit_py.config.odd_keys import MEANINGLESS, NOT_YET, RENAMED
 
 _WIDTH = 100
 
@@ -70,7 +71,7 @@ def _entry(key: Key) -> Iterator[str]:
     if key.name in NOT_YET:
         yield from _comment(f"Not usable yet: {NOT_YET[key.name]}.")
     else:
-        yield from _comment(f"({key.kind.name})")
+        yield from _comment(f"({key.kind.name}{', reloaded on SIGHUP' if key.reload else ''})")
     yield f"#{key.name} = {toml_text(key.default)}"
 
 

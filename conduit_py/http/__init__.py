@@ -46,11 +46,13 @@ from conduit_py.http.errors import (
     Unrecognized,
 )
 from conduit_py.http.in_process import AppClient, ClientReply
+from conduit_py.http.proxies import TrustedProxies
 from conduit_py.http.reply import Answer, Json, Raw, Streamed
 from conduit_py.http.request import Network, Request, parse_json_object, scrub_query
 from conduit_py.http.router import DuplicateRoute
 from conduit_py.http.routes import Handler, Route, Routes
 from conduit_py.http.server import serve_http
+from conduit_py.http.tls import Tls
 
 __all__ = [
     "Answer",
@@ -75,8 +77,10 @@ __all__ = [
     "Route",
     "Routes",
     "Streamed",
+    "Tls",
     "TooLarge",
     "Translate",
+    "TrustedProxies",
     "Unrecognized",
     "parse_json_object",
     "scrub_query",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conduit_py.http.tls import Tls
+
 __all__ = ["HttpConfig", "HttpLimits"]
 
 
@@ -46,9 +48,8 @@ class HttpConfig:
     """Also, or instead, a unix socket at this path."""
     unix_socket_mode: int = 0o660
     """Who may connect to the unix socket: by default the server's user and group."""
-    certificate: Path | None = None
-    """PEM chain; together with ``private_key`` the TCP addresses speak TLS."""
-    private_key: Path | None = None
+    tls: Tls | None = None
+    """With it the TCP addresses speak TLS."""
     backlog: int = 512
     connections_max: int = 8192
     """Open at a time. At the limit the oldest idle one makes room, or new ones wait to be accepted."""
@@ -59,5 +60,3 @@ class HttpConfig:
     def __post_init__(self) -> None:
         if not self.hosts and self.unix_socket is None:
             raise ValueError("the HTTP server has no address to listen on")
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("a TLS certificate and its private key go together")

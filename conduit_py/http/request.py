@@ -18,6 +18,7 @@ import orjson
 from hypercorn.typing import ASGIReceiveEvent, HTTPScope
 
 from conduit_py.http.errors import BadJson, ClientDisconnected, NotJson, TooLarge
+from conduit_py.http.proxies import Network
 from conduit_py.observe.requests import BODY, timed
 
 __all__ = ["JSON_DEPTH_MAX", "Body", "Network", "Request", "RequestHeaders", "parse_json_object", "scrub_query"]
@@ -26,7 +27,6 @@ JSON_DEPTH_MAX: Final = 200
 """Nesting of a JSON body. What comes in is stored inside of events and replies, and orjson prints 254 levels."""
 
 Receive = Callable[[], Awaitable[ASGIReceiveEvent]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 REQUEST_ID: Final = re.compile(r"[\w.:+/=-]{1,64}", re.ASCII)
 """What a proxy may call a request."""

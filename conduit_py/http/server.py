@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from hypercorn.config import Config as HypercornConfig
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import parse_socket_addr, repr_socket_addr
 
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.connection import Connection, Peers
+from conduit_py.http.tls import Tls
 from conduit_py.http.transport import PlainStream
 
 __all__ = ["serve_http"]
@@ -47,17 +47,16 @@ async def serve_http(
     """Serve ``app`` until ``stop`` is set and the requests then running are done, or out of grace.
 
     Reports the bound addresses: ``http://127.0.0.1:8008``, ``https://[::1]:8448``, ``unix:/run/conduit_py.sock``.
-    Raises ``OSError`` if an address cannot be bound and ``ssl.SSLError`` or ``OSError`` for a bad certificate.
+    Raises ``OSError`` if an address cannot be bound.
     """
     server = _Server(app, config, stop)
-    tls = _tls_context(config)
     async with trio.open_nursery() as serving:
         with _listening(config) as listeners:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    context = tls if listener.family != socket.AF_UNIX else None
-                    accepting.start_soon(server.accept, listener, context, serving)
-                task_status.started(tuple(_url(listener, tls) for listener in listeners))
+                    tls = config.tls if listener.family != socket.AF_UNIX else None
+                    accepting.start_soon(server.accept, listener, tls, serving)
+                task_status.started(tuple(_url(listener, config.tls) for listener in listeners))
                 await stop.wait()
                 accepting.cancel_scope.cancel()
         server.close_idle()
@@ -73,7 +72,7 @@ class _Server:
         self._connections: dict[Connection, None] = {}
         self._room = trio.lowlevel.ParkingLot()
 
-    async def accept(self, listener: socket.socket, context: ssl.SSLContext | None, serving: trio.Nursery) -> None:
+    async def accept(self, listener: socket.socket, tls: Tls | None, serving: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener.fileno())
             await self._make_room()
@@ -84,7 +83,7 @@ class _Server:
                     logger.warning("A connection could not be accepted: %s", error)
                     await trio.sleep(ACCEPT_PAUSE_S)
                 continue  # otherwise the client has gone already
-            connection = self._connection(sock, context)
+            connection = self._connection(sock, None if tls is None else tls.context)
             self._connections[connection] = None
             serving.start_soon(self._run, connection)
 
@@ -167,17 +166,6 @@ def _is_answered(path: Path) -> bool:
         return True
 
 
-def _tls_context(config: HttpConfig) -> ssl.SSLContext | None:
-    """HTTP/1.1 alone is offered: hypercorn's HTTP/2 falls over requests that anybody can send, and nothing here
-    needs it, as browsers and servers open several connections and a reverse proxy speaks HTTP/1.1 behind itself."""
-    hypercorn = HypercornConfig()
-    hypercorn.alpn_protocols = ["http/1.1"]
-    if config.certificate is not None and config.private_key is not None:
-        hypercorn.certfile = str(config.certificate)
-        hypercorn.keyfile = str(config.private_key)
-    return hypercorn.create_ssl_context()
-
-
 def _peers(sock: socket.socket) -> Peers:
     if sock.family == socket.AF_UNIX:
         return None, None
@@ -191,7 +179,7 @@ def _peers(sock: socket.socket) -> Peers:
     return client, parse_socket_addr(sock.family, sock.getsockname())
 
 
-def _url(listener: socket.socket, tls: ssl.SSLContext | None) -> str:
+def _url(listener: socket.socket, tls: Tls | None) -> str:
     address = repr_socket_addr(listener.family, listener.getsockname())
     if listener.family == socket.AF_UNIX:
         return address

@@ -33,6 +33,10 @@ class RateLimiter:
         self._clock = clock
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()
 
+    def replace(self, limits: Mapping[str, RateLimit]) -> None:
+        """Other limits from now on; what was counted stays counted."""
+        self._limits = limits
+
     def __len__(self) -> int:
         return len(self._full_at)
 

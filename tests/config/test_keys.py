@@ -11,7 +11,8 @@ import pytest
 import tomlkit
 
 from conduit_py.config import Config, load_config, model, render_sample
-from conduit_py.config.keys import KEYS, MEANINGLESS, NOT_YET, RENAMED, SECTIONS, TABLES
+from conduit_py.config.keys import KEYS, SECTIONS, TABLES
+from conduit_py.config.odd_keys import MEANINGLESS, NOT_YET, RENAMED
 from conduit_py.config.source import TomlFile, file_settings
 from tests.config.files import load
 

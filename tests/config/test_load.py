@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conduit_py.config import Config, ConfigError, Tls, Turn, WellKnown, load_config
-from conduit_py.config.keys import MEANINGLESS, RENAMED
+from conduit_py.config.odd_keys import MEANINGLESS, RENAMED
 from tests.config.files import config, load, refusal
 
 GUIDE_OF_2021 = """\

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from conduit_py.http import HttpConfig, Request, Routes
+from conduit_py.http.tls import Tls
 from tests.http.story import LONG_S, SHORT_S, Story, says_hello
 from tests.http.wire import Wire, app_of, head, serving
 
@@ -52,11 +53,6 @@ async def test_address_in_use_is_an_error(story: Story) -> None:
 def test_config_without_an_address_refused() -> None:
     with pytest.raises(ValueError, match="no address"):
         HttpConfig()
-
-
-def test_config_with_half_a_certificate_refused() -> None:
-    with pytest.raises(ValueError, match="go together"):
-        HttpConfig(hosts=("127.0.0.1",), certificate=Path("certificate.pem"))
 
 
 async def test_peer_address_is_told() -> None:
@@ -119,7 +115,7 @@ def tls(authority: trustme.CA, tmp_path: Path) -> HttpConfig:
     certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(private_key))
-    return replace(CONFIG, certificate=certificate, private_key=private_key)
+    return replace(CONFIG, tls=Tls(certificate, private_key))
 
 
 @pytest.fixture

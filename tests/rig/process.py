@@ -54,7 +54,7 @@ class ServerProcess:
         self.metrics_address = ("127.0.0.1", _free_port())
         self.environment = dict(environment or {})
         """Variables of the process beside those of the tests."""
-        self._config = directory / "conduit.toml"
+        self.config = directory / "conduit.toml"
         self._stderr = directory / "stderr.log"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class ServerProcess:
             port=self.address[1],
             metrics_port=self.metrics_address[1],
         )
-        self._config.write_text(text)
+        self.config.write_text(text)
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -90,7 +90,7 @@ class ServerProcess:
         self._write_config()
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "conduit_py", "--config", str(self._config)],
+                [sys.executable, "-m", "conduit_py", "--config", str(self.config)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},
                 stdout=subprocess.PIPE,

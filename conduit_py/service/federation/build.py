@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Federation:
     checks: Checks
     notary: Notary
     verifier: RequestVerifier
-    is_forbidden: Callable[[ServerName], bool]
+    is_forbidden: ForbiddenNames
     """Servers that are not talked to."""
 
 
@@ -62,7 +62,7 @@ def build_federation(
     """Raises ``OSError`` where ``ca_certificates`` cannot be read. Names and connections are real unless given."""
     dns = dns or SystemDns()
     server_name = ServerName(config.server_name)
-    is_forbidden = forbidden_names(config.forbidden_remote_server_names)
+    is_forbidden = ForbiddenNames(config.forbidden_remote_server_names)
     http = http or HttpClient(
         dns=dns,
         denylist=config.ip_range_denylist,
@@ -109,12 +109,16 @@ def build_federation(
     )
 
 
-def forbidden_names(patterns: tuple[str, ...]) -> Callable[[ServerName], bool]:
+class ForbiddenNames:
     """Whether a server is in ``forbidden_remote_server_names``: a pattern is for the host or for the whole name."""
-    globs = [compile_glob(pattern, ignore_case=True) for pattern in patterns]
 
-    def is_forbidden(server_name: ServerName) -> bool:
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.replace(patterns)
+
+    def replace(self, patterns: Iterable[str]) -> None:
+        """Others from now on."""
+        self._globs = [compile_glob(pattern, ignore_case=True) for pattern in patterns]
+
+    def __call__(self, server_name: ServerName) -> bool:
         host, _ = split_server_name(server_name)
-        return any(glob.matches(host) or glob.matches(server_name) for glob in globs)
-
-    return is_forbidden
+        return any(glob.matches(host) or glob.matches(server_name) for glob in self._globs)

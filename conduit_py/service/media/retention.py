@@ -77,6 +77,10 @@ class MediaSweep:
         self._files = files
         self._removal = removal
 
+    def replace(self, policies: RetentionPolicies) -> None:
+        """Others from the next sweep on."""
+        self._policies = policies
+
     async def run(self) -> None:
         """Clean up after the last run, then sweep once an hour."""
         await self._attempt(self._discard_unfinished)

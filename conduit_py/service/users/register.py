@@ -326,6 +326,10 @@ class RegisterService:
         account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(NO_CHANGES))
         return user
 
+    def reconfigure(self, config: Config) -> None:
+        """Open or closed, and with which token, from now on."""
+        self._config = config
+
     @property
     def _is_open(self) -> bool:
         return self._config.allow_registration or self._config.registration_token is not None

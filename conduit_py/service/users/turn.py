@@ -30,6 +30,10 @@ class TurnService:
         self._config = config
         self._now_ms = now_ms
 
+    def replace(self, config: Turn | None) -> None:
+        """Other servers from now on."""
+        self._config = config
+
     def get_credentials(self, user_id: UserId) -> TurnCredentials | None:
         """What the user's clients log in with; None where there are no TURN servers.
 

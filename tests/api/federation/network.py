@@ -21,6 +21,7 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.http.server import serve_http
+from conduit_py.http.tls import Tls
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import build_appservices
@@ -132,7 +133,7 @@ class Network:
         chain, private_key = self._folder / f"{self._count}.pem", self._folder / f"{self._count}.key"
         issued.cert_chain_pems[0].write_to_path(str(chain))
         issued.private_key_pem.write_to_path(str(private_key))
-        config = HttpConfig(hosts=("127.0.0.1",), certificate=chain, private_key=private_key)
+        config = HttpConfig(hosts=("127.0.0.1",), tls=Tls(chain, private_key))
         (url,) = await self._nursery.start(partial(serve_http, app, config, stop=stop))
         return int(str(url).rpartition(":")[2])
 

@@ -14,7 +14,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.auth import IN_PLACE_BYTES_MAX, VALUES_MAX, RequestVerifier
-from conduit_py.service.federation.build import forbidden_names
+from conduit_py.service.federation.build import ForbiddenNames
 from tests.rig.server import SERVER_NAME, START_MS, Server
 from tests.service.federation.servers import Remote, Source, make_ring
 
@@ -39,7 +39,7 @@ class World:
         self.verifier = RequestVerifier(
             make_ring(self.server, self.source),
             server_name=ServerName(SERVER_NAME),
-            is_forbidden=forbidden_names(self.forbidden),
+            is_forbidden=ForbiddenNames(self.forbidden),
             is_allowed=self.is_allowed,
             throttle=self.counted.append,
             now_ms=self.server.store.now_ms,

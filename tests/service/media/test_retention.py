@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from conduit_py.config import MediaRetention, MediaScope, RetentionPolicies
 from conduit_py.data import media as rows
 from conduit_py.service.media import retention
 from conduit_py.service.media.files import INCOMING, MARK
@@ -73,6 +74,17 @@ async def test_remote_media_and_thumbnails_go_when_nobody_asks_for_them(
         assert await is_there(media, image, *uris) == [True, True, False]
         assert len(media.on_disk()) == 2, "the image and what was asked for"
         assert (await thumbnail(alice, image, width=32, height=32)).status == 200
+
+
+async def test_policies_can_be_replaced(server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with open_media(server, tmp_path / "media", runs=True) as media:
+        uri = await upload(await media.register("alice"), b"x")
+        await trio.sleep(2 * DAY_S)
+        assert await is_there(media, uri) == [True]
+        one_day = MediaRetention(created=DAY_S)
+        media.media.sweep.replace(RetentionPolicies({MediaScope.LOCAL: one_day}, global_space=None))
+        await trio.sleep(DAY_S)
+        assert await is_there(media, uri) == [False]
 
 
 async def test_media_go_by_age_however_often_they_are_asked_for(
