@@ -67,6 +67,11 @@ def parse_json(data: bytes, *, depth_max: int = JSON_DEPTH_MAX) -> Any:
     # Counting brackets is nearly free and clears all honest input; only the rest is looked at closely.
     if data.count(b"[") + data.count(b"{") > depth_max and _nesting(data) > depth_max:
         raise NotJson(f"JSON must not be nested deeper than {depth_max} levels")
+    return load_json(data)
+
+
+def load_json(data: bytes) -> Any:
+    """The same, for what is known not to be nested deeply."""
     try:
         value = orjson.loads(data)
         if _LONG_NUMBER in data.translate(_DIGITS_TO_ZERO):

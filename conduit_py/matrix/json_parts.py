@@ -12,15 +12,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from mmap import mmap
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from conduit_py.matrix.canonical_json import NotJson, parse_json
+from conduit_py.matrix.json_slices import Slices
 
 SKELETON_BYTES_MAX: Final = 64 * 1024
 """What stands outside of lists and objects."""
 
 Text = bytes | mmap
 Span = tuple[int, int]
+
+BYTES_BETWEEN_BRACKETS_MAX: Final = 4 * 1024 * 1024
+"""A list of strings may be as long: 20 ms to look through it."""
+BRACKETS_AT_ONCE: Final = 3000
+"""About 3 ms."""
+BYTES_AT_ONCE: Final = 256 * 1024
 
 # Anything but brackets, whole strings included, up to the next bracket.
 _TO_BRACKET: Final = re.compile(rb'[^"\[\]{}]*+(?:"(?:[^"\\]++|\\.)*+"[^"\[\]{}]*+)*+[\[\]{}]', re.DOTALL)
@@ -46,6 +53,10 @@ class Parts:
     """What is neither a list nor an object."""
     parts: Mapping[str, Part]
 
+    def is_list(self, name: str) -> bool:
+        part = self.parts.get(name)
+        return part is not None and self.text[part.start : part.start + 1] == b"["
+
     def get_entries(self, name: str) -> list[Span]:
         """Where the entries of a list stand; none where there is no such list."""
         part = self.parts.get(name)
@@ -63,11 +74,24 @@ class Parts:
 
 def find_parts(text: Text, *, entries_max: int) -> Parts:
     """Look through the text once. Raises ``NotJson`` for what is no whole JSON object or has too many entries."""
+    slices = find_parts_in_slices(text, entries_max=entries_max)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as found:
+            return cast("Parts", found.value)
+
+
+def find_parts_in_slices(text: Text, *, entries_max: int) -> Slices[Parts]:
+    """The same as a generator that yields from time to time and returns what was found."""
     skeleton: list[bytes] = []
     parts: list[Part] = []
-    depth = at = entry_start = entries = 0
-    while match := _TO_BRACKET.match(text, at):
-        before, at = at, match.end()
+    depth = at = entry_start = entries = brackets = rested = 0
+    while match := _TO_BRACKET.match(text, at, at + BYTES_BETWEEN_BRACKETS_MAX):
+        before, at, brackets = at, match.end(), brackets + 1
+        if brackets >= BRACKETS_AT_ONCE or at - rested > BYTES_AT_ONCE:
+            brackets, rested = 0, at
+            yield
         if depth <= 1:
             skeleton.append(text[before : at - 1])
         if text[at - 1] in _OPENING:

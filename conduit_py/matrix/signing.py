@@ -106,7 +106,7 @@ def verify_json_signature(json: Mapping[str, Any], *, entity: str, key_id: str, 
 
     Spec: appendices/#checking-for-a-signature
     """
-    _verify(_bytes_to_verify(json), _signatures_of(json, entity).get(key_id), public_key, f"{entity} {key_id}")
+    verify_signature(_bytes_to_verify(json), _signatures_of(json, entity).get(key_id), public_key, f"{entity} {key_id}")
 
 
 def verify_signed_json(json: Mapping[str, Any], *, server_name: ServerName, keys: Mapping[KeyId, VerifyKey]) -> None:
@@ -191,7 +191,7 @@ def verify_event_signature(
 ) -> None:
     """Raise :class:`InvalidSignature` unless ``entity`` signed the event with this key."""
     signature = _signatures_of(json, entity).get(key_id)
-    _verify(signed_bytes(json, room_version), signature, public_key, f"{entity} {key_id}")
+    verify_signature(signed_bytes(json, room_version), signature, public_key, f"{entity} {key_id}")
 
 
 def ed25519_signatures(json: Mapping[str, Any], entity: str) -> Iterator[tuple[str, Any]]:
@@ -249,10 +249,11 @@ def _verify_by_known_keys(
     if not known:
         raise InvalidSignature(f"there is no signature of {server_name} by a key that is known and counts")
     for key, value in known:
-        _verify(data, value, key.public_key, f"{server_name} {key.key_id}")
+        verify_signature(data, value, key.public_key, f"{server_name} {key.key_id}")
 
 
-def _verify(data: bytes, signature_base64: Any, public_key: bytes, whose: str) -> None:
+def verify_signature(data: bytes, signature_base64: Any, public_key: bytes, whose: str) -> None:
+    """Raise :class:`InvalidSignature` unless this is the signature over ``data``. ``whose``: for the message."""
     try:
         signature = decode_base64(signature_base64) if isinstance(signature_base64, str) else b""
     except Malformed:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import KeyId, Malformed, ServerName, parse_key_id, parse_server_name
-from conduit_py.matrix.signing import SigningKey, VerifyKey, verify_json_signature
+from conduit_py.matrix.signing import SigningKey, VerifyKey, verify_signature
 
 SCHEME: Final = "x-matrix"
 
@@ -87,39 +87,24 @@ def build_x_matrix(
 ) -> str:
     """The header for one request of ours; ``uri`` is path and query as sent, ``body`` canonical JSON or ``None``."""
     members = {"destination": destination, "method": method, "origin": origin, "uri": uri}
-    signed = encode_canonical_json(members, strict=False)
-    if body is not None:
-        # In canonical JSON the content comes first, and it is canonical already.
-        signed = b'{"content":' + body + b"," + signed[1:]
-    signature = signing_key.sign(signed)
+    signature = signing_key.sign(_build_signed(members, body))
     return f'X-Matrix origin="{origin}",destination="{destination}",key="{signing_key.key_id}",sig="{signature}"'
 
 
 def verify_request(
-    header: XMatrix,
-    *,
-    method: str,
-    uri: str,
-    destination: ServerName,
-    content: Mapping[str, Any] | None,
-    key: VerifyKey,
+    header: XMatrix, *, method: str, uri: str, destination: ServerName, body: bytes | None, key: VerifyKey
 ) -> None:
     """Raise `InvalidSignature` unless ``header.origin`` signed this request to ``destination`` with ``key``.
 
+    :param body: canonical JSON, or ``None``.
     A header that names no destination signs none. The caller checks that one that is named is ours.
     """
-    named = None if header.destination is None else destination
-    request = _request_json(method, uri, header.origin, named, content)
-    request["signatures"] = {header.origin: {header.key_id: header.signature}}
-    verify_json_signature(request, entity=header.origin, key_id=header.key_id, public_key=key.public_key)
+    named = {} if header.destination is None else {"destination": destination}
+    signed = _build_signed({**named, "method": method, "origin": header.origin, "uri": uri}, body)
+    verify_signature(signed, header.signature, key.public_key, f"{header.origin} {header.key_id}")
 
 
-def _request_json(
-    method: str, uri: str, origin: ServerName, destination: ServerName | None, content: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    request: dict[str, Any] = {"method": method, "uri": uri, "origin": origin}
-    if destination is not None:
-        request["destination"] = destination
-    if content is not None:
-        request["content"] = content
-    return request
+def _build_signed(members: Mapping[str, Any], body: bytes | None) -> bytes:
+    signed = encode_canonical_json(members, strict=False)
+    # In canonical JSON the content comes first, and it is canonical already.
+    return signed if body is None else b'{"content":' + body + b"," + signed[1:]

@@ -6,11 +6,14 @@ Spec: server-server-api/#request-authentication
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.federation.auth import RequestVerifier
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""For questions about thousands of devices."""
 
 
 class ServerAuthenticator:
@@ -26,7 +29,7 @@ class ServerAuthenticator:
         self._heard_from = heard_from
         self._trusted_proxies = trusted_proxies
 
-    async def require_server(self, request: Request, *, bytes_max: int | None = None) -> ServerName:
+    async def require_server(self, request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> ServerName:
         """The server that signed the request; its whole body is read for that.
 
         Raises what ``require_signed`` raises.
@@ -35,7 +38,7 @@ class ServerAuthenticator:
         return origin
 
     async def require_signed(
-        self, request: Request, *, bytes_max: int | None = None
+        self, request: Request, *, bytes_max: int = BODY_BYTES_MAX
     ) -> tuple[ServerName, dict[str, Any] | None]:
         """The server that signed the request, and the JSON object that it sent; None for no body.
 
@@ -44,14 +47,25 @@ class ServerAuthenticator:
         """
         self._verifier.require_allowed()
         self.throttle(request)
+        body = await request.get_data(bytes_max=bytes_max)
+        authorization = request.headers.getlist("authorization")
         origin, content = await self._verifier.verify(
-            request.headers.getlist("authorization"),
-            method=request.method,
-            uri=request.raw_uri,
-            body=await request.get_data(bytes_max=bytes_max),
+            authorization, method=request.method, uri=request.raw_uri, body=body
         )
         self._heard_from(origin)
         return origin, content
+
+    async def require_signed_text(self, request: Request, *, bytes_max: int) -> tuple[ServerName, bytes]:
+        """The same with the body as it was signed, which may be no JSON."""
+        self._verifier.require_allowed()
+        self.throttle(request)
+        body = await request.get_data(bytes_max=bytes_max)
+        authorization = request.headers.getlist("authorization")
+        origin, text = await self._verifier.verify_text(
+            authorization, method=request.method, uri=request.raw_uri, body=body
+        )
+        self._heard_from(origin)
+        return origin, text
 
     def require_allowed(self) -> None:
         """Raises ``Forbidden`` while this server keeps to itself."""

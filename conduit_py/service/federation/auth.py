@@ -6,22 +6,23 @@ Spec: server-server-api/#request-authentication
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import trio
 
-from conduit_py.matrix.canonical_json import parse_json
+from conduit_py.matrix.canonical_json import NotJson as NoJson
+from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.ids import Malformed, ServerName
+from conduit_py.matrix.json_slices import IN_PLACE_BYTES_MAX, TooMuch, encode_in_slices, parse_in_slices
 from conduit_py.matrix.signing import InvalidSignature, VerifyKey
 from conduit_py.matrix.x_matrix import XMatrix, is_x_matrix, parse_x_matrix, verify_request
 from conduit_py.service.errors import Forbidden, MatrixError, TooLarge
 from conduit_py.service.federation.keys import KeyRing
+from conduit_py.slices import run_slices
 
-IN_PLACE_BYTES_MAX: Final = 64 * 1024
-"""Larger bodies are parsed, and written again to be verified, in a thread: 10 ms for each MiB, and more."""
-VALUES_MAX: Final = 2_200_000
-"""Commas and opening brackets in a body: what 50 events of 64 KiB have that are all empty lists. A value may take
-twenty times as much memory as it takes bytes."""
+VERIFIED_IN_PLACE_BYTES_MAX: Final = 512 * 1024
+"""Signatures over more are verified in a thread: 3 ms for each MiB."""
 THREADS_MAX: Final = 1
 
 Content = dict[str, Any] | None
@@ -84,10 +85,37 @@ class RequestVerifier:
         :param uri: path and query as they came.
         Raises ``Unauthorized``, ``Forbidden``, ``NotJson``, ``TooLarge`` and ``LimitExceeded``.
         """
+        origin, text, content = await self._verify(authorization, method=method, uri=uri, body=body)
+        if content is None and text:
+            try:
+                content = _require_object(await run_slices(parse_in_slices(text)))
+            except TooMuch as error:
+                raise TooLarge(f"The body is more than can be read: {error}") from None
+            except NoJson as error:
+                raise NotJson(f"The body is not valid JSON: {error}") from None
+        return origin, content
+
+    async def verify_text(
+        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes
+    ) -> tuple[ServerName, bytes]:
+        """The same without what is in it: the body, or the same written in another way. It may be no JSON."""
+        origin, text, _ = await self._verify(authorization, method=method, uri=uri, body=body)
+        return origin, text
+
+    async def _verify(
+        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes
+    ) -> tuple[ServerName, bytes, Content]:
         self.require_allowed()
         header = self._parse(authorization)
         if self._is_forbidden(header.origin):
             raise Forbidden(f"{header.origin} may not talk with this server")
+        key = await self._fetch_key(header)
+        text, content = await self._read(header, body, key, method=method, uri=uri)
+        # Not before: who only claims to be a server must not use up what it may send.
+        self._throttle(("federation", header.origin))
+        return header.origin, text, content
+
+    async def _fetch_key(self, header: XMatrix) -> VerifyKey:
         now_ms = self._now_ms()
         keys = await self._keys.fetch_keys(header.origin, [header.key_id], minimum_valid_until_ts=now_ms)
         key = keys.get(header.key_id)
@@ -95,17 +123,40 @@ class RequestVerifier:
             raise Unauthorized(f"The key {header.key_id} of {header.origin} cannot be found")
         if not key.may_sign_request(now_ms):
             raise Unauthorized(f"The key {header.key_id} of {header.origin} is not valid any more")
+        return key
 
-        def read() -> Content:
-            return _read(header, method=method, uri=uri, destination=self._server_name, body=body, key=key)
+    async def _read(
+        self, header: XMatrix, body: bytes, key: VerifyKey, *, method: str, uri: str
+    ) -> tuple[bytes, Content]:
+        """The body as its origin signed it. Small ones are parsed on the way."""
+        verify = partial(
+            verify_request, header, method=method, uri=uri, destination=self._server_name, body=body or None, key=key
+        )
+        try:
+            if len(body) <= IN_PLACE_BYTES_MAX:
+                content = _parse_content(body)
+                verify(body=None if content is None else encode_canonical_json(content, strict=False))
+                return body, content
+            # Most servers send canonical JSON, and what was signed as it came need not be written again.
+            try:
+                await self._verify_aside(verify, len(body))
+            except InvalidSignature:
+                body = await run_slices(encode_in_slices(body))
+                await self._verify_aside(partial(verify, body=body), len(body))
+        except TooMuch as error:
+            raise TooLarge(f"The body is more than can be read: {error}") from None
+        except NoJson as error:
+            raise NotJson(f"The body is not valid JSON: {error}") from None
+        except (Malformed, InvalidSignature) as error:
+            raise Unauthorized(f"The request is not signed as it says: {error}") from None
+        return body, None
 
-        if len(body) > IN_PLACE_BYTES_MAX and self._has_threads:
-            content = await trio.to_thread.run_sync(read, limiter=self._limiter)
+    async def _verify_aside(self, verify: Callable[[], None], length: int) -> None:
+        if length > VERIFIED_IN_PLACE_BYTES_MAX and self._has_threads:
+            await trio.to_thread.run_sync(verify, limiter=self._limiter)
         else:
-            content = read()
-        # Not before: who only claims to be a server must not use up what it may send.
-        self._throttle(("federation", header.origin))
-        return header.origin, content
+            await trio.lowlevel.checkpoint()
+            verify()
 
     def _parse(self, authorization: Sequence[str]) -> XMatrix:
         ours = next(filter(is_x_matrix, authorization), None)
@@ -122,24 +173,11 @@ class RequestVerifier:
         return header
 
 
-def _read(header: XMatrix, *, method: str, uri: str, destination: ServerName, body: bytes, key: VerifyKey) -> Content:
-    content = _parse_content(body)
-    try:
-        verify_request(header, method=method, uri=uri, destination=destination, content=content, key=key)
-    except InvalidSignature as error:
-        raise Unauthorized(f"The request is not signed as it says: {error}") from None
-    return content
-
-
 def _parse_content(body: bytes) -> Content:
-    if not body:
-        return None
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > VALUES_MAX:
-        raise TooLarge("There are too many values in the body")
-    try:
-        content = parse_json(body)
-    except Malformed as error:
-        raise NotJson(f"The body is not valid JSON: {error}") from None
-    if not isinstance(content, dict):
+    return _require_object(parse_json(body)) if body else None
+
+
+def _require_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise MatrixError("The body is not a JSON object", errcode="M_BAD_JSON", status=400)
-    return content
+    return value

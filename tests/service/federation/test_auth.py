@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
+from conduit_py.matrix import json_slices
 from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
 from conduit_py.matrix.ids import ServerName
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.service.errors import MatrixError
-from conduit_py.service.federation.auth import IN_PLACE_BYTES_MAX, VALUES_MAX, RequestVerifier
+from conduit_py.service.federation.auth import VERIFIED_IN_PLACE_BYTES_MAX, RequestVerifier
 from conduit_py.service.federation.build import ForbiddenNames
 from tests.rig.server import SERVER_NAME, START_MS, Server
 from tests.service.federation.servers import Remote, Source, make_ring
@@ -130,20 +131,27 @@ async def test_body_that_is_no_object_is_refused(
 
 @pytest.mark.parametrize("has_threads", [False, True])
 async def test_large_body_is_verified(server: Server, has_threads: bool, mock_clock: MockClock) -> None:
-    """In a thread, where there are any."""
+    """In a thread, where there are any, whether it came as canonical JSON or not."""
     world = World(server, has_threads=has_threads)
-    content = {"text": "x" * IN_PLACE_BYTES_MAX, "number": 10**40}
+    content = {"texts": ["x" * VERIFIED_IN_PLACE_BYTES_MAX, "y", 10**40]}
     body = encode_canonical_json(content, strict=False)
     signed = world.sign(content=content)
     assert await world.verify(signed, body=body) == TWO
-    assert await world.refusal(signed, body=body.replace(b"x", b"y")) == (401, "M_UNAUTHORIZED")
+    assert await world.verify(signed, body=body.replace(b",", b" , ")) == TWO
+    assert await world.refusal(signed, body=body.replace(b"y", b"z")) == (401, "M_UNAUTHORIZED")
     assert await world.refusal(signed, body=body[:-1]) == (400, "M_NOT_JSON")
+    assert await world.refusal(world.sign(content=[content]), body=b"[%b]" % body) == (400, "M_BAD_JSON")  # type: ignore[arg-type]
 
 
-async def test_body_of_too_many_values_is_refused(server: Server, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("is_canonical", [False, True])
+async def test_body_of_too_many_values_is_refused(
+    server: Server, is_canonical: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_slices, "CONTAINERS_MAX" if is_canonical else "ENCODED_VALUES_MAX", 10_000)
     world = World(server)
-    body = b'{"pdus":[%b[]]}' % (b"[]," * VALUES_MAX)
-    assert await world.refusal(world.sign(), body=body) == (413, "M_TOO_LARGE")
+    body = b'{"pdus":[%b[]]}' % (b"[]," * 30_000)
+    signed = world.sign(content=parse_json(body))
+    assert await world.refusal(signed, body=body if is_canonical else body + b" ") == (413, "M_TOO_LARGE")
 
 
 @pytest.mark.parametrize("pattern", ["two.test", "*.test", "TW?.test", "two.test:*"])

@@ -22,6 +22,7 @@ from conduit_py.log import get_logger
 from conduit_py.matrix.edus import ENTRIES_MAX, RECEIPT, TYPING, parse_edu
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
 from conduit_py.service.errors import InvalidParam, LimitExceeded, MatrixError
+from conduit_py.service.federation.receive.event_texts import parse_event_text, parse_events, split_events
 from conduit_py.service.federation.receive.room_events import RawEvent, Results, RoomEvents
 from conduit_py.service.federation.receive.room_queues import RoomQueues
 from conduit_py.service.rooms.residency import get_live_room
@@ -47,6 +48,9 @@ TakeOutside = Callable[[ServerName, RoomId, RawEvent], Awaitable[None]]
 """Takes an event of a room that we do not take part in, if it is of interest all the same."""
 WaitForJoin = Callable[[RoomId], Awaitable[None]]
 """Returns when the room is not being joined, or not any more."""
+
+EDU_BYTES_MAX: Final = 1024 * 1024
+"""There is no limit in the spec. 5,000 receipts are shorter."""
 
 Answer = dict[str, dict[str, str]]
 
@@ -100,10 +104,11 @@ class Receiver:
         await self._queues.run()
 
     async def receive_transaction(
-        self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
+        self, origin: ServerName, txn_id: str, pdus: Sequence[bytes], edus: Sequence[bytes]
     ) -> bytes:
         """What became of each event, as JSON: ``{event_id: {} | {"error": why}}``.
 
+        :param pdus: each as JSON, or as what is none; so are ``edus``.
         Raises ``InvalidParam``, ``LimitExceeded``, ``NotDone`` and ``StorageFull``.
         """
         if len(pdus) > PDUS_MAX or len(edus) > EDUS_MAX:
@@ -121,7 +126,7 @@ class Receiver:
         assert flight.answer is not None, "a transaction ended with neither an answer nor an error"
         return flight.answer
 
-    def _take_off(self, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]) -> _Flight:
+    def _take_off(self, origin: ServerName, txn_id: str, pdus: Sequence[bytes], edus: Sequence[bytes]) -> _Flight:
         if not self._queues.is_running:
             raise NotDone("the server is going down")
         if len(self._flights) >= TRANSACTIONS_MAX or self._flying[origin] >= TRANSACTIONS_PER_SERVER_MAX:
@@ -132,7 +137,7 @@ class Receiver:
         return flight
 
     async def _fly(
-        self, flight: _Flight, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
+        self, flight: _Flight, origin: ServerName, txn_id: str, pdus: Sequence[bytes], edus: Sequence[bytes]
     ) -> None:
         try:
             results = await self._receive(origin, pdus, edus)
@@ -148,14 +153,15 @@ class Receiver:
                 del self._flying[origin]
             flight.landed.set()
 
-    async def _receive(self, origin: ServerName, pdus: Sequence[Any], edus: Sequence[Any]) -> Results:
-        by_room: dict[RoomId, list[RawEvent]] = {}
-        for raw in pdus:
-            room_id = raw.get("room_id") if isinstance(raw, dict) else None
-            if isinstance(room_id, str):
-                by_room.setdefault(RoomId(room_id), []).append(raw)
+    async def _receive(self, origin: ServerName, pdus: Sequence[bytes], edus: Sequence[bytes]) -> Results:
+        by_room: dict[RoomId, list[bytes]] = {}
+        for text in pdus:
+            room_id = await _find_room(text)
+            if room_id is not None:
+                by_room.setdefault(room_id, []).append(text)
         results: Results = {}
         not_taken: list[StorageFull | LimitExceeded] = []
+        receipts: list[bytes] = []
 
         async def attempt(receive: Awaitable[None]) -> None:
             try:
@@ -164,11 +170,11 @@ class Receiver:
                 not_taken.append(error)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(attempt, self._receive_edus(origin, [edu for edu in edus if not _is_receipt(edu)]))
-            for room_id, raws in by_room.items():
-                nursery.start_soon(attempt, self._receive_room(origin, room_id, raws, results))
+            nursery.start_soon(attempt, self._receive_edus(origin, edus, receipts))
+            for room_id, texts in by_room.items():
+                nursery.start_soon(attempt, self._receive_room(origin, room_id, texts, results))
         # What was read may have come with this very transaction.
-        await attempt(self._receive_edus(origin, list(filter(_is_receipt, edus))))
+        await attempt(self._receive_edus(origin, receipts, None))
         if not_taken:
             raise not_taken[0]
         return results
@@ -183,11 +189,17 @@ class Receiver:
         return answer
 
     async def _receive_room(
-        self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent], results: Results
+        self, origin: ServerName, room_id: RoomId, texts: Sequence[bytes], results: Results
     ) -> None:
-        results.update(await self._queues.put(origin, room_id, raws))
+        results.update(await self._queues.put(origin, room_id, texts))
 
-    async def _receive_in_turn(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+    async def _receive_in_turn(self, origin: ServerName, room_id: RoomId, texts: Sequence[bytes]) -> Results:
+        results: Results = {}
+        for portion in split_events(texts):
+            results.update(await self._receive_portion(origin, room_id, await parse_events(portion)))
+        return results
+
+    async def _receive_portion(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
         try:
             return await self._receive_events(origin, room_id, raws)
         except StorageFull:
@@ -201,13 +213,17 @@ class Receiver:
         results: Results = {}
         if len(raws) > 1:
             for raw in raws:
-                results.update(await self._receive_in_turn(origin, room_id, [raw]))
+                results.update(await self._receive_portion(origin, room_id, [raw]))
         return results
 
-    def _find_event_ids(self, room_id: RoomId, raws: Sequence[RawEvent]) -> list[EventId]:
+    async def _find_event_ids(self, room_id: RoomId, texts: Sequence[bytes]) -> list[EventId]:
         with self._store.snapshot() as snapshot:
             room = get_live_room(snapshot, room_id)
-        return [] if room is None else list(self._room_events.refuse(room, raws, ""))
+        event_ids: list[EventId] = []
+        if room is not None:
+            for text in texts:
+                event_ids += self._room_events.refuse(room, await parse_events([text]), "")
+        return event_ids
 
     async def _receive_events(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
         await self._wait_for_join(room_id)
@@ -222,10 +238,15 @@ class Receiver:
             return self._room_events.refuse(room, raws, f"{origin} may not take part in the room")
         return await self._room_events.receive(origin, room, raws)
 
-    async def _receive_edus(self, origin: ServerName, edus: Sequence[Any]) -> None:
-        for edu in edus:
+    async def _receive_edus(self, origin: ServerName, edus: Sequence[bytes], receipts: list[bytes] | None) -> None:
+        """:param receipts: where those are put aside."""
+        for text in edus:
             try:
-                await self._receive_edu(origin, edu)
+                edu_type, content = parse_edu(await parse_event_text(text, EDU_BYTES_MAX))
+                if edu_type == RECEIPT and receipts is not None:
+                    receipts.append(text)
+                else:
+                    await self._receive_edu(origin, edu_type, content)
             except StorageFull:
                 raise
             except (Malformed, MatrixError) as error:
@@ -234,8 +255,7 @@ class Receiver:
                 # As with events: a mistake of ours about one keeps no other from us.
                 _log.exception("an EDU could not be received", origin=origin)
 
-    async def _receive_edu(self, origin: ServerName, edu: Any) -> None:
-        edu_type, content = parse_edu(edu)
+    async def _receive_edu(self, origin: ServerName, edu_type: str, content: Mapping[str, Any]) -> None:
         handler = self._edu_handlers.get(edu_type)
         if handler is None:
             return
@@ -245,8 +265,10 @@ class Receiver:
             await handler(origin, allowed)
 
 
-def _is_receipt(edu: Any) -> bool:
-    return isinstance(edu, Mapping) and edu.get("edu_type") == RECEIPT
+async def _find_room(text: bytes) -> RoomId | None:
+    raws = await parse_events([text])
+    room_id = raws[0].get("room_id") if raws else None
+    return RoomId(room_id) if isinstance(room_id, str) else None
 
 
 def _without_denied(

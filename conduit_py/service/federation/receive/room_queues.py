@@ -7,7 +7,7 @@ servers send of the room goes on: a slow server holds up nobody but itself. A re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -16,10 +16,10 @@ import trio
 
 from conduit_py.data import received, short_ids
 from conduit_py.log import get_logger
-from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
-from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.service.errors import LimitExceeded
-from conduit_py.service.federation.receive.room_events import RawEvent, Results
+from conduit_py.service.federation.receive.event_texts import EVENT_BYTES_MAX
+from conduit_py.service.federation.receive.room_events import Results
 from conduit_py.service.users.store import Store
 from conduit_py.storage.locks import KeyedLocks
 from kvschema.catalog.rooms import ShortRoomId
@@ -32,13 +32,11 @@ PATIENCE_S: Final = 20.0
 """How long a transaction waits for the events of one room. The other server gives up after 30 s or so."""
 AT_ONCE: Final = 50
 """Events that waited and are received together."""
-EVENT_BYTES_MAX: Final = 256 * 1024
-"""An event of at most 64 KiB, with ``unsigned``. A larger one is none, and is not written down."""
 RETRY_S: Final = 60.0
 """After a full disk."""
 
-Receive = Callable[[ServerName, RoomId, Sequence[RawEvent]], Awaitable[Results]]
-FindEventIds = Callable[[RoomId, Sequence[RawEvent]], list[EventId]]
+Receive = Callable[[ServerName, RoomId, Sequence[bytes]], Awaitable[Results]]
+FindEventIds = Callable[[RoomId, Sequence[bytes]], Awaitable[list[EventId]]]
 
 
 _Queue = tuple[RoomId, ServerName]
@@ -50,7 +48,7 @@ class _Job:
     """Events of one room that are being received."""
 
     origin: ServerName
-    raws: Sequence[RawEvent]
+    texts: Sequence[bytes]
     results: Results = field(default_factory=dict)
     error: StorageFull | None = None
     waiting: Sequence[RoomPos] = ()
@@ -98,14 +96,14 @@ class RoomQueues:
         assert self._nursery is not None, "the queues are not running"
         self._nursery.start_soon(function, *args)
 
-    async def put(self, origin: ServerName, room_id: RoomId, raws: Sequence[RawEvent]) -> Results:
+    async def put(self, origin: ServerName, room_id: RoomId, texts: Sequence[bytes]) -> Results:
         """Receive events, or write them down: what is told of them then is that they were taken.
 
         Raises ``StorageFull`` and ``LimitExceeded``.
         """
         with self._store.snapshot() as snapshot:
             room = short_ids.get_room(snapshot, room_id)
-        job = _Job(origin, raws)
+        job = _Job(origin, texts)
         if room is None or (room_id, origin) not in self._slow:
             self.start(self._do, job, room_id)
             with trio.move_on_after(PATIENCE_S):
@@ -115,18 +113,19 @@ class RoomQueues:
             raise LimitExceeded("the room is being joined: send it again later")
         if not job.done.is_set() and room is not None and not await self._write_down(job, room, room_id):
             return dict.fromkeys(
-                self._find_event_ids(room_id, raws), "the room is busy, and too many events wait, or too large ones"
+                await self._find_event_ids(room_id, texts),
+                "the room is busy, and too many events wait, or too large ones",
             )
         if job.error is not None:
             raise job.error
         if job.done.is_set():
             return job.results
-        return dict.fromkeys(self._find_event_ids(room_id, raws))
+        return dict.fromkeys(await self._find_event_ids(room_id, texts))
 
     async def _do(self, job: _Job, room_id: RoomId) -> None:
         async with self._locks.hold((room_id, job.origin)):
             try:
-                job.results = await self._receive(job.origin, room_id, job.raws)
+                job.results = await self._receive(job.origin, room_id, job.texts)
             except StorageFull as error:
                 job.error = error
             job.done.set()
@@ -135,7 +134,7 @@ class RoomQueues:
 
     async def _write_down(self, job: _Job, room: ShortRoomId, room_id: RoomId) -> bool:
         """False if there is no more room for it."""
-        jsons = [json for raw in job.raws for json in _encode(raw)]
+        jsons = [text for text in job.texts if len(text) <= EVENT_BYTES_MAX]
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
                 job.waiting = received.stage_waiting(snapshot, turn, room, job.origin, jsons)
@@ -159,7 +158,7 @@ class RoomQueues:
                     self._slow.discard(queue)
                     return
                 try:
-                    await self._receive(origin, room_id, [parse_json(row.json) for _, row in rows])
+                    await self._receive(origin, room_id, [row.json for _, row in rows])
                     await self._forget([key for key, _ in rows])
                 except StorageFull:
                     await trio.sleep(RETRY_S)
@@ -167,12 +166,3 @@ class RoomQueues:
     async def _forget(self, keys: Sequence[RoomPos]) -> None:
         async with self._store.writer.turn(may_use_reserve=True) as turn:
             received.stage_not_waiting(turn, keys)
-
-
-def _encode(raw: RawEvent) -> Iterator[bytes]:
-    try:
-        json = encode_canonical_json(raw, strict=False, values_max=EVENT_BYTES_MAX)
-    except Malformed:
-        return
-    if len(json) <= EVENT_BYTES_MAX:
-        yield json

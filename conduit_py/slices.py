@@ -1,0 +1,37 @@
+"""Long computations on the event loop that let others have their turn: one at a time, so that they do not add up."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar, cast
+
+import trio
+
+from conduit_py.matrix.canonical_json import parse_json
+from conduit_py.matrix.json_slices import IN_PLACE_BYTES_MAX, Slices, parse_in_slices
+
+_TURN: Final = trio.lowlevel.RunVar[trio.Lock]("turn to compute")
+
+T = TypeVar("T")
+
+
+async def run_slices(slices: Slices[T]) -> T:
+    """What a generator returns, with a turn for others whenever it yields. Whoever came first is done first."""
+    try:
+        turn = _TURN.get()
+    except LookupError:
+        turn = trio.Lock()
+        _TURN.set(turn)
+    async with turn:
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                next(slices)
+            except StopIteration as done:
+                return cast("T", done.value)
+
+
+async def parse_large_json(text: bytes) -> Any:
+    """A list or object of any size. Raises ``NotJson`` as ``parse_json`` and ``parse_in_slices`` do."""
+    if len(text) <= IN_PLACE_BYTES_MAX:
+        return parse_json(text)
+    return await run_slices(parse_in_slices(text))
