@@ -19,12 +19,17 @@ from hypercorn.typing import ASGIReceiveEvent, HTTPScope
 
 from conduit_py.http.errors import BadJson, ClientDisconnected, NotJson, TooLarge
 from conduit_py.http.proxies import Network
+from conduit_py.matrix import canonical_json
+from conduit_py.matrix.json_slices import IN_PLACE_BYTES_MAX, TooMuch, parse_in_slices
 from conduit_py.observe.requests import BODY, timed
+from conduit_py.slices import run_slices
 
 __all__ = ["JSON_DEPTH_MAX", "Body", "Network", "Request", "RequestHeaders", "parse_json_object", "scrub_query"]
 
 JSON_DEPTH_MAX: Final = 200
 """Nesting of a JSON body. What comes in is stored inside of events and replies, and orjson prints 254 levels."""
+JSON_BYTES_MAX: Final = 1024 * 1024
+"""Of a JSON body, for operations that do not need more."""
 
 Receive = Callable[[], Awaitable[ASGIReceiveEvent]]
 
@@ -232,7 +237,7 @@ class Request:
             self._data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return self._data
 
-    async def json_object(self, *, may_be_empty: bool = False, bytes_max: int | None = None) -> dict[str, Any]:
+    async def json_object(self, *, may_be_empty: bool = False, bytes_max: int = JSON_BYTES_MAX) -> dict[str, Any]:
         """The body as a JSON object; an absent body is ``{}`` where ``may_be_empty``.
 
         Raises ``NotJson``, ``BadJson`` (JSON, but no object, or nested too deeply), ``TooLarge``.
@@ -240,7 +245,7 @@ class Request:
         data = await self.get_data(bytes_max=bytes_max)
         if may_be_empty and not data:
             return {}
-        return parse_json_object(data)
+        return parse_json_object(data) if len(data) <= IN_PLACE_BYTES_MAX else await _parse_large_object(data)
 
 
 def parse_json_object(data: bytes) -> dict[str, Any]:
@@ -254,6 +259,25 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     if data.count(b"{") + data.count(b"[") > JSON_DEPTH_MAX and _is_deeper(value, JSON_DEPTH_MAX):
         raise BadJson(f"The body is nested more than {JSON_DEPTH_MAX} levels deep")
     return value
+
+
+async def _parse_large_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = await run_slices(parse_in_slices(data, load=_load))
+    except TooMuch as error:
+        raise TooLarge(f"The body is more than can be read: {error}") from None
+    except canonical_json.NotJson as error:
+        raise NotJson(f"The body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadJson("The body is not a JSON object")
+    return value
+
+
+def _load(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise canonical_json.NotJson(str(error)) from None
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

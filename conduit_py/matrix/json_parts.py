@@ -9,10 +9,10 @@ Where the text is no JSON, nothing is promised but an end: what is wrong inside 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 
 from conduit_py.matrix.canonical_json import NotJson, parse_json
 from conduit_py.matrix.json_slices import Slices
@@ -44,6 +44,27 @@ class Part:
     """Lists and objects that stand directly in it."""
 
 
+class Texts(Sequence[bytes]):
+    """Pieces of a text that are copied when somebody looks at them."""
+
+    def __init__(self, text: Text, spans: Sequence[Span]) -> None:
+        self._text = text
+        self._spans = spans
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Texts: ...
+    def __getitem__(self, at: int | slice) -> bytes | Texts:
+        if isinstance(at, slice):
+            return Texts(self._text, self._spans[at])
+        start, end = self._spans[at]
+        return self._text[start:end]
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """A JSON object of which only the outermost members are known."""
@@ -61,6 +82,10 @@ class Parts:
         """Where the entries of a list stand; none where there is no such list."""
         part = self.parts.get(name)
         return [] if part is None else part.entries
+
+    def get_texts(self, name: str) -> Texts:
+        """The same, each as it stands there."""
+        return Texts(self.text, self.get_entries(name))
 
     def parse(self, span: Span) -> Any:
         """Raises ``NotJson``."""

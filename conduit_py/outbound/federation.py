@@ -5,19 +5,21 @@ Spec: server-server-api/
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
-from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import KeyId, Malformed, ServerName
+from conduit_py.matrix.json_parts import find_parts_in_slices
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.observe.requests import SERVERS, timed
 from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target, retry_after_ms
 from conduit_py.outbound.resolve import Resolver
+from conduit_py.slices import parse_large_json, run_slices
 
 REQUEST_TIMEOUT_S: Final = 30.0
 """One question that is answered from what the other server has."""
@@ -27,6 +29,8 @@ NOTARY_TIMEOUT_S: Final = 20.0
 """A notary may have to ask the servers first."""
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+ENTRIES_MAX: Final = 500_000
+"""Of lists of which the entries are not parsed at once: the state of the largest rooms."""
 REFUSAL_BYTES_MAX: Final = 64 * 1024
 KEYS_BYTES_MAX: Final = 64 * 1024
 """An answer about its keys by one server. A server that has had a hundred keys needs about 12 KiB."""
@@ -60,6 +64,7 @@ class Fetcher(Protocol):
         timeout_s: float = REQUEST_TIMEOUT_S,
         bytes_max: int = ANSWER_BYTES_MAX,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> dict[str, Any]: ...
 
 
@@ -97,9 +102,12 @@ class FederationClient:
         timeout_s: float = REQUEST_TIMEOUT_S,
         bytes_max: int = ANSWER_BYTES_MAX,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> dict[str, Any]:
         """The JSON object that ``destination`` answers. ``path`` comes from `build_path`; bytes are canonical JSON.
 
+        :param texts_of: members that are lists of objects, whose entries are not parsed but given as they came. Other
+            lists and objects are left out then.
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
         body = _encode(content)
@@ -109,7 +117,9 @@ class FederationClient:
             reply = await self._http.fetch(
                 method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
             )
-        return read_answer(destination, reply)
+        if texts_of and 200 <= reply.status < 300:
+            return await _read_texts(destination, reply, texts_of)
+        return await read_answer(destination, reply)
 
     @asynccontextmanager
     async def fetch_stream(
@@ -132,7 +142,7 @@ class FederationClient:
             target, path, method=method, headers=headers, body=body, timeout_s=timeout_s
         ) as answer:
             if not 200 <= answer.status < 300:
-                read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
+                await read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
             yield answer
 
     def may_ask(self, destination: ServerName) -> bool:
@@ -222,13 +232,22 @@ def _encode(content: Mapping[str, Any] | bytes | None) -> bytes | None:
     return content if content is None or isinstance(content, bytes) else encode_canonical_json(content, strict=False)
 
 
-def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, Any]:
-    """The object in a successful answer. Raises `Refused` for a refusal, `Unreachable` for what is neither."""
+async def _read_texts(destination: ServerName, reply: HttpReply, names: Collection[str]) -> dict[str, Any]:
     try:
-        answer = parse_json(reply.body)
+        parts = await run_slices(find_parts_in_slices(reply.body, entries_max=ENTRIES_MAX))
+    except Malformed as error:
+        raise Unreachable(f"{destination} answered with what is no JSON object: {error}") from None
+    return {**parts.members, **{name: parts.get_texts(name) for name in names if parts.is_list(name)}}
+
+
+async def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, Any]:
+    """The object in a successful answer. Raises `Refused` for a refusal, `Unreachable` for what is neither."""
+    is_refusal = not 200 <= reply.status < 300
+    try:
+        answer = await parse_large_json(b"" if is_refusal and len(reply.body) > REFUSAL_BYTES_MAX else reply.body)
     except Malformed:
         answer = None
-    if 200 <= reply.status < 300:
+    if not is_refusal:
         if not isinstance(answer, dict):
             raise Unreachable(f"{destination} answered with what is no JSON object")
         return answer

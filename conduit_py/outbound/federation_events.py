@@ -1,7 +1,8 @@
-"""Events of rooms, as other servers hold them: raw, with nothing checked but the shape of the answer around them.
+"""Events of rooms, as other servers hold them: as they came, with nothing checked but the shape of the answer around
+them.
 
-Whoever uses one checks its format, its signatures and its hash. An answer of another shape than the spec's counts as
-no answer. Entries of a list that are no objects are left out, so that one of them does not hide the others.
+Whoever uses one parses it, and checks its format, its signatures and its hash. An answer of another shape than the
+spec's counts as no answer. Entries of a list that are neither objects nor lists are left out.
 
 Spec: server-server-api/#retrieving-events
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import trio
 
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, parse_event_id
 from conduit_py.outbound.errors import Unreachable
@@ -34,7 +37,8 @@ STATE_BYTES_MAX: Final = 128 * 1024 * 1024
 PAGE_EVENTS_MAX: Final = 500
 """Events taken from one page, whatever was asked for."""
 
-RawEvent = dict[str, Any]
+TURN: Final = 2000
+"""Event ids that are looked at before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,11 @@ class StateIds:
 class FullState:
     """A room's state before an event."""
 
-    pdus: list[RawEvent]
-    auth_chain: list[RawEvent]
+    pdus: Sequence[bytes]
+    auth_chain: Sequence[bytes]
 
 
-async def fetch_event(fetcher: Fetcher, destination: ServerName, event_id: EventId) -> RawEvent:
+async def fetch_event(fetcher: Fetcher, destination: ServerName, event_id: EventId) -> bytes:
     """One event; that it is the one that was asked for is not checked.
 
     Raises `Unreachable` or `Refused`, as all functions here do.
@@ -61,7 +65,9 @@ async def fetch_event(fetcher: Fetcher, destination: ServerName, event_id: Event
     Spec: server-server-api/#get_matrixfederationv1eventeventid
     """
     path = build_path("_matrix", "federation", "v1", "event", event_id)
-    answer = await fetcher.fetch("GET", destination, path, timeout_s=EVENT_TIMEOUT_S, bytes_max=EVENT_BYTES_MAX)
+    answer = await fetcher.fetch(
+        "GET", destination, path, timeout_s=EVENT_TIMEOUT_S, bytes_max=EVENT_BYTES_MAX, texts_of=["pdus"]
+    )
     pdus = _events(destination, answer, "pdus")
     if not pdus:
         raise Unreachable(f"{destination} answered with no event")
@@ -80,7 +86,9 @@ async def fetch_state_ids(fetcher: Fetcher, destination: ServerName, room_id: Ro
         timeout_s=STATE_TIMEOUT_S,
         bytes_max=STATE_IDS_BYTES_MAX,
     )
-    return StateIds(_event_ids(destination, answer, "pdu_ids"), _event_ids(destination, answer, "auth_chain_ids"))
+    return StateIds(
+        await _event_ids(destination, answer, "pdu_ids"), await _event_ids(destination, answer, "auth_chain_ids")
+    )
 
 
 async def fetch_state(fetcher: Fetcher, destination: ServerName, room_id: RoomId, event_id: EventId) -> FullState:
@@ -94,13 +102,14 @@ async def fetch_state(fetcher: Fetcher, destination: ServerName, room_id: RoomId
         build_path("_matrix", "federation", "v1", "state", room_id, query={"event_id": event_id}),
         timeout_s=STATE_TIMEOUT_S,
         bytes_max=STATE_BYTES_MAX,
+        texts_of=["pdus", "auth_chain"],
     )
     return FullState(_events(destination, answer, "pdus"), _events(destination, answer, "auth_chain"))
 
 
 async def fetch_event_auth(
     fetcher: Fetcher, destination: ServerName, room_id: RoomId, event_id: EventId
-) -> list[RawEvent]:
+) -> Sequence[bytes]:
     """The auth chain of an event.
 
     Spec: server-server-api/#get_matrixfederationv1event_authroomideventid
@@ -111,13 +120,14 @@ async def fetch_event_auth(
         build_path("_matrix", "federation", "v1", "event_auth", room_id, event_id),
         timeout_s=STATE_TIMEOUT_S,
         bytes_max=EVENTS_BYTES_MAX,
+        texts_of=["auth_chain"],
     )
     return _events(destination, answer, "auth_chain")
 
 
 async def fetch_backfill(
     fetcher: Fetcher, destination: ServerName, room_id: RoomId, events: Sequence[EventId], *, limit: int
-) -> list[RawEvent]:
+) -> Sequence[bytes]:
     """``events`` and those before them, ``limit`` in all, in whatever order.
 
     Spec: server-server-api/#get_matrixfederationv1backfillroomid
@@ -129,6 +139,7 @@ async def fetch_backfill(
         build_path("_matrix", "federation", "v1", "backfill", room_id, query=query),
         timeout_s=EVENTS_TIMEOUT_S,
         bytes_max=EVENTS_BYTES_MAX,
+        texts_of=["pdus"],
     )
     return _events(destination, answer, "pdus")[:PAGE_EVENTS_MAX]
 
@@ -142,7 +153,7 @@ async def fetch_missing_events(
     latest_events: Sequence[EventId],
     limit: int,
     min_depth: int = 0,
-) -> list[RawEvent]:
+) -> Sequence[bytes]:
     """What lies between ``earliest_events``, which are held, and ``latest_events``; neither of them, oldest first.
 
     Spec: server-server-api/#post_matrixfederationv1get_missing_eventsroomid
@@ -159,6 +170,7 @@ async def fetch_missing_events(
         },
         timeout_s=EVENTS_TIMEOUT_S,
         bytes_max=EVENTS_BYTES_MAX,
+        texts_of=["events"],
     )
     return _events(destination, answer, "events")[:PAGE_EVENTS_MAX]
 
@@ -170,15 +182,23 @@ def _list(destination: ServerName, answer: dict[str, Any], key: str) -> list[Any
     return value
 
 
-def _events(destination: ServerName, answer: dict[str, Any], key: str) -> list[RawEvent]:
-    return [entry for entry in _list(destination, answer, key) if isinstance(entry, dict)]
+def _events(destination: ServerName, answer: dict[str, Any], key: str) -> Sequence[bytes]:
+    value = answer.get(key)
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise Unreachable(f"{destination} answered without a list of {key}")
+    return value
 
 
-def _event_ids(destination: ServerName, answer: dict[str, Any], key: str) -> list[EventId]:
+async def _event_ids(destination: ServerName, answer: dict[str, Any], key: str) -> list[EventId]:
+    event_ids: list[EventId] = []
     try:
-        return [parse_event_id(_text(entry)) for entry in _list(destination, answer, key)]
+        for number, entry in enumerate(_list(destination, answer, key)):
+            if number % TURN == 0:
+                await trio.lowlevel.checkpoint()
+            event_ids.append(parse_event_id(_text(entry)))
     except Malformed as error:
         raise Unreachable(f"{destination} answered with what is no event id: {error}") from None
+    return event_ids
 
 
 def _text(value: Any) -> str:

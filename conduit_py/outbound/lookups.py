@@ -6,7 +6,7 @@ Spec: server-server-api/#querying-for-information
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import trio
@@ -39,6 +39,7 @@ class Lookups:
         timeout_s: float = REQUEST_TIMEOUT_S,
         bytes_max: int = ANSWER_BYTES_MAX,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> dict[str, Any]:
         """See `FederationClient.fetch`. Raises `Unreachable` too while the destination is asked much already."""
         if self._by_server[destination] >= LOOKUPS_PER_SERVER_MAX:
@@ -54,6 +55,7 @@ class Lookups:
                     timeout_s=timeout_s,
                     bytes_max=bytes_max,
                     is_signed=is_signed,
+                    texts_of=texts_of,
                 )
         finally:
             self._by_server[destination] -= 1

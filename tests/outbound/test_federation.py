@@ -18,39 +18,39 @@ def reply(status: int, content: object = None, **headers: str) -> HttpReply:
     return HttpReply(status, named, b"<html>" if content is None else orjson.dumps(content))
 
 
-def refusal(answer: HttpReply) -> Refused:
+async def refusal(answer: HttpReply) -> Refused:
     with pytest.raises(Refused) as caught:
-        read_answer(TWO, answer)
+        await read_answer(TWO, answer)
     return caught.value
 
 
-def test_object_in_a_successful_answer_is_the_answer() -> None:
-    assert read_answer(TWO, reply(200, {"a": 1})) == {"a": 1}
-    assert read_answer(TWO, HttpReply(200, {}, b'{"a": 123456789012345678901234567890}')) == {
+async def test_object_in_a_successful_answer_is_the_answer() -> None:
+    assert await read_answer(TWO, reply(200, {"a": 1})) == {"a": 1}
+    assert await read_answer(TWO, HttpReply(200, {}, b'{"a": 123456789012345678901234567890}')) == {
         "a": 123456789012345678901234567890
     }
 
 
 @pytest.mark.parametrize("answer", [reply(200), reply(200, []), reply(502), reply(504, {}), reply(500, {"errcode": 1})])
-def test_what_no_homeserver_says_is_unreachable(answer: HttpReply) -> None:
+async def test_what_no_homeserver_says_is_unreachable(answer: HttpReply) -> None:
     with pytest.raises(Unreachable):
-        read_answer(TWO, answer)
+        await read_answer(TWO, answer)
 
 
-def test_refusal_tells_status_errcode_and_message() -> None:
-    refused = refusal(reply(403, {"errcode": "M_FORBIDDEN", "error": "no"}))
+async def test_refusal_tells_status_errcode_and_message() -> None:
+    refused = await refusal(reply(403, {"errcode": "M_FORBIDDEN", "error": "no"}))
     assert (refused.status, refused.errcode, refused.message, refused.may_retry) == (403, "M_FORBIDDEN", "no", False)
-    assert refusal(reply(404)).errcode == "M_UNKNOWN"
-    assert refusal(reply(302, {}, location="https://elsewhere.test/")).status == 302
-    assert len(refusal(reply(400, {"errcode": "M" * 1000})).errcode) == 255
+    assert (await refusal(reply(404))).errcode == "M_UNKNOWN"
+    assert (await refusal(reply(302, {}, location="https://elsewhere.test/"))).status == 302
+    assert len((await refusal(reply(400, {"errcode": "M" * 1000}))).errcode) == 255
 
 
-def test_refusal_of_the_moment_may_be_tried_again() -> None:
-    assert refusal(reply(500, {"errcode": "M_UNKNOWN"})).may_retry
-    limited = refusal(reply(429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1500}, retry_after="9"))
+async def test_refusal_of_the_moment_may_be_tried_again() -> None:
+    assert (await refusal(reply(500, {"errcode": "M_UNKNOWN"}))).may_retry
+    limited = await refusal(reply(429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1500}, retry_after="9"))
     assert (limited.may_retry, limited.retry_after_ms) == (True, 1500)
-    assert refusal(reply(429, retry_after="9")).retry_after_ms == 9000
-    assert refusal(reply(429, retry_after="soon")).retry_after_ms is None
+    assert (await refusal(reply(429, retry_after="9"))).retry_after_ms == 9000
+    assert (await refusal(reply(429, retry_after="soon"))).retry_after_ms is None
 
 
 def test_segments_of_a_path_cannot_become_others() -> None:

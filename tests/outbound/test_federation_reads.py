@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from conduit_py.outbound.federation_queries import (
     fetch_public_rooms,
     fetch_timestamp_to_event,
 )
+from tests.rig.remote import with_texts
 
 TWO, ROOM, EVENT = ServerName("two.test"), RoomId("!r:two.test"), EventId("$e")
 V1 = "/_matrix/federation/v1"
@@ -54,6 +55,7 @@ class Remote:
         timeout_s: float = 0,
         bytes_max: int = 0,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> dict[str, Any]:
         await trio.lowlevel.checkpoint()
         assert destination == TWO
@@ -61,7 +63,7 @@ class Remote:
         assert bytes_max > 0
         assert is_signed
         self.asked.append((method, path, content))
-        return self.answer
+        return with_texts(self.answer, texts_of)
 
 
 Fetch = Callable[[Remote], Awaitable[Any]]
@@ -71,7 +73,7 @@ FETCHES: dict[str, tuple[Fetch, tuple[str, str, Any], dict[str, Any], Any]] = {
         lambda remote: fetch_event(remote, TWO, EventId("$a/b")),
         ("GET", f"{V1}/event/%24a%2Fb", None),
         {"origin": TWO, "origin_server_ts": 1, "pdus": [{"a": 1}]},
-        {"a": 1},
+        b'{"a": 1}',
     ),
     "state_ids": (
         lambda remote: fetch_state_ids(remote, TWO, ROOM, EVENT),
@@ -83,19 +85,19 @@ FETCHES: dict[str, tuple[Fetch, tuple[str, str, Any], dict[str, Any], Any]] = {
         lambda remote: fetch_state(remote, TWO, ROOM, EVENT),
         ("GET", f"{V1}/state/%21r%3Atwo.test?event_id=%24e", None),
         {"pdus": [{"a": 1}, 2], "auth_chain": []},
-        FullState([{"a": 1}], []),
+        FullState([b'{"a": 1}'], []),
     ),
     "event_auth": (
         lambda remote: fetch_event_auth(remote, TWO, ROOM, EVENT),
         ("GET", f"{V1}/event_auth/%21r%3Atwo.test/%24e", None),
         {"auth_chain": [{"a": 1}, None]},
-        [{"a": 1}],
+        [b'{"a": 1}'],
     ),
     "backfill": (
         lambda remote: fetch_backfill(remote, TWO, ROOM, [EVENT, EventId("$f")], limit=20),
         ("GET", f"{V1}/backfill/%21r%3Atwo.test?v=%24e&v=%24f&limit=20", None),
         {"pdus": [{"a": 1}] * (PAGE_EVENTS_MAX + 1)},
-        [{"a": 1}] * PAGE_EVENTS_MAX,
+        [b'{"a": 1}'] * PAGE_EVENTS_MAX,
     ),
     "missing_events": (
         lambda remote: fetch_missing_events(
@@ -107,7 +109,7 @@ FETCHES: dict[str, tuple[Fetch, tuple[str, str, Any], dict[str, Any], Any]] = {
             {"earliest_events": ["$e"], "latest_events": ["$f"], "limit": 9, "min_depth": 3},
         ),
         {"events": [{"a": 1}]},
-        [{"a": 1}],
+        [b'{"a": 1}'],
     ),
     "directory": (
         lambda remote: fetch_directory(remote, TWO, RoomAlias("#a:two.test")),

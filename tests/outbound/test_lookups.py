@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ class Slow:
         timeout_s: float = 0,
         bytes_max: int = 0,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> dict[str, Any]:
         self.running.append(destination)
         await self.answer.wait()

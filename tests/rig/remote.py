@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -59,6 +60,7 @@ class Remotes:
         timeout_s: float = 0,
         bytes_max: int = 0,
         is_signed: bool = True,
+        texts_of: Collection[str] = (),
     ) -> Json:
         await trio.lowlevel.checkpoint()
         if not self.servers:
@@ -69,4 +71,14 @@ class Remotes:
         self.asked.append(question)
         if destination not in self.servers:
             raise Unreachable(f"{destination} cannot be asked")
-        return self.servers[destination](question)
+        return with_texts(self.servers[destination](question), texts_of)
+
+
+def with_texts(answer: Json, names: Collection[str]) -> Json:
+    """The answer with the entries of some lists as they would have come."""
+    texts = {name: answer[name] for name in names if isinstance(answer.get(name), list)}
+    texts = {
+        name: [json.dumps(entry).encode() for entry in entries if isinstance(entry, list | dict)]
+        for name, entries in texts.items()
+    }
+    return {**{name: value for name, value in answer.items() if name not in names}, **texts}

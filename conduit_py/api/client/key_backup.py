@@ -5,7 +5,7 @@ Spec: client-server-api/#server-side-key-backups
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.fields import Body, get_field, require_field
@@ -15,6 +15,9 @@ from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.service.e2ee.key_backup import KeyBackupService
 from conduit_py.service.errors import BadJson
+
+KEYS_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Clients bring some hundred keys at a time; these are ten thousand."""
 
 
 def routes(auth: Authenticator, backup: KeyBackupService) -> Routes:
@@ -61,14 +64,14 @@ def _add_writes(routes: Routes, auth: Authenticator, backup: KeyBackupService) -
     @routes.put("/_matrix/client/v3/room_keys/keys")
     async def put_room_keys(request: Request) -> Json:
         requester, version = auth.require_user(request), require_argument(request, "version")
-        by_room = _require_objects(await request.json_object(), "rooms")
+        by_room = _require_objects(await request.json_object(bytes_max=KEYS_BYTES_MAX), "rooms")
         rooms = {room_id: _require_objects(sessions, "sessions") for room_id, sessions in by_room.items()}
         return await backup.put_keys(requester, version, rooms)
 
     @routes.put("/_matrix/client/v3/room_keys/keys/<room_id>")
     async def put_room_keys_by_room_id(request: Request, room_id: str) -> Json:
         requester, version = auth.require_user(request), require_argument(request, "version")
-        sessions = _require_objects(await request.json_object(), "sessions")
+        sessions = _require_objects(await request.json_object(bytes_max=KEYS_BYTES_MAX), "sessions")
         return await backup.put_keys(requester, version, {room_id: sessions})
 
     @routes.put("/_matrix/client/v3/room_keys/keys/<room_id>/<session_id>")

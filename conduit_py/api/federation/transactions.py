@@ -44,4 +44,4 @@ def _list(parts: Parts, name: str) -> list[bytes]:
     """The objects in a list, each as it came."""
     if name in parts.members or (name in parts.parts and not parts.is_list(name)):
         raise BadJson(f"{name} must be a list")
-    return [parts.text[start:end] for start, end in parts.get_entries(name)]
+    return list(parts.get_texts(name))

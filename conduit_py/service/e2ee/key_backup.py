@@ -107,7 +107,11 @@ class KeyBackupService:
         Returns ``etag`` and ``count``. Raises ``M_WRONG_ROOM_KEYS_VERSION`` for another version than the current one,
         ``NotFound``, ``BadJson``, ``Malformed``.
         """
-        keys = list(_parse_rooms(rooms))
+        keys = []
+        for number, key in enumerate(_parse_rooms(rooms)):
+            if number % PAGE == 0:
+                await trio.lowlevel.checkpoint()
+            keys.append(key)
         pages = [keys[at : at + PAGE] for at in range(0, len(keys), PAGE)] or [[]]
         state: dict[str, Any] = {}
         async with self._store.locks.hold(_lock(requester.user)):

@@ -88,11 +88,11 @@ class Backfill:
     async def _fill_from(self, server_name: ServerName, room: Room, pos: int, gap: Gap) -> bool:
         wanted = [EventId(event_id) for event_id in gap.missing]
         try:
-            raws = await fetch_backfill(self._fetcher, server_name, room.room_id, wanted[:NAMED_MAX], limit=EVENTS_MAX)
+            texts = await fetch_backfill(self._fetcher, server_name, room.room_id, wanted[:NAMED_MAX], limit=EVENTS_MAX)
         except RemoteError as error:
             _log.debug("history cannot be fetched", server=server_name, room=room.room_id, error=str(error))
             return False
-        checked = await self._missing.check(room, raws)
+        checked = await self._missing.check(room, texts)
         with self._database.snapshot() as snapshot:
             fresh = [pdu for pdu in checked if not is_held(snapshot, room, pdu.event_id)]
         found = sorted(connect(wanted, fresh), key=lambda pdu: pdu.depth)

@@ -6,13 +6,12 @@ few of those are parsed at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import trio
 
 from conduit_py.matrix.canonical_json import NotJson
-from conduit_py.service.federation.receive.room_events import RawEvent
 from conduit_py.slices import parse_large_json
 
 EVENT_BYTES_MAX: Final = 256 * 1024
@@ -22,12 +21,17 @@ BRACKETS_PER_PORTION: Final = 60_000
 """Lists and objects that are held of one room at a time, in what one server sends; usual events have ten each."""
 
 
-def split_events(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def count_brackets(text: bytes) -> int:
+    """How many lists and objects there may be in a text."""
+    return text.count(b"[") + text.count(b"{")
+
+
+def split_events(texts: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
     """Portions, in order, that may be held at a time: one, but for a server that wants to be a burden."""
     portion: list[bytes] = []
     left = BRACKETS_PER_PORTION
     for text in texts:
-        brackets = text.count(b"[") + text.count(b"{")
+        brackets = count_brackets(text)
         if portion and brackets > left:
             yield portion
             portion, left = [], BRACKETS_PER_PORTION
@@ -37,9 +41,9 @@ def split_events(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield portion
 
 
-async def parse_events(texts: Sequence[bytes]) -> list[RawEvent]:
+async def parse_events(texts: Iterable[bytes]) -> list[dict[str, Any]]:
     """Those that are objects."""
-    raws: list[RawEvent] = []
+    raws: list[dict[str, Any]] = []
     for text in texts:
         try:
             raw = await parse_event_text(text, EVENT_BYTES_MAX)

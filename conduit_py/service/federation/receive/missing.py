@@ -13,7 +13,8 @@ server-server-api/#retrieving-event-authorization-information
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 import trio
 
@@ -34,6 +35,12 @@ from conduit_py.outbound.federation_events import (
 )
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.pauses import Pauses
+from conduit_py.service.federation.receive.event_texts import (
+    BRACKETS_PER_PORTION,
+    count_brackets,
+    parse_events,
+    split_events,
+)
 from conduit_py.service.federation.receive.order import by_auth_events, by_prev_events
 from conduit_py.service.federation.receive.state_told import lay_out_state
 from conduit_py.service.rooms.write import RoomWrites
@@ -51,6 +58,8 @@ AUTH_DEPTH_MAX: Final = 20
 EVENTS_AT_ONCE: Final = 10
 """Single events asked for at the same time, for one event received."""
 STORED_AT_ONCE: Final = 200
+BRACKETS_MAX: Final = 2 * BRACKETS_PER_PORTION
+"""Lists and objects in events that are held for one event received."""
 PAUSE_MS: Final = 60_000
 PAUSE_MAX_MS: Final = 3_600_000
 
@@ -95,7 +104,7 @@ class MissingEventsFetcher:
         if not any(map(self._pauses.is_over, missing)):
             return []
         try:
-            raws = await fetch_missing_events(
+            texts = await fetch_missing_events(
                 self._fetcher,
                 origin,
                 room.room_id,
@@ -107,7 +116,8 @@ class MissingEventsFetcher:
         except RemoteError as error:
             self._note_failures("events before one", origin, missing, error)
             return []
-        found = await self.check(room, raws[: self._prev_events_max])
+        # The newest first: what lies before them is of no use without them.
+        found = await self.check(room, texts[: self._prev_events_max][::-1])
         with self._database.snapshot() as snapshot:
             fresh = [it for it in found if it.depth >= min_depth and not is_held(snapshot, room, it.event_id)]
         wanted = connect(pdu.prev_events, fresh)
@@ -124,7 +134,7 @@ class MissingEventsFetcher:
             missing = await self._find_missing([*told.pdu_ids, *told.auth_chain_ids])
             if len(missing) > SINGLE_EVENTS_MAX:
                 full = await fetch_state(self._fetcher, origin, room.room_id, event_id)
-                await self._store(room, [*full.auth_chain, *full.pdus])
+                await self._store(room, chain(full.auth_chain, full.pdus))
             elif missing:
                 await self._fetch_single(origin, room, missing)
         except RemoteError as error:
@@ -155,13 +165,15 @@ class MissingEventsFetcher:
     async def _fetch_single(self, origin: ServerName, room: Room, event_ids: Collection[EventId]) -> None:
         """Fetch events one by one, and in turn what allowed them, and store what can be judged."""
         found: dict[EventId, Pdu] = {}
+        left = BRACKETS_MAX
         todo = list(dict.fromkeys(event_ids))
         for _ in range(AUTH_DEPTH_MAX):
             todo = [event_id for event_id in todo if self._pauses.is_over(event_id)]
-            if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX:
+            if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX or left <= 0:
                 break
-            raws = await self._ask_each(origin, todo)
-            checked = await self.check(room, raws)
+            texts = await self._ask_each(origin, todo)
+            left -= sum(map(count_brackets, texts))
+            checked = await self.check(room, texts)
             found.update((pdu.event_id, pdu) for pdu in checked if pdu.event_id in todo)
             for event_id in todo:
                 if event_id not in found:
@@ -170,35 +182,43 @@ class MissingEventsFetcher:
             todo = await self._find_missing(named)
         await self._store_checked(room, found.values())
 
-    async def _ask_each(self, origin: ServerName, event_ids: Sequence[EventId]) -> list[dict[str, Any]]:
-        raws: list[dict[str, Any]] = []
+    async def _ask_each(self, origin: ServerName, event_ids: Sequence[EventId]) -> list[bytes]:
+        texts: list[bytes] = []
         limiter = trio.CapacityLimiter(EVENTS_AT_ONCE)
 
         async def ask(event_id: EventId) -> None:
             async with limiter:
                 try:
-                    raws.append(await fetch_event(self._fetcher, origin, event_id))
+                    texts.append(await fetch_event(self._fetcher, origin, event_id))
                 except RemoteError as error:
                     _log.debug("an event cannot be fetched", event_id=event_id, origin=origin, error=str(error))
 
         async with trio.open_nursery() as nursery:
             for event_id in event_ids:
                 nursery.start_soon(ask, event_id)
-        return raws
+        return texts
 
-    async def _store(self, room: Room, raws: Sequence[dict[str, Any]]) -> None:
-        for start in range(0, len(raws), STORED_AT_ONCE * 10):
-            await self._store_checked(room, await self.check(room, raws[start : start + STORED_AT_ONCE * 10]))
+    async def _store(self, room: Room, texts: Iterable[bytes]) -> None:
+        for portion in split_events(texts):
+            for start in range(0, len(portion), STORED_AT_ONCE * 10):
+                await self._store_checked(room, await self.check(room, portion[start : start + STORED_AT_ONCE * 10]))
 
     async def _store_checked(self, room: Room, pdus: Iterable[Pdu]) -> None:
         ordered = by_auth_events(pdus)
         for start in range(0, len(ordered), STORED_AT_ONCE):
             await self._writes.store_outliers(room.room_id, ordered[start : start + STORED_AT_ONCE])
 
-    async def check(self, room: Room, raws: Sequence[dict[str, Any]]) -> list[Pdu]:
-        """Those that are valid events of the room."""
-        checked = await self._checks.check_many(raws, room.version)
-        return [pdu for pdu in checked if isinstance(pdu, Pdu) and pdu.room_id == room.room_id]
+    async def check(self, room: Room, texts: Sequence[bytes]) -> list[Pdu]:
+        """Those that are valid events of the room; only the first, if they are more than may be held at a time."""
+        valid: list[Pdu] = []
+        left = BRACKETS_MAX
+        for portion in split_events(texts):
+            checked = await self._checks.check_many(await parse_events(portion), room.version)
+            valid += (pdu for pdu in checked if isinstance(pdu, Pdu) and pdu.room_id == room.room_id)
+            left -= sum(map(count_brackets, portion))
+            if left <= 0:
+                break
+        return valid
 
     async def _find_missing(self, event_ids: Iterable[EventId]) -> list[EventId]:
         wanted, missing = list(dict.fromkeys(event_ids)), []
