@@ -18,7 +18,10 @@ COMMANDS = {
     "serve": "serve",
     "check-config": "check_config",
     "generate-config": "generate_config",
+    "backup": "backup",
     "verify": "verify",
+    "restore": "restore",
+    "compact": "compact",
     "healthcheck": "healthcheck",
     "version": "version",
 }

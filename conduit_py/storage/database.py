@@ -17,6 +17,7 @@ from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
 from kvschema.engine import Engine
 from kvschema.engine.file_space import make_directory
 from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.lmdb_file import put_rows
 from kvschema.errors import SchemaMismatch
 from kvschema.migrate import apply_one, catalog_specs, check_catalog, migrate
 from kvschema.tree import Reader
@@ -185,6 +186,20 @@ def record_start(engine: Engine, now_us: int) -> int:
     if batch:
         apply_one(engine, batch)
     return max(stored, now_us)
+
+
+def pass_on_position(path: Path, *, stored: int, reached: int) -> None:
+    """Tell a data file that nobody has open how far a history went that it takes the place of.
+
+    The server that opens it goes on from there even if the clock does not say so. See ``record_start``.
+    """
+    if stored and reached > stored:
+        put_rows(path, server.STARTGAP.name, {_encode_pos(stored): server.STARTGAP.value.encode(reached)})
+        put_rows(path, server.GLOBAL.name, {_POSITION: reached.to_bytes(8, "big")})
+
+
+def _encode_pos(pos: int) -> bytes:
+    return server.STARTGAP.key.encode(server.ByPos(pos))
 
 
 def open_database(path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int) -> Database:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from kvschema.engine.lmdb import READERS_MAX, LmdbReader
 from kvschema.engine.pages import Damaged, Meta, read_metas, walk_pages
 from kvschema.errors import StorageFailed
 
+ROOM_BYTES = 1 << 20
+"""Enough for a few rows and the list of the pages that it frees."""
 _ATTEMPTS_MAX = 100
 """A busy server replaces both meta pages within a millisecond or two; reading one of them takes a tenth of that."""
 
@@ -36,12 +38,21 @@ class FileReader(LmdbReader):
         return walk_pages(self._path, self.meta, on_pages)
 
     def open_trees(self, names: Sequence[str]) -> None:
-        """Make the trees readable; one that the file does not have is empty."""
+        """Make the trees readable; one that the file does not have is empty. Raises ``StorageFailed``."""
         for name in names:
             try:
                 self._trees[name] = self._env.open_db(name.encode(), txn=self._transaction, create=False)
             except lmdb.NotFoundError:
                 continue
+            except lmdb.Error as error:
+                raise StorageFailed(f"the database is damaged: {error}") from error
+
+    @property
+    def used_bytes(self) -> int:
+        """What the transaction takes without free pages, and so what a copy of it takes."""
+        records = [self._transaction.stat(tree) for tree in self._trees.values()]
+        named = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in records)
+        return int(named + self.meta.main.pages + 2) * self.meta.page_bytes
 
     def copy_to(self, descriptor: int) -> None:
         """Write the transaction, without free pages, to an empty file. Raises ``StorageFailed``."""
@@ -63,6 +74,28 @@ class FileReader(LmdbReader):
     ) -> Iterator[tuple[bytes, bytes]]:
         """See ``Reader``."""
         return super().scan(tree, prefix, start, stop, reverse) if tree in self._trees else iter(())
+
+
+def put_rows(path: Path, tree: str, rows: Mapping[bytes, bytes]) -> None:
+    """Write a few rows to a file that nobody else has open. It is on disk on return. Raises ``StorageFailed``."""
+    try:
+        environment = lmdb.open(
+            str(path),
+            subdir=False,
+            lock=False,
+            create=False,
+            max_dbs=1,
+            map_size=path.stat().st_size + ROOM_BYTES,
+        )
+        try:
+            with environment.begin(write=True) as transaction:
+                database = environment.open_db(tree.encode(), txn=transaction)
+                for key, value in rows.items():
+                    transaction.put(key, value, db=database)
+        finally:
+            environment.close()
+    except lmdb.Error as error:
+        raise StorageFailed(f"{path} could not be written: {error}") from error
 
 
 @contextmanager

@@ -6,6 +6,8 @@ sentence and nothing more. Such a process looks at the files through a read-only
 server respects: what it looks at stays as it is, and the file grows meanwhile by what the server writes.
 
 - ``verify`` walks everything: the pages of the file, the rows, the media files.
+- ``make`` makes a backup, ``restore`` puts one back, ``compact`` copies the database into its own place.
+- ``copying`` and ``marks`` are how files come into being, and what they say of themselves.
 - ``messages`` is what is told on the way.
 
 Decisions:

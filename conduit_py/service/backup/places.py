@@ -12,7 +12,8 @@ from conduit_py.config import DirectoryStructure
 from conduit_py.service.backup.messages import Impossible
 from conduit_py.service.media.blocking import Blocking
 from conduit_py.service.media.files import MediaFiles
-from conduit_py.storage.database import DATA_FILE, DIRECTORY, LOCK_FILE
+from conduit_py.storage.database import DATA_FILE, DIRECTORY, LOCK_FILE, claim_directory
+from kvschema.errors import SchemaMismatch
 
 MEDIA = "media"
 """The media files below ``database_path``, unless ``media.path`` says otherwise."""
@@ -45,6 +46,19 @@ def keep_out_servers(directory: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def take_directory(directory: Path) -> Iterator[None]:
+    """The data directory is ours during the block, and made if it is missing. Raises ``Impossible``."""
+    try:
+        lock = claim_directory(directory)
+    except SchemaMismatch as error:
+        raise Impossible(str(error)) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def open_media(root: Path, structure: DirectoryStructure | None) -> MediaFiles:

@@ -25,7 +25,7 @@ from conduit_py.service.backup.places import MEDIA, find_data_file, keep_out_ser
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
-from kvschema.engine.lmdb_file import FileReader, open_file
+from kvschema.engine.lmdb_file import open_file
 from kvschema.engine.pages import Damaged
 from kvschema.errors import SchemaMismatch, StorageError
 from kvschema.migrate import check_catalog
@@ -34,6 +34,12 @@ FINDINGS_MAX: Final = 100
 """Of one kind: who has so many needs no more of them."""
 TELL_S_MIN: Final = 0.1
 """Between two reports of progress."""
+
+
+OLDER: Final = (
+    f"the database has a schema before {SCHEMA_VERSION}: its pages are whole, and its rows can be verified when it was "
+    "upgraded"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def run(
     tell: Tell, *, directory: str, media_path: str | None, structure: list[int] | None, with_hashes: bool
 ) -> Mapping[str, Any]:
     """``verify``, in the process of its own."""
-    where, teller = Path(directory), _Teller(tell)
+    where, teller = Path(directory), Teller(tell)
     with keep_out_servers(where) as is_alone:
         check_copy(
             find_data_file(where),
@@ -105,7 +111,7 @@ def run(
     return {}
 
 
-class _Teller:
+class Teller:
     """Tells progress now and then, and the first findings of each kind."""
 
     def __init__(self, tell: Tell) -> None:
@@ -131,6 +137,9 @@ class _Teller:
                 break
         return self._found[kind] == before
 
+    def found(self, kind: Kind) -> int:
+        return self._found[kind]
+
     def end(self) -> None:
         for kind, count in self._found.items():
             if count > FINDINGS_MAX:
@@ -140,54 +149,59 @@ class _Teller:
 
 def check_copy(
     path: Path,
-    media_path: Path,
+    media_path: Path | None,
     structure: DirectoryStructure | None,
     *,
     is_shared: bool,
     with_hashes: bool,
-    teller: _Teller,
+    teller: Teller,
 ) -> None:
-    """Every step, as far as the file goes."""
+    """Every step, as far as the file goes. Media are checked where it is said where they are."""
     try:
         with open_file(path, trees_max=len(CATALOG) + 1, is_shared=is_shared) as reader:
             if not teller.find(Kind.PROBLEM, reader.check_pages(partial(teller.progress, "pages"))):
                 return
             reader.open_trees([tree.name for tree in CATALOG])
-            if _is_current(reader, teller):
-                with Snapshot(nullcontext(reader), ObjectCache(0)) as snapshot:
-                    problems = check_consistency(snapshot, partial(teller.progress, "rows"))
-                    if teller.find(Kind.PROBLEM, problems):
-                        _check_media(snapshot, media_path, structure, teller, with_hashes=with_hashes)
+            with Snapshot(nullcontext(reader), ObjectCache(0)) as snapshot:
+                _check_owner(snapshot)
+                if not is_current(snapshot):
+                    teller.find(Kind.NOTE, [OLDER])
+                    return
+                problems = check_consistency(snapshot, partial(teller.progress, "rows"))
+                if teller.find(Kind.PROBLEM, problems) and media_path is not None:
+                    _check_media(snapshot, media_path, structure, teller, with_hashes=with_hashes)
     except (Damaged, SchemaMismatch) as problem:
         teller.find(Kind.PROBLEM, [str(problem)])
     except StorageError as error:
         raise Impossible(str(error)) from error
 
 
-def _is_current(reader: FileReader, teller: _Teller) -> bool:
-    """Are the rows as this version of the program writes them? Raises ``SchemaMismatch``."""
-    facts = {name: server.GLOBAL.get(reader, server.ByName(name)) for name in ("product", "schema", "catalog")}
-    if facts["product"] != PRODUCT.encode():
+def _check_owner(snapshot: Snapshot) -> None:
+    """Could this version of the program have written it? Raises ``SchemaMismatch``."""
+    if server.GLOBAL.get(snapshot, server.ByName("product")) != PRODUCT.encode():
         raise SchemaMismatch("the database belongs to another program")
-    schema = int(facts["schema"] or b"0")
+    schema = get_schema(snapshot)
     if schema > SCHEMA_VERSION:
         raise SchemaMismatch(
             f"the database has schema {schema}, and this version of the program knows schemas up to {SCHEMA_VERSION}: "
-            "verify it with the version that wrote it"
+            "use the version that wrote it"
         )
-    if schema < SCHEMA_VERSION:
-        note = (
-            f"the database has schema {schema}, and this version of the program writes schema {SCHEMA_VERSION}: its "
-            "pages are whole, and its rows can be checked after the upgrade"
-        )
-        teller.find(Kind.NOTE, [note])
-        return False
-    check_catalog(facts["catalog"] or b"{}")
-    return True
+    if schema == SCHEMA_VERSION:
+        check_catalog(server.GLOBAL.get(snapshot, server.ByName("catalog")) or b"{}")
+
+
+def is_current(snapshot: Snapshot) -> bool:
+    """Are the rows as this version of the program writes them?"""
+    return get_schema(snapshot) == SCHEMA_VERSION
+
+
+def get_schema(snapshot: Snapshot) -> int:
+    raw = server.GLOBAL.get(snapshot, server.ByName("schema")) or b""
+    return int(raw) if raw.isdigit() else 0
 
 
 def _check_media(
-    snapshot: Snapshot, root: Path, structure: DirectoryStructure | None, teller: _Teller, *, with_hashes: bool
+    snapshot: Snapshot, root: Path, structure: DirectoryStructure | None, teller: Teller, *, with_hashes: bool
 ) -> None:
     total = media.count_files(snapshot)
     if not root.is_dir():
