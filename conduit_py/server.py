@@ -35,6 +35,9 @@ from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
+from conduit_py.service.admin.build import Admin, Commanded, build_admin
+from conduit_py.service.admin.queue import CommandQueue
+from conduit_py.service.admin.room import AdminRoom
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import AppServiceParts, build_appservices
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
@@ -98,6 +101,7 @@ class Server:
     federation: Federation
     e2ee: E2ee
     rooms: Rooms
+    admin: Admin
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     """Each runs until it is cancelled; one that ends otherwise ends the server."""
     applies: tuple[Apply, ...]
@@ -124,7 +128,7 @@ async def build(
     """
     server_name, hub, has_threads = ServerName(config.server_name), SyncHub(), hash_limiter is not None
     proxies = TrustedProxies(config.trusted_proxies)
-    metrics = _watch(store, hub)
+    metrics, commands = _watch(store, hub), CommandQueue(server_name)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(
@@ -147,12 +151,14 @@ async def build(
         stage_push=push.rings.stage,
         stage_joined=others.stage_joined,
         is_failing=sending.senders.is_failing,
+        stage_sent=commands.stage_sent,
     )
     writes = build_writes(config, store, around)
     receiving = build_receiving(config, store, writes, federation)
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
-    accounts = _build_accounts(config, store, around, rooms, (removal, push.pushers), hash_limiter)
+    admin_room = AdminRoom(store, writes, commands)
+    accounts = _build_accounts(config, store, around, rooms, admin_room, (removal, push.pushers), hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
     presence = _build_presence(config, store, hub, rooms, sending)
     edus = {**e2ee.edus.handlers, **rooms.edu_handlers, PRESENCE: presence.receive}
@@ -176,12 +182,15 @@ async def build(
         sending=sending,
         now_ms=store.now_ms,
     )
-    return _put_together(operations, store, hub, metrics, admin_token=await _prepare(accounts))
+    return _put_together(operations, store, hub, metrics, admin_room, admin_token=await _prepare(accounts))
 
 
 def _put_together(
-    operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, *, admin_token: str | None
+    operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, room: AdminRoom, *, admin_token: str | None
 ) -> Server:
+    admin = build_admin(
+        store, room, Commanded(config=operations.config, accounts=operations.accounts, media=operations.media)
+    )
     loop = LoopWatch(metrics.loop_seconds.observe)
     health = Health(store.writer, lambda: loop.lag_s)
     return Server(
@@ -193,8 +202,14 @@ def _put_together(
         federation=operations.federation,
         e2ee=operations.e2ee,
         rooms=operations.rooms,
-        tasks=(hub.run, Pruning(store.database, store.writer, now_ms=store.now_ms).run, *_tasks(operations)),
         applies=tuple(_applies(operations)),
+        tasks=(
+            hub.run,
+            Pruning(store.database, store.writer, now_ms=store.now_ms).run,
+            *_tasks(operations),
+            *admin.tasks,
+        ),
+        admin=admin,
         admin_token=admin_token,
     )
 
@@ -251,6 +266,7 @@ def _build_accounts(
     store: Store,
     around: Around,
     rooms: Rooms,
+    admin_room: AdminRoom,
     observers: tuple[DeviceObserver, ...],
     hash_limiter: trio.CapacityLimiter | None,
 ) -> Accounts:
@@ -266,6 +282,7 @@ def _build_accounts(
             appservices=around.appservices.registry,
             device_observers=observers,
             hash_limiter=hash_limiter,
+            note_admin=admin_room.note_admin,
         ),
     )
 
@@ -365,6 +382,7 @@ async def serve(
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
             await set_right_if_restored(store, read_identity(config.database_path))
             server = await build(config, store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+            await server.admin.prepare()
             settle_memory()
             for task in server.tasks:
                 services.start_soon(task)

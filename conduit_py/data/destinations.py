@@ -16,6 +16,14 @@ def get_delegation(snapshot: Snapshot, host: str) -> Delegation | None:
     return federation.SERVERNAME_DESTINATION.get(snapshot, ByServer(host))
 
 
+def stage_all_forgotten(snapshot: Snapshot, turn: Turn) -> int:
+    """Ask every host again. Returns how many there were."""
+    keys = list(federation.SERVERNAME_DESTINATION.scan_keys(snapshot))
+    for key in keys:
+        turn.batch.delete(federation.SERVERNAME_DESTINATION, key)
+    return len(keys)
+
+
 def stage_delegation(snapshot: Snapshot, turn: Turn, host: str, row: Delegation) -> None:
     """Store what a host said; where there are too many, those that expire first make room."""
     if snapshot.count(federation.SERVERNAME_DESTINATION.name) >= federation.DELEGATIONS_MAX:

@@ -37,6 +37,13 @@ def scan_of_file(snapshot: Snapshot, file_hash: bytes) -> Iterator[ByMxc]:
         yield ByMxc(key.server_name, key.media_id)
 
 
+def scan_of_user(snapshot: Snapshot, server_name: str, user: ShortUserId) -> Iterator[ByMxc]:
+    """The media that a user of this server uploaded. Looks at all that were uploaded here."""
+    for key, row in media.MXC_MEDIA.scan(snapshot, server_name):
+        if row.user == user:
+            yield key
+
+
 def stage_media(turn: Turn, mxc: ByMxc, row: Media) -> None:
     """A new medium; its file has a row, or gets one in the same turn."""
     turn.batch.require_absent(media.MXC_MEDIA, mxc)

@@ -89,6 +89,15 @@ def stage_alias(turn: Turn, room: ShortRoomId, room_id: RoomId, alias: RoomAlias
     turn.batch.put(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias), None)
 
 
+def stage_alias_taken(
+    turn: Turn, before: ShortRoomId, room: ShortRoomId, room_id: RoomId, alias: RoomAlias, creator: UserId
+) -> None:
+    """Take an alias from the room ``before``, and from whose it was."""
+    turn.batch.put(rooms.ALIAS_ROOMID, rooms.ByAlias(alias), AliasRecord(room_id, creator))
+    turn.batch.delete(rooms.ROOMID_ALIAS, ByRoomAlias(before, alias))
+    turn.batch.put(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias), None)
+
+
 def stage_alias_deleted(turn: Turn, room: ShortRoomId, alias: RoomAlias) -> None:
     turn.batch.delete(rooms.ALIAS_ROOMID, rooms.ByAlias(alias))
     turn.batch.delete(rooms.ROOMID_ALIAS, ByRoomAlias(room, alias))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from unicodedata import normalize
 
+from conduit_py.matrix.house import is_server_user
 from conduit_py.matrix.ids import UserId
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -25,7 +26,12 @@ def split_words(text: str) -> frozenset[str]:
 
 
 def name_words(user_id: UserId, displayname: object) -> frozenset[str]:
-    """The words under which a user is found. The name of the server, which all share, is none of them."""
+    """The words under which a local user is found. The name of the server, which all share, is none of them.
+
+    The server's own account is found under none: nobody has anything to say to it outside the Admin Room.
+    """
+    if is_server_user(user_id):
+        return frozenset()
     localpart = user_id[1:].partition(":")[0]
     return split_words(localpart) | (split_words(displayname) if isinstance(displayname, str) else frozenset())
 

@@ -300,7 +300,7 @@ def _is_within(address: str, networks: Collection[Network]) -> bool:
 
 
 def scrub_query(query: str) -> str:
-    """A query string fit for the log: the value of ``access_token`` is left out."""
+    """A query string fit for the log: the values of ``access_token`` and ``token`` are left out."""
     if not query:
         return query
     return "&".join(map(_scrub_parameter, query.split("&")))
@@ -308,4 +308,4 @@ def scrub_query(query: str) -> str:
 
 def _scrub_parameter(parameter: str) -> str:
     name, _, _ = parameter.partition("=")
-    return f"{name}=…" if unquote_plus(name) == "access_token" else parameter
+    return f"{name}=…" if unquote_plus(name) in ("access_token", "token") else parameter

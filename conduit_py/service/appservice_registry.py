@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from conduit_py.data.tokens import hash_token
 from conduit_py.matrix.appservices import Registration, matches
+from conduit_py.matrix.house import is_server_user
 from conduit_py.matrix.ids import RoomAlias, ServerName, UserId
 from conduit_py.service.errors import MatrixError
 
@@ -34,7 +35,7 @@ class AppServices:
 
     def has_user(self, appservice: Registration, user_id: UserId) -> bool:
         """May the application service act as this user of the server? It is told what concerns such a user."""
-        if not user_id.endswith(f":{self._server_name}"):
+        if not user_id.endswith(f":{self._server_name}") or is_server_user(user_id):
             return False
         return user_id == self.sender_of(appservice) or matches(appservice.users, user_id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from kvschema.catalog import (
     account_data,
+    admin,
     appservices,
     e2ee,
     federation,
@@ -46,6 +47,7 @@ CATALOG: tuple[Tree[Any, Any], ...] = (
     *appservices.TREES,
     *e2ee.TREES,
     *media.TREES,
+    *admin.TREES,
 )
 RETIRED: tuple[str, ...] = ()
 """Names that once held data. Never reuse one: old files still contain it."""

@@ -25,7 +25,8 @@ GLOBAL: Tree[ByName, bytes] = Tree(
     Key(ByName, (Text(64),)),
     RAW,
     since=1,
-    doc="Single facts: product, schema, server_name, catalog, file, position, keypair, first_admin_token, admin_made.",
+    doc="Single facts: product, schema, server_name, catalog, file, position, keypair, first_admin_token, admin_made,"
+    " admin_room, registration_closed.",
     bound="a fixed set of names",
 )
 

@@ -17,6 +17,7 @@ REGISTRATION_TOKEN_BYTES_MAX = 64
 REGISTRATION_TOKENS_MAX = 1000
 OPENID_TOKENS_PER_USER_MAX = 50
 REPORTS_PER_USER_MAX = 100
+PASSWORD_LINKS_MAX = 1000
 NAME_WORD_BYTES_MAX = 64
 
 
@@ -152,6 +153,13 @@ class Report(NamedTuple):
     reason: str = ""
 
 
+class PasswordLink(NamedTuple):
+    """Whoever has the link sets the password of an account."""
+
+    user: ShortUserId
+    expires_ms: int
+
+
 class UiaSession(NamedTuple):
     """A pending user-interactive authentication. Holds no password."""
 
@@ -279,6 +287,15 @@ NAMEWORD_USERID: Tree[NameWord, None] = Tree(
     derived="userid_password, useridprofilekey_value",
 )
 
+PASSWORDLINK: Tree[ByTokenHash, PasswordLink] = Tree(
+    "passwordlink",
+    Key(ByTokenHash, (Fixed(32),)),
+    record(PasswordLink),
+    since=1,
+    doc="Links with which people choose a password, by the hash of the token in them.",
+    bound="one row per account and PASSWORD_LINKS_MAX at most; used ones go, expired ones with the next that is made",
+)
+
 USERID_PRESENCE: Tree[ByUser, LastPresence] = Tree(
     "userid_presence",
     Key(ByUser, (U64(),)),
@@ -303,5 +320,6 @@ TREES = (
     OPENIDTOKEN_EXPIRESATUSERID,
     USERREPORT,
     NAMEWORD_USERID,
+    PASSWORDLINK,
     USERID_PRESENCE,
 )

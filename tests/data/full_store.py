@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from conduit_py.data import (
+    admin,
     announcements,
     appservices,
     device_keys,
@@ -35,6 +36,7 @@ from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
+from kvschema.catalog.admin import AdminCommand
 from kvschema.catalog.appservices import AppServiceSending
 from kvschema.catalog.receipts import Receipt
 from kvschema.catalog.rooms import StreamPos
@@ -261,6 +263,9 @@ class _Story:
                 appservices.stage_event(turn, "irc", pos, event)
                 appservices.stage_listed(turn, "irc|net", room, is_listed=True)
                 appservices.stage_sending(turn, "irc", AppServiceSending("1", until=pos))
+                if self._start == 0:
+                    admin.stage_admin_room(turn, RoomId(room_id))
+                    admin.stage_command(turn, event, AdminCommand())
 
     async def _read(self, room_id: str, user: Client, event_id: str) -> None:
         async with self._store.writer.turn() as turn:

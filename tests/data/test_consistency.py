@@ -17,6 +17,7 @@ from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.migrate import apply_one
 from tests.data import (
+    plants_in_admin,
     plants_in_appservices,
     plants_in_encryption,
     plants_in_graphs,
@@ -40,6 +41,7 @@ PLANTS = {
     **plants_in_push.PLANTS,
     **plants_in_sending.PLANTS,
     **plants_in_appservices.PLANTS,
+    **plants_in_admin.PLANTS,
 }
 
 

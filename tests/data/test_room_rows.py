@@ -11,6 +11,7 @@ NAMED_FROM_OUTSIDE = {
     "backupkeyid_backup": "a user's own backup, which outlives the room",
     "disabledroomids": "stays until an administrator enables the room",
     "removedroomids": "says that the room is being removed, and goes at the end of that",
+    "admincommand": "of the Admin Room, which is never removed",
     "userid_report": "what an administrator is told of users",
     "userpos_farewell": "what clients hear of the removed room",
     "servername_sending": "places in a queue",

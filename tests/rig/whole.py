@@ -8,20 +8,21 @@ from contextlib import asynccontextmanager
 import trio
 
 from conduit_py.http.in_process import AppClient
-from conduit_py.metrics import Metrics
 from conduit_py.outbound.http import HttpClient
+from conduit_py.server import Server as BuiltServer
 from conduit_py.server import build
-from conduit_py.service.hub import SyncHub
 from tests.rig.server import Server, load_test_config
 
 
 class WholeServer(Server):
     """Made by ``open_whole``."""
 
-    def __init__(self, server: Server, app: AppClient, hub: SyncHub, metrics: Metrics) -> None:
+    def __init__(self, server: Server, built: BuiltServer) -> None:
         super().__init__(server.services, server.woken)
-        self._app = app
-        self.hub, self.metrics = hub, metrics
+        self._app = AppClient(built.app)
+        self.hub, self.metrics, self.rooms = built.hub, built.metrics, built.rooms
+        self.admin = built.admin
+        """There is no Admin Room before ``admin.prepare``, so that other tests have no room that they did not make."""
 
 
 @asynccontextmanager
@@ -32,5 +33,5 @@ async def open_whole(server: Server, http: HttpClient | None = None, /, **overri
     async with trio.open_nursery() as nursery:
         for task in built.tasks:
             nursery.start_soon(task)
-        yield WholeServer(server, AppClient(built.app), built.hub, built.metrics)
+        yield WholeServer(server, built)
         nursery.cancel_scope.cancel()

@@ -21,6 +21,7 @@ from typing import Any
 from conduit_py.data.closed import scan_removed
 from conduit_py.data.consistency import (
     accounts,
+    admin,
     appservices,
     chains,
     encryption,
@@ -69,7 +70,7 @@ def _checks(table: Mapping[str, tuple[RowsCheck, ...]]) -> tuple[Check, ...]:
 
 CHECKS = _checks(
     {
-        "global": (server.check_facts, server.check_position),
+        "global": (server.check_facts, server.check_position, admin.check_room),
         "startgap": (server.check_start_gaps,),
         "roomid_shortroomid": (shorts.check_room_ids,),
         "shortroomid_room": (shorts.check_rooms,),
@@ -157,12 +158,14 @@ CHECKS = _checks(
         "appserviceidpos_event": (appservices.check_events,),
         "appserviceid_sending": (appservices.check_sending,),
         "instanceidroomid": (appservices.check_listed,),
+        "admincommand": (admin.check_commands,),
     }
 )
 
 UNCHECKED: Mapping[str, str] = {
     "logintoken_expiresatuserid": "each row stands alone, and lives for minutes",
     "userdevicesessionid_uiaainfo": "each row stands alone, and lives for an hour",
+    "passwordlink": "each row stands alone, and is good for a day",
     "openidtoken_expiresatuserid": "each row stands alone, and lives for an hour",
     "registrationtoken_info": "each row stands alone",
     "blocked_servernamemediaid": "each row stands alone: what it names need not be here",

@@ -11,7 +11,19 @@ from conduit_py.storage.database import Snapshot
 from kvschema.catalog import PRODUCT, account_data, members, receipts, rooms, server, state, timeline
 
 _FACTS = frozenset(
-    {"product", "schema", "server_name", "catalog", "file", "position", "keypair", "first_admin_token", "admin_made"}
+    {
+        "product",
+        "schema",
+        "server_name",
+        "catalog",
+        "file",
+        "position",
+        "keypair",
+        "first_admin_token",
+        "admin_made",
+        "admin_room",
+        "registration_closed",
+    }
 )
 
 

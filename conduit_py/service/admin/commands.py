@@ -112,6 +112,10 @@ def _unfence(text: str) -> str:
     return "\n".join(lines[fences[0] + 1 : fences[1]])
 
 
+class SecretArgument(click.Argument):
+    """A password, which must stand in no room: the message with it is removed."""
+
+
 class Dispatcher:
     """One per server.
 
@@ -131,6 +135,19 @@ class Dispatcher:
     def __contains__(self, name: str) -> bool:
         return name in self._commands or name == "help"
 
+    def exposes_secret(self, words: Sequence[str]) -> bool:
+        """Do the words of a command tell a password to everybody who reads them? Maybe, if they make no sense."""
+        command = self._commands.get(words[0]) if words else None
+        secrets = () if command is None else [it.name for it in command.params if isinstance(it, SecretArgument)]
+        if command is None or not secrets:
+            return False
+        try:
+            with _context(command, list(words[1:]), Call()) as context:
+                given = context.params
+        except click.ClickException:
+            return len(words) > 1
+        return any(given.get(name or "") for name in secrets)
+
     async def run(self, words: Sequence[str], call: Call) -> Answer:
         """Do what the words of a command say. Everything that goes wrong becomes an answer."""
         run_id = self._new_id()
@@ -138,7 +155,9 @@ class Dispatcher:
             try:
                 return await self._run(words, call)
             except click.ClickException as error:
-                return Answer(text=_complaint(error), ok=False)
+                # What does not fit is named, and may be a part of a password.
+                says_nothing = not call.is_private and self.exposes_secret(words)
+                return Answer(text=_complaint(error, says_nothing=says_nothing), ok=False)
             except (MatrixError, Malformed, RemoteError) as error:
                 return Answer(text=_sentence(str(error)), ok=False)
             except StorageFull:
@@ -201,9 +220,10 @@ def _context(command: click.Command, words: list[str], call: Call) -> click.Cont
     return command.make_context(command.name, words, obj=call, **_SETTINGS)
 
 
-def _complaint(error: click.ClickException) -> str:
+def _complaint(error: click.ClickException, *, says_nothing: bool) -> str:
+    message = "These are not the arguments that it takes" if says_nothing else error.format_message()
     usage = "" if not isinstance(error, click.UsageError) or error.ctx is None else f"\n{error.ctx.get_usage()}"
-    return f"{_sentence(error.format_message())}{usage}"
+    return f"{_sentence(message)}{usage}"
 
 
 def _sentence(text: str) -> str:

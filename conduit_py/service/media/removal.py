@@ -13,12 +13,14 @@ from itertools import islice
 from typing import Final
 
 from conduit_py.data import media
+from conduit_py.matrix.ids import ServerName
 from conduit_py.service.media.access import FileAccess
 from conduit_py.service.media.files import MediaFiles, file_key
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.media import ByMxc, File
+from kvschema.catalog.rooms import ShortUserId
 from kvschema.errors import PreconditionFailed
 
 REFERENCES_MAX: Final = 100
@@ -48,6 +50,14 @@ class Removal:
                 continue  # it got one more thumbnail
             await self.collect(released)
             return is_there
+
+    async def remove_uploads(self, server_name: ServerName, user: ShortUserId) -> int:
+        """Remove everything that a user of this server uploaded. Returns how many media that were."""
+        with self._store.snapshot() as snapshot:
+            uploads = list(media.scan_of_user(snapshot, server_name, user))
+        for mxc in uploads:
+            await self.remove_media(mxc)
+        return len(uploads)
 
     async def remove_file(self, file_hash: bytes, unused_since: File) -> Freed:
         """Remove a file and everything whose content it is, unless it was used since ``unused_since``."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conduit_py.data import members, rooms, short_ids
+from conduit_py.matrix.house import admin_room_alias
 from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, server_name_of
 from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.federation import Fetcher
@@ -111,6 +112,8 @@ class AliasService:
         """
         if server_name_of(alias) != self.server_name:
             raise InvalidParam(f"aliases that are made here end in :{self.server_name}")
+        if alias == admin_room_alias(self.server_name):
+            raise _taken(alias)
         self._appservices.check_alias(alias, requester.appservice_id)
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
@@ -133,6 +136,8 @@ class AliasService:
 
         Spec: client-server-api/#delete_matrixclientv3directoryroomroomalias
         """
+        if alias == admin_room_alias(self.server_name):
+            raise Forbidden("this alias names the Admin Room, and stays with it")
         owns = self._appservices.owns_alias(requester.appservice_id, alias)
         if not owns:
             self._appservices.check_alias(alias, None)

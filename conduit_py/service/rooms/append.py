@@ -250,6 +250,7 @@ class RoomAppend:
             raise Forbidden(denied.why)
         pos = writer.turn.take_pos()
         event, before = ShortEventId(pos), LooseState(self._current.state_id)
+        writer.tools.stage_sent(writer.snapshot, writer.turn, self.room.short, event, pdu)
         ends = writer.plan_ends(pdu, event, before, may_be_large=False)
         row = writer.stage_event(pdu, event, pos=pos, before=before)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))

@@ -36,7 +36,7 @@ from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.removal import RoomRemoval
 from conduit_py.service.rooms.resolution import Resolutions
 from conduit_py.service.rooms.room_snapshots import RoomSnapshots
-from conduit_py.service.rooms.room_writer import StageJoined, WriterTools, announce_nothing
+from conduit_py.service.rooms.room_writer import StageJoined, StageSent, WriterTools, announce_nothing, note_nothing
 from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
@@ -116,6 +116,7 @@ class Around:
     stage_joined: StageJoined = announce_nothing
     is_failing: Callable[[ServerName], bool] = lambda server_name: False
     """Could another server not be reached when it was tried last?"""
+    stage_sent: StageSent = note_nothing
 
 
 def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
@@ -132,6 +133,7 @@ def build_writes(config: Config, store: Store, around: Around) -> RoomWrites:
         policies=PolicyServers(store.database, around.fetcher),
         now_ms=store.now_ms,
         stage_joined=around.stage_joined,
+        stage_sent=around.stage_sent,
     )
     append = Append(
         tools=tools,

@@ -7,6 +7,7 @@ kept them all out. A room that is being removed is closed in the same way, until
 
 from __future__ import annotations
 
+from conduit_py.data.admin import get_admin_room
 from conduit_py.data.closed import get_closed, get_disabled, stage_disabled
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.pdu import Pdu
@@ -29,6 +30,12 @@ def require_open_for(snapshot: Snapshot, pdu: Pdu) -> None:
         require_open(snapshot, pdu.room_id)
 
 
+def require_not_admin_room(snapshot: Snapshot, room_id: RoomId) -> None:
+    """Raises ``Forbidden`` for the room that the server is steered in."""
+    if room_id == get_admin_room(snapshot):
+        raise Forbidden("The Admin Room stays: it cannot be disabled or removed")
+
+
 class ClosedRooms:
     """Disables and enables rooms. One per server."""
 
@@ -36,7 +43,9 @@ class ClosedRooms:
         self._store = store
 
     async def disable(self, room_id: RoomId) -> bool:
-        """Close a room, whether this server knows it or not. Was it open?"""
+        """Close a room, whether this server knows it or not. Was it open? Raises ``Forbidden`` for the Admin Room."""
+        with self._store.snapshot() as snapshot:
+            require_not_admin_room(snapshot, room_id)
         return await self._put(room_id, DisabledRoom(self._store.now_ms()))
 
     async def enable(self, room_id: RoomId) -> bool:

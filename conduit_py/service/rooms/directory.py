@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import trio
 
 from conduit_py.data import appservices, members, rooms, short_ids, state
+from conduit_py.data.admin import get_admin_room
 from conduit_py.data.closed import get_closed
 from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.outbound.federation import Fetcher
@@ -150,6 +151,8 @@ class DirectoryService:
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             if not requester.is_admin and not may_send_state(append, requester.user_id, CANONICAL_ALIAS):
                 raise Forbidden("publishing a room needs the power to set its canonical alias")
+            if is_public and room_id == get_admin_room(snapshot):
+                raise Forbidden("the Admin Room is not published")
             if rooms.is_public(snapshot, append.room.short) != is_public:
                 rooms.stage_public(turn, append.room.short, is_public=is_public)
 

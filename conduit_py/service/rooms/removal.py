@@ -43,6 +43,7 @@ from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.service.errors import MatrixError, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.closed import require_not_admin_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -96,9 +97,13 @@ class RoomRemoval:
         self._has_ended = trio.Event()
 
     async def begin(self, room_id: RoomId) -> bool:
-        """Have a room removed. False if that is going on already. Raises ``NotFound`` for one that is not known."""
+        """Have a room removed. False if that is going on already.
+
+        Raises ``NotFound`` for one that is not known, and ``Forbidden`` for the Admin Room.
+        """
         async with self._store.locks.hold(("room", room_id)), self._store.writer.turn(may_use_reserve=True) as turn:
             with self._store.snapshot() as snapshot:
+                require_not_admin_room(snapshot, room_id)
                 if closed.get_removed(snapshot, room_id) is not None:
                     return False
                 room = short_ids.get_room(snapshot, room_id)

@@ -42,6 +42,14 @@ def announce_nothing(turn: Turn, user: ShortUserId, room: ShortRoomId) -> None:
     """For a server that tells others nothing."""
 
 
+StageSent = Callable[[Snapshot, Turn, ShortRoomId, ShortEventId, Pdu], None]
+"""Told of each event that this server sends. Raises ``Forbidden`` for one that it must not."""
+
+
+def note_nothing(snapshot: Snapshot, turn: Turn, room: ShortRoomId, event: ShortEventId, pdu: Pdu) -> None:
+    """For a server without an Admin Room."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterTools:
     """What it takes to write to rooms. One per server."""
@@ -56,6 +64,7 @@ class WriterTools:
     policies: PolicyServers
     now_ms: Callable[[], int]
     stage_joined: StageJoined = announce_nothing
+    stage_sent: StageSent = note_nothing
 
 
 @dataclass(frozen=True, slots=True)

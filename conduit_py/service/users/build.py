@@ -24,12 +24,14 @@ from conduit_py.service.users.login_tokens import LoginTokenService
 from conduit_py.service.users.moderation import ModerationService
 from conduit_py.service.users.mutual_rooms import MutualRoomService
 from conduit_py.service.users.openid import OpenIdService
+from conduit_py.service.users.password_links import PasswordLinks
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.profile import ProfileService, PropagateProfile
 from conduit_py.service.users.profile_reads import ProfileReads
 from conduit_py.service.users.push_rules import PushRuleService
 from conduit_py.service.users.reauth import Reauthentication
-from conduit_py.service.users.register import RegisterService
+from conduit_py.service.users.register import NoteAdmin, RegisterService, note_no_admin
+from conduit_py.service.users.registration_gate import RegistrationGate
 from conduit_py.service.users.registration_tokens import RegistrationTokenService
 from conduit_py.service.users.reports import ReportService
 from conduit_py.service.users.sessions import DeviceObserver, SessionService, Wake
@@ -51,6 +53,7 @@ class Accounts:
     deactivation: DeactivationService
     devices: DeviceService
     filters: FilterService
+    gate: RegistrationGate
     identities: Identities
     last_seen: LastSeen
     login: LoginService
@@ -58,6 +61,7 @@ class Accounts:
     moderation: ModerationService
     mutual_rooms: MutualRoomService
     openid: OpenIdService
+    password_links: PasswordLinks
     profile: ProfileService
     profile_reads: ProfileReads
     push_rules: PushRuleService
@@ -85,6 +89,7 @@ class Surroundings:
     device_observers: Sequence[DeviceObserver] = ()
     hash_limiter: trio.CapacityLimiter | None = None
     """See ``Passwords``."""
+    note_admin: NoteAdmin = note_no_admin
 
 
 def build_accounts(config: Config, store: Store, around: Surroundings) -> Accounts:
@@ -98,6 +103,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     reauth = Reauthentication(server_name, store, uia, passwords, around.throttle)
     login_tokens = LoginTokenService(store, reauth)
     registration_tokens = RegistrationTokenService(store)
+    gate = RegistrationGate(store, config)
     identities = Identities(store, around.appservices)
     return Accounts(
         account_data=AccountDataService(store, wake=around.wake),
@@ -106,6 +112,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         deactivation=DeactivationService(store, sessions, reauth, leave_room=around.leave_room),
         devices=DeviceService(store, sessions, reauth),
         filters=FilterService(store),
+        gate=gate,
         identities=identities,
         last_seen=LastSeen(store),
         login=LoginService(
@@ -120,6 +127,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         login_tokens=login_tokens,
         moderation=ModerationService(server_name, store),
         mutual_rooms=MutualRoomService(store),
+        password_links=PasswordLinks(store, sessions, passwords, around.throttle, base_url=config.well_known.client),
         openid=OpenIdService(store, ttl_s=config.openid_token_ttl),
         profile=profile,
         profile_reads=ProfileReads(profile, around.fetcher, server_name=server_name, now_ms=store.now_ms),
@@ -135,6 +143,8 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             registration_tokens=registration_tokens,
             throttle=around.throttle,
             identities=identities,
+            gate=gate,
+            note_admin=around.note_admin,
         ),
         registration_tokens=registration_tokens,
         reports=ReportService(store),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from conduit_py.data import devices, users
+from conduit_py.matrix.house import is_server_user
 from conduit_py.matrix.ids import ServerName, UserId, parse_user_id, server_name_of
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.requester import Requester
@@ -78,6 +79,8 @@ class ModerationService:
         found = users.get_local(snapshot, parsed)
         if found is None or found[1].is_deactivated:
             raise NotFound("There is no such account")
+        if is_server_user(parsed):
+            raise Forbidden("This is the server's own account")
         return found
 
 

@@ -10,14 +10,15 @@ import string
 from typing import Any, Final
 
 from conduit_py.data import users
+from conduit_py.matrix.house import SERVER_LOCALPART
 from conduit_py.matrix.ids import Malformed, ServerName, UserId, check_new_localpart
 from conduit_py.service.errors import MatrixError
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 
-RESERVED_LOCALPARTS: Final = frozenset({"conduit"})
-"""The server's own account, which speaks in the admin room."""
+RESERVED_LOCALPARTS: Final = frozenset({SERVER_LOCALPART})
+"""Nobody may have these."""
 
 _GENERATED_CHARS: Final = 12
 _GENERATED_LETTERS: Final = string.ascii_lowercase + string.digits

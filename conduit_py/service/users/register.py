@@ -10,7 +10,7 @@ Spec: client-server-api/#account-registration
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from conduit_py.service.users.names import (
 )
 from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.push_rules import store_rules
+from conduit_py.service.users.registration_gate import RegistrationGate
 from conduit_py.service.users.registration_tokens import RegistrationTokenService
 from conduit_py.service.users.sessions import NO_WISHES, DeviceRequest, Session, SessionService
 from conduit_py.service.users.store import Store
@@ -91,6 +92,15 @@ class NewAccount:
 class Registered:
     user_id: UserId
     session: Session | None
+    is_admin: bool = False
+
+
+NoteAdmin = Callable[[], Awaitable[None]]
+"""Told when an administrator was made, before whoever registered is answered."""
+
+
+async def note_no_admin() -> None:
+    """For a server without an Admin Room."""
 
 
 class RegisterService:
@@ -108,7 +118,11 @@ class RegisterService:
         registration_tokens: RegistrationTokenService,
         throttle: Throttle,
         identities: Identities,
+        gate: RegistrationGate,
+        note_admin: NoteAdmin = note_no_admin,
     ) -> None:
+        self._gate = gate
+        self._note_admin = note_admin
         self._config = config
         self._server_name = ServerName(config.server_name)
         self._store = store
@@ -274,10 +288,14 @@ class RegisterService:
         async with self._store.locks.hold(key):
             while True:
                 try:
-                    return await self._try_make(account, device)
+                    registered = await self._try_make(account, device)
+                    break
                 except PreconditionFailed:
                     # Somebody else became the administrator, or used the session, between our read and our turn.
                     continue
+        if registered.is_admin:
+            await self._note_admin()
+        return registered
 
     async def _try_make(self, account: NewAccount, device: DeviceRequest | None) -> Registered:
         async with self._store.writer.turn() as turn:
@@ -291,7 +309,7 @@ class RegisterService:
                     session = self._sessions.stage_opened(snapshot, turn, account.user_id, user, device)
             if is_admin:
                 turn.on_landed(lambda: _log.warning("made an administrator", user_id=account.user_id))
-        return Registered(user_id=account.user_id, session=session)
+        return Registered(user_id=account.user_id, session=session, is_admin=is_admin)
 
     def _stage_first_admin(self, snapshot: Snapshot, turn: Turn, account: NewAccount) -> bool:
         """Does this account become the first administrator? Notes it if so."""
@@ -329,26 +347,32 @@ class RegisterService:
     def reconfigure(self, config: Config) -> None:
         """Open or closed, and with which token, from now on."""
         self._config = config
+        self._gate.reconfigure(config)
 
     @property
     def _is_open(self) -> bool:
-        return self._config.allow_registration or self._config.registration_token is not None
+        return self._gate.is_open or self._has_configured_token
 
     def _flows(self) -> list[uia.Stages]:
         """What it takes to register now; nothing where registration is closed."""
         flows: list[uia.Stages] = []
         if self._takes_tokens():
             flows.append((uia.REGISTRATION_TOKEN,))
-        if self._config.allow_registration and self._config.registration_token is None:
+        if self._gate.is_open and self._config.registration_token is None:
             flows.append((uia.DUMMY,))
         return flows
 
     def _takes_tokens(self) -> bool:
         return (
-            self._config.registration_token is not None
+            self._has_configured_token
             or self._get_admin_token_hash() is not None
             or self._registration_tokens.has_tokens()
         )
+
+    @property
+    def _has_configured_token(self) -> bool:
+        """Is there a token in the configuration that is good now?"""
+        return self._config.registration_token is not None and not self._gate.is_closed
 
     def _get_admin_token_hash(self) -> bytes | None:
         with self._store.snapshot() as snapshot:
@@ -356,7 +380,8 @@ class RegisterService:
 
     def _is_configured_token(self, token: str) -> bool:
         configured = self._config.registration_token
-        return configured is not None and hmac.compare_digest(configured.encode(), token.encode())
+        is_it = configured is not None and hmac.compare_digest(configured.encode(), token.encode())
+        return is_it and not self._gate.is_closed
 
 
 def _parse_owned_username(username: str, server_name: ServerName) -> UserId:

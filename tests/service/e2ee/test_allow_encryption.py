@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from conduit_py.http.in_process import AppClient
 from conduit_py.server import build
 from tests.rig.asking import ask_send, ask_state
 from tests.rig.crypto import Keys, claim, sync
@@ -21,7 +20,7 @@ async def test_encrypted_rooms_go_on_when_encryption_is_not_allowed_any_more(ser
 
     config = load_test_config(RATE_LIMITS__ENABLED="false", ALLOW_ENCRYPTION="false")
     built = await build(config, server.store, hash_limiter=None)
-    after = WholeServer(server, AppClient(built.app), built.hub, built.metrics)
+    after = WholeServer(server, built)
     alice_after, bob = after.client(), await after.register("bob", device_id="BOX")
     alice_after.access_token, alice_after.user_id = alice.access_token, alice.user_id
     alice_after.device_id = alice.device_id

@@ -1,0 +1,77 @@
+"""Builds the Admin Room and the commands that are given in it and on the command line."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from conduit_py.config import Config
+from conduit_py.matrix.ids import ServerName
+from conduit_py.service.admin.accounts import AccountTools, build_account_commands
+from conduit_py.service.admin.commands import Dispatcher
+from conduit_py.service.admin.obeying import Obeying
+from conduit_py.service.admin.registration import build_registration_commands
+from conduit_py.service.admin.reports import build_report_commands
+from conduit_py.service.admin.roles import build_device_commands, build_role_commands
+from conduit_py.service.admin.room import AdminRoom
+from conduit_py.service.admin.server import build_server_commands
+from conduit_py.service.media.build import MediaServices
+from conduit_py.service.users.build import Accounts
+from conduit_py.service.users.store import Store
+
+RUN_ID_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """What the rest of the server needs of it."""
+
+    dispatcher: Dispatcher
+    room: AdminRoom
+    obeying: Obeying
+
+    @property
+    def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        return (self.obeying.run,)
+
+    async def prepare(self) -> None:
+        """Before anybody is served."""
+        await self.room.prepare()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commanded:
+    """What commands do something with."""
+
+    config: Config
+    accounts: Accounts
+    media: MediaServices
+
+
+def build_admin(store: Store, room: AdminRoom, to: Commanded) -> Admin:
+    """Everything but what looks at each event that is sent, which was there before."""
+    dispatcher = _build_dispatcher(store, room, to)
+    return Admin(dispatcher=dispatcher, room=room, obeying=Obeying(store, room, dispatcher))
+
+
+def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatcher:
+    config, accounts = to.config, to.accounts
+    tools = AccountTools(
+        store=store,
+        server_name=ServerName(config.server_name),
+        accounts=accounts,
+        settle=room.settle,
+        purge_media=to.media.removal.remove_uploads,
+    )
+    return Dispatcher(
+        {
+            "Accounts": build_account_commands(tools),
+            "Administrators": build_role_commands(tools),
+            "Devices": build_device_commands(tools),
+            "Registration": build_registration_commands(store, accounts.gate, accounts.registration_tokens),
+            "Reports": build_report_commands(store, accounts.reports),
+            "Server": build_server_commands(config, store),
+        },
+        new_id=lambda: secrets.token_hex(RUN_ID_BYTES),
+    )
