@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 from conduit_py.storage.cache import ObjectCache
 from kvschema.batch import WriteBatch
-from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
+from kvschema.catalog import CATALOG, PRODUCT, RETIRED, SCHEMA_VERSION, server
 from kvschema.engine import Engine
 from kvschema.engine.file_space import make_directory
 from kvschema.engine.lmdb import LmdbEngine
@@ -34,6 +35,10 @@ DIRECTORY = "db"
 DATA_FILE = "data.mdb"
 """The file in it that holds the data."""
 LOCK_FILE = "conduit_py.lock"
+MIGRATION_TOLD_S = 2
+"""Between two lines of the log about how far a migration is."""
+TREES = [*(tree.name for tree in CATALOG), *RETIRED]
+"""What a store is opened with. A migration may read trees that nothing else knows any more."""
 
 
 class Snapshot:
@@ -134,11 +139,31 @@ def stamp(engine: Engine, server_name: str) -> None:
             "the upgrade"
         )
     if version < SCHEMA_VERSION:
-        migrate(engine, version, on_step=lambda to: _log.info("bringing the database to schema %d", to))
+        log = _MigrationLog()
+        migrate(engine, version, on_step=log.begin, on_rows=log.go_on)
+        _log.warning("the database has schema %d now", SCHEMA_VERSION)
     elif check_catalog(stored["catalog"] or b"{}"):
         batch = WriteBatch(may_use_reserve=True)
         batch.put(server.GLOBAL, server.ByName("catalog"), catalog_specs())
         apply_one(engine, batch)
+
+
+class _MigrationLog:
+    """Lets the operator see that a long migration goes on. At the level that is never filtered out by default."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._told_s = 0.0
+
+    def begin(self, version: int) -> None:
+        self._version, self._told_s = version, time.monotonic()
+        _log.warning("bringing the database to schema %d; the server listens when it is there", version)
+
+    def go_on(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._told_s + MIGRATION_TOLD_S:
+            self._told_s = now_s
+            _log.warning("bringing the database to schema %d: %d of %d rows", self._version, done, total)
 
 
 def _claim(engine: Engine, server_name: str) -> None:
@@ -204,7 +229,7 @@ def _encode_pos(pos: int) -> bytes:
 
 def open_database(path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int) -> Database:
     """Open or create the store below ``path``, check its stamp and bring it up to date."""
-    engine = LmdbEngine(path / DIRECTORY, [tree.name for tree in CATALOG], reserve_bytes=reserve_bytes)
+    engine = LmdbEngine(path / DIRECTORY, TREES, reserve_bytes=reserve_bytes)
     with ExitStack() as undo:
         undo.callback(engine.close)
         stamp(engine, server_name)

@@ -1,9 +1,23 @@
 """Brings an older store up to the current schema.
 
-A migration is one module ``vNNNN_<what>.py``, frozen once released: it declares the old shapes itself, runs in
-batches, and keeps a resume marker in ``global`` so that a kill in the middle continues where it stopped. Its
-``run(engine)`` may be called again after it was interrupted, and closes its snapshot before it applies a batch. The
-stamp moves to its version when it is done, in a batch of its own.
+A migration is one module ``vNNNN_<what>.py``, frozen once released: it declares the old shapes itself and has a
+``run(engine, on_rows)`` that goes over the rows of one tree after the other with ``migrate_rows``. It is called again
+after it was interrupted, and then goes on where it stopped. The stamp moves to its version when it is done, in a batch
+of its own.
+
+How to add one, when a released tree has to change its shape:
+
+1. Raise ``SCHEMA_VERSION`` in ``kvschema.catalog``, change the tree there, or move its name to ``RETIRED`` and add the
+   new tree with ``since`` the new version; golden file as ever.
+2. Write ``vNNNN_<what>.py`` here and list it in ``STEPS``. It copies the old tree's constant from the catalog as it
+   was, with its row type, and imports from the catalog only what it will never change: ``server.GLOBAL``. Rows of a
+   tree that changes its keys go to a tree with another name, because a batch leaves old and new keys side by side.
+3. ``tests/kvschema/old/schema_<N>.mdb.xz`` was written by the version before, and stays as it is for ever:
+   ``tests/kvschema/test_old_files.py`` opens each of these files with the current program, verifies it and syncs from
+   it. Add one for the new version, with ``UPDATE_GOLDEN=1``, before that is released, and not again after.
+
+So a copy made by one version opens in every later one. What an operator sees: ``storage.database.stamp`` logs the step
+and how many rows are done; the server listens when all is done. A downgrade is refused.
 """
 
 from __future__ import annotations
@@ -17,9 +31,12 @@ from kvschema.batch import WriteBatch
 from kvschema.catalog import CATALOG, RETIRED, SCHEMA_VERSION, server
 from kvschema.engine import Engine
 from kvschema.errors import SchemaMismatch
+from kvschema.migrate.rows import OnRows, apply_one, migrate_rows, stage_forgotten
 from kvschema.tree import Tree
 
-Step = Callable[[Engine], None]
+__all__ = ["STEPS", "OnRows", "Step", "apply_one", "catalog_specs", "check_catalog", "migrate", "migrate_rows"]
+
+Step = Callable[[Engine, OnRows], None]
 
 STEPS: Mapping[int, Step] = {}
 """Schema version that a step leads to, and the step. Every version from 2 on has one."""
@@ -37,12 +54,19 @@ def migrate(
     steps: Mapping[int, Step] = STEPS,
     current: int = SCHEMA_VERSION,
     on_step: Callable[[int], None] = lambda version: None,
+    on_rows: OnRows = lambda done, total: None,
 ) -> None:
-    """Run every step between the stored version and the current one, in order. Raises what a step raises."""
+    """Run every step between the stored version and the current one, in order. Raises what a step raises.
+
+    :param on_step: told the version that a step leads to, before it begins or goes on.
+    :param on_rows: told how many of the rows that the step is at are done, of how many.
+    """
     for version in range(stored + 1, current + 1):
         on_step(version)
-        steps[version](engine)
+        steps[version](engine, on_rows)
         batch = WriteBatch(may_use_reserve=True)
+        with engine.snapshot() as reader:
+            stage_forgotten(reader, batch)
         batch.put(server.GLOBAL, server.ByName("schema"), str(version).encode())
         # Together with the version: from here on rows are what the current codecs say.
         batch.put(server.GLOBAL, server.ByName("catalog"), catalog_specs())
@@ -69,10 +93,3 @@ def check_catalog(stored: bytes, catalog: Iterable[Tree[Any, Any]] = CATALOG, re
         if tree is None and name not in retired:
             raise SchemaMismatch(f"tree {name} is unknown: {_OLDER_PROGRAM}")
     return specs != {name: tree.spec for name, tree in known.items()}
-
-
-def apply_one(engine: Engine, batch: WriteBatch) -> None:
-    """Land a batch before the writer runs. Raises what became of it if it did not land."""
-    for outcome in engine.apply([batch]):
-        if outcome is not None:
-            raise outcome

@@ -14,7 +14,7 @@ from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.memory import MemoryEngine
 from kvschema.errors import SchemaMismatch, StorageFull
-from kvschema.migrate import Step, apply_one, catalog_specs, check_catalog, migrate
+from kvschema.migrate import OnRows, Step, apply_one, catalog_specs, check_catalog, migrate, migrate_rows
 from kvschema.tree import Tree
 
 
@@ -45,11 +45,15 @@ def engine() -> MemoryEngine:
     return MemoryEngine()
 
 
+def nothing(engine: object, on_rows: OnRows) -> None:
+    pass
+
+
 def test_steps_run_in_order_and_each_is_stamped(engine: MemoryEngine) -> None:
     seen = []
 
     def step(version: int) -> Step:
-        return lambda engine: seen.append((version, stored(engine, "schema")))
+        return lambda engine, on_rows: seen.append((version, stored(engine, "schema")))
 
     told: list[int] = []
     migrate(engine, 1, steps={n: step(n) for n in (2, 3, 4)}, current=4, on_step=told.append)
@@ -64,16 +68,16 @@ def test_current_store_is_left_alone(engine: MemoryEngine) -> None:
 
 
 def test_codecs_are_stored_with_the_version(engine: MemoryEngine) -> None:
-    migrate(engine, 1, steps={2: lambda engine: None}, current=2)
+    migrate(engine, 1, steps={2: nothing}, current=2)
     assert stored(engine, "catalog") == catalog_specs()
 
 
 def test_failed_step_is_not_stamped_and_those_before_it_are(engine: MemoryEngine) -> None:
-    def fail(engine: object) -> None:
+    def fail(engine: object, on_rows: OnRows) -> None:
         raise StorageFull("no room")
 
     with pytest.raises(StorageFull):
-        migrate(engine, 1, steps={2: lambda engine: None, 3: fail}, current=3)
+        migrate(engine, 1, steps={2: nothing, 3: fail}, current=3)
     assert stored(engine, "schema") == b"2"
 
 
@@ -81,43 +85,73 @@ class Interrupted(Exception):
     pass
 
 
-def ages_to_people(engine: MemoryEngine, *, batches_max: int) -> None:
-    """A migration as they are to be written: two rows at a time, with a marker of how far it came."""
-    marker = server.ByName("migration")
-    for _ in range(batches_max):
-        with engine.snapshot() as reader:
-            done = server.GLOBAL.get(reader, marker)
-            after = ByText(done.decode()) if done is not None else None
-            rows = [row for row, _ in zip(AGES.scan(reader, after=after), range(2), strict=False)]
-        if not rows:
-            return
-        batch = WriteBatch()
-        for key, age in rows:
-            batch.require_absent(PEOPLE, key)
-            batch.put(PEOPLE, key, Person(key.text, age))
-        batch.put(server.GLOBAL, marker, rows[-1][0].text.encode())
-        apply_one(engine, batch)
-    raise Interrupted
-
-
-@pytest.mark.parametrize("batches_before_kill", range(4))
-def test_interrupted_step_goes_on_where_it_stopped(engine: MemoryEngine, batches_before_kill: int) -> None:
+def fill_ages(engine: Engine, count: int) -> list[Person]:
     batch = WriteBatch()
-    people = [(f"p{n}", n) for n in range(1, 6)]
+    people = [Person(f"p{number:05}", number) for number in range(1, count + 1)]
     for name, age in people:
         batch.put(AGES, ByText(name), age)
     apply_one(engine, batch)
+    return people
 
-    with pytest.raises(Interrupted):
-        migrate(engine, 1, steps={2: lambda e: ages_to_people(engine, batches_max=batches_before_kill)}, current=2)
-    assert stored(engine, "schema") is None
-    migrate(engine, 1, steps={2: lambda e: ages_to_people(engine, batches_max=9)}, current=2)
+
+def ages_to_people(batch: WriteBatch, key: ByText, age: int) -> None:
+    batch.require_absent(PEOPLE, key)
+    batch.put(PEOPLE, key, Person(key.text, age))
+    batch.delete(AGES, key)
+
+
+@pytest.mark.parametrize("batches_before_kill", range(5))
+def test_interrupted_step_goes_on_where_it_stopped(engine: MemoryEngine, batches_before_kill: int) -> None:
+    people = fill_ages(engine, 3500)
+    told: list[tuple[int, int]] = []
+
+    def step(engine: Engine, on_rows: OnRows) -> None:
+        migrate_rows(engine, AGES, ages_to_people, on_rows)
+
+    def fail(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == batches_before_kill:
+            raise Interrupted
+
+    if batches_before_kill:
+        with pytest.raises(Interrupted):
+            migrate(engine, 1, steps={2: step}, current=2, on_rows=fail)
+        assert stored(engine, "schema") is None
+    migrate(engine, 1, steps={2: step}, current=2, on_rows=fail)
     with engine.snapshot() as reader:
-        assert [person for _, person in PEOPLE.scan(reader)] == [Person(name, age) for name, age in people]
+        assert [person for _, person in PEOPLE.scan(reader)] == people
+        assert reader.count("ages") == 0
+        assert [key.name for key in server.GLOBAL.scan_keys(reader)] == ["catalog", "schema"]
+    # A row was never done twice, and the last batch found that none was left.
+    assert told == [(1000, 3500), (2000, 3500), (3000, 3500), (3500, 3500), (3500, 3500)]
+
+
+def test_step_goes_over_several_trees(engine: MemoryEngine) -> None:
+    fill_ages(engine, 3)
+    seen: list[str] = []
+
+    def step(engine: Engine, on_rows: OnRows) -> None:
+        migrate_rows(engine, AGES, lambda batch, key, age: seen.append(key.text), on_rows)
+        migrate_rows(engine, PEOPLE, lambda batch, key, person: seen.append(person.name), on_rows)
+
+    migrate(engine, 1, steps={2: step}, current=2)
+    assert seen == ["p00001", "p00002", "p00003"]
+
+
+def test_batches_are_bounded_in_bytes(engine: MemoryEngine) -> None:
+    fill_ages(engine, 10)
+    big: Tree[ByText, str] = Tree("named", AGES.key, TEXT, since=2, doc="x", bound="x")
+    told: list[tuple[int, int]] = []
+
+    def step(engine: Engine, on_rows: OnRows) -> None:
+        migrate_rows(engine, AGES, lambda batch, key, age: batch.put(big, key, "x" * (2 << 20)), on_rows)
+
+    migrate(engine, 1, steps={2: step}, current=2, on_rows=lambda done, total: told.append((done, total)))
+    assert told == [*((done, 10) for done in (2, 4, 6, 8, 10)), (10, 10)]
 
 
 def test_step_may_make_the_map_grow(lmdb_engine: LmdbEngine) -> None:
-    def step(engine: object) -> None:
+    def step(engine: object, on_rows: OnRows) -> None:
         for number in range(30):
             batch = WriteBatch()
             big: Tree[ByText, str] = Tree("named", AGES.key, TEXT, since=2, doc="x", bound="x")

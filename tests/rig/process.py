@@ -52,6 +52,8 @@ class ServerProcess:
         """What the server keeps; nothing else writes there."""
         self.address = ("", 0)
         self.metrics_address = ("127.0.0.1", _free_port())
+        self.program: tuple[str, ...] = ("-m", "conduit_py")
+        """What Python is told to run."""
         self.environment = dict(environment or {})
         """Variables of the process beside those of the tests."""
         self.config = directory / "conduit.toml"
@@ -90,7 +92,7 @@ class ServerProcess:
         self._write_config()
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "conduit_py", "--config", str(self.config)],
+                [sys.executable, *self.program, "--config", str(self.config)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},
                 stdout=subprocess.PIPE,
@@ -143,6 +145,13 @@ class ServerProcess:
         self._reap()
         assert code == 0, self.read_log()
         self.check_log()
+
+    def wait_killed(self) -> None:
+        """The server must end by SIGKILL without being told."""
+        assert self._process is not None
+        code = self._process.wait(timeout=START_S_MAX)
+        self._reap()
+        assert code == -signal.SIGKILL, self.read_log()
 
     def wait_refused(self) -> str:
         """The server must end by itself with 1. Returns the last line it says."""
