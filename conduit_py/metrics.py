@@ -27,6 +27,8 @@ OTHER: Final = "other"
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+DISK_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
 LOOP_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 Labels = tuple[str, ...]
@@ -130,6 +132,26 @@ class ReadCounter(Gauge):
     type = "counter"
 
 
+class ReadSamples:
+    """Numbers by one label that are kept elsewhere. ``read`` must not wait, and gives few labels."""
+
+    def __init__(self, name: str, help_text: str, label: str, *, is_counter: bool = False) -> None:
+        self.name = name
+        self.help = help_text
+        self.type = "counter" if is_counter else "gauge"
+        self._label = label
+        self._read: Callable[[], Mapping[str, float]] = dict
+
+    def read_from(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Ask ``read`` whenever the numbers are rendered."""
+        self._read = read
+
+    def lines(self) -> Iterator[str]:
+        """One sample for each label."""
+        for value, number in self._read().items():
+            yield _sample(self.name, (self._label,), (value,), number)
+
+
 class Histogram(_Labelled):
     """How often a measure fell into each of a few ranges."""
 
@@ -180,6 +202,34 @@ class Metrics:
         self.sync_waiting = Gauge("conduit_py_sync_waiting", "Syncs waiting for news.")
         self.commits = ReadCounter("conduit_py_database_commits_total", "Writes on disk.")
         self.commit_groups = ReadCounter("conduit_py_database_syncs_total", "Groups of writes that shared an fsync.")
+        self.commit_seconds = Histogram(
+            "conduit_py_database_commit_seconds", "From the queue of writes to the disk.", DISK_SECONDS
+        )
+        self.sync_seconds = Histogram(
+            "conduit_py_database_sync_seconds", "One group of writes, its fsync included.", DISK_SECONDS
+        )
+        self.commits_waiting = Gauge("conduit_py_database_commits_waiting", "Writes that are queued or want to be.")
+        self.disk_full = Gauge("conduit_py_disk_full", "1 while writes are refused for want of room.")
+        self.database_bytes = ReadSamples(
+            "conduit_py_database_bytes",
+            "Bytes: what the pages of the database take, its map, and what is free on its disk.",
+            "of",
+        )
+        self.media_bytes = ReadSamples(
+            "conduit_py_media_bytes", "Bytes of media files by scope, as the last hourly sweep found them.", "scope"
+        )
+        self.received_pdus = ReadSamples(
+            "conduit_py_received_pdus_total",
+            "Events in transactions of other servers; dropped got an error for an answer.",
+            "outcome",
+            is_counter=True,
+        )
+        self.sending_waiting = ReadSamples(
+            "conduit_py_sending_waiting", "What waits to be sent to other servers, about.", "kind"
+        )
+        self.sending_destinations = ReadSamples(
+            "conduit_py_sending_destinations", "Other servers that something waits for or that fail.", "state"
+        )
         self.cache_bytes = Gauge("conduit_py_cache_bytes", "Memory of decoded objects.")
         self.cache_hits = ReadCounter("conduit_py_cache_hits_total", "Looks into the object cache that found it.")
         self.cache_misses = ReadCounter("conduit_py_cache_misses_total", "Looks into the object cache that did not.")
@@ -187,6 +237,9 @@ class Metrics:
             "conduit_py_loop_turn_seconds", "Turns of the event loop of 5 ms or more: everybody waits.", LOOP_SECONDS
         )
         self.process_memory = Gauge("process_resident_memory_bytes", "Memory of the process.", _resident_bytes)
+        self.process_anonymous = Gauge(
+            "conduit_py_anonymous_memory_bytes", "Memory of the process without the database's file.", _anonymous_bytes
+        )
         self.process_cpu = ReadCounter("process_cpu_seconds_total", "Processor time of the process.", _cpu_seconds)
         self.process_files = Gauge("process_open_fds", "Open files and sockets.", _open_files)
 
@@ -224,6 +277,15 @@ def _resident_bytes() -> float | None:
     except OSError:
         return None  # Not Linux.
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _anonymous_bytes() -> float | None:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("RssAnon:")), None)
+    return None if kib is None else int(kib) * 1024
 
 
 def _cpu_seconds() -> float:

@@ -14,12 +14,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import trio
 
 from conduit_py.api.app import Operations, build_app, build_metrics_app
 from conduit_py.api.auth import Authenticator
-from conduit_py.config import Config, RateLimit, RateLimits, find_foreign_database
+from conduit_py.config import Config, RateLimit, RateLimits, SocketAddress, find_foreign_database
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
@@ -29,6 +30,7 @@ from conduit_py.http.tls import Tls
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import PRESENCE
 from conduit_py.matrix.ids import ServerName
+from conduit_py.measuring import watch_services, watch_store
 from conduit_py.metrics import Metrics
 from conduit_py.observe.loop import LoopWatch
 from conduit_py.outbound.addresses import Dns
@@ -128,7 +130,7 @@ async def build(
     """
     server_name, hub, has_threads = ServerName(config.server_name), SyncHub(), hash_limiter is not None
     proxies = TrustedProxies(config.trusted_proxies)
-    metrics, commands = _watch(store, hub), CommandQueue(server_name)
+    metrics, commands = watch_store(store, hub), CommandQueue(server_name)
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(
@@ -191,6 +193,7 @@ def _put_together(
     admin = build_admin(
         store, room, Commanded(config=operations.config, accounts=operations.accounts, media=operations.media)
     )
+    watch_services(metrics, operations)
     loop = LoopWatch(metrics.loop_seconds.observe)
     health = Health(store.writer, lambda: loop.lag_s)
     return Server(
@@ -331,18 +334,6 @@ def _build_syncs(
     )
 
 
-def _watch(store: Store, hub: SyncHub) -> Metrics:
-    """The numbers that the parts keep themselves."""
-    metrics, cache, writer = Metrics(), store.database.cache, store.writer
-    metrics.cache_bytes.read_from(lambda: cache.bytes)
-    metrics.cache_hits.read_from(lambda: cache.hits)
-    metrics.cache_misses.read_from(lambda: cache.misses)
-    metrics.commits.read_from(lambda: writer.commits)
-    metrics.commit_groups.read_from(lambda: writer.groups)
-    metrics.sync_waiting.read_from(lambda: hub.waiting)
-    return metrics
-
-
 def _limits(limits: RateLimits) -> dict[str, RateLimit]:
     if not limits.enabled:
         return {}
@@ -421,10 +412,9 @@ async def _serve_http(
     async with trio.open_nursery() as http:
         await http.start(_wait_for_signal, server.hub, stop, reloader)
         addresses = await http.start(_run_http, server.app, _http_config(config, tls), stop)
-        at = config.metrics_address
-        if at is not None:
-            metrics_config = HttpConfig(hosts=(str(at.host),), port=at.port)
-            await http.start(_run_http, build_metrics_app(server.metrics, server.health), metrics_config, stop)
+        if config.metrics_address is not None:
+            metrics_app = build_metrics_app(server.metrics, server.health)
+            await http.start(_run_http, metrics_app, _metrics_config(config.metrics_address), stop)
         on_started(Started(server_name=config.server_name, addresses=addresses, admin_token=server.admin_token))
         _log.info("listening", addresses=", ".join(addresses))
 
@@ -458,6 +448,10 @@ async def _wait_for_signal(
             hub.stop()
             stop.set()
             return
+
+
+def _metrics_config(at: SocketAddress | Path) -> HttpConfig:
+    return HttpConfig(unix_socket=at) if isinstance(at, Path) else HttpConfig(hosts=(str(at.host),), port=at.port)
 
 
 def _http_config(config: Config, tls: Tls | None) -> HttpConfig:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from conduit_py.metrics import LABEL_SETS_MAX, OTHER, Counter, Gauge, Histogram, Metric, Metrics
+from conduit_py.metrics import LABEL_SETS_MAX, OTHER, Counter, Gauge, Histogram, Metric, Metrics, ReadSamples
 
 
 def lines(metric: Metric) -> list[str]:
@@ -144,3 +144,13 @@ def test_process_is_measured() -> None:
     assert (metrics.process_memory.get() or 0) > 1_000_000
     assert (metrics.process_cpu.get() or 0) > 0
     assert (metrics.process_files.get() or 0) >= 3
+
+
+def test_samples_that_are_kept_elsewhere_are_read_when_rendered() -> None:
+    kept = {"a": 1.0}
+    samples = ReadSamples("n_total", "Help.", "outcome", is_counter=True)
+    assert lines(samples) == []
+    samples.read_from(lambda: kept)
+    kept["b"] = 2
+    assert samples.type == "counter"
+    assert lines(samples) == ['n_total{outcome="a"} 1', 'n_total{outcome="b"} 2']

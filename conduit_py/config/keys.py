@@ -14,6 +14,7 @@ from conduit_py.config.kinds import (
     DURATION,
     EMAIL,
     IP,
+    LISTENING,
     MODE,
     NETWORK,
     PATH,
@@ -21,7 +22,6 @@ from conduit_py.config.kinds import (
     SERVER_GLOB,
     SERVER_NAME,
     SIZE,
-    SOCKET_ADDRESS,
     TEXT,
     USER_ID,
     Kind,
@@ -464,9 +464,10 @@ SECTIONS: tuple[Section, ...] = (
             ),
             Key(
                 "metrics_address",
-                SOCKET_ADDRESS,
+                LISTENING,
                 "",
-                'Where numbers for Prometheus are served, to anyone who asks. Not set: nowhere. Example: "[::1]:9090".',
+                "Where numbers for Prometheus are served, to anyone who asks: an address, or the path of a Unix socket."
+                ' Not set: nowhere. Examples: "[::1]:9090", "/run/conduit_py/metrics.sock".',
             ),
             Key("allow_jaeger", BOOL, False, "Whether traces of requests are exported over OTLP."),
             Key("tracing_flame", BOOL, False, "Whether a profile for flame graphs is written."),

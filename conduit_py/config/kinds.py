@@ -145,7 +145,13 @@ def _read_socket_address(value: object) -> SocketAddress:
         raise Unfit(expected, value) from None
 
 
-SOCKET_ADDRESS = Kind("an IP address with a port", _read_socket_address, is_text=True)
+def _read_listening(value: object) -> SocketAddress | Path:
+    if isinstance(value, str) and "/" in value:
+        return Path(value)
+    return _read_socket_address(value)
+
+
+LISTENING = Kind("an IP address with a port, or a path in quotes", _read_listening, is_text=True)
 
 
 def _read_mode(value: object) -> FileMode:

@@ -288,7 +288,7 @@ class Config:
 
     log: str
     log_format: Literal["text", "json"]
-    metrics_address: SocketAddress | None
+    metrics_address: SocketAddress | Path | None
     allow_jaeger: bool
     tracing_flame: bool
 

@@ -11,6 +11,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,7 +39,7 @@ of commits through in a second; at this it loses less than 5 % and the writer ke
 class Turn:
     """The right to queue one batch, and the batch. Made by ``Writer.turn``."""
 
-    __slots__ = ("_held", "_kept", "_landed", "_positions", "_settled", "batch", "done", "outcome", "pos")
+    __slots__ = ("_held", "_kept", "_landed", "_positions", "_settled", "batch", "done", "outcome", "pos", "queued_s")
 
     def __init__(self, positions: Positions, batch: WriteBatch) -> None:
         self._positions = positions
@@ -51,6 +52,7 @@ class Turn:
         self._kept: list[tuple[Hashable, Any, int]] = []
         self.done = trio.Event()
         self.outcome: Outcome = None
+        self.queued_s = 0.0
 
     def take_pos(self) -> int:
         """The next position of the stream. Nothing may await between here and the end of the turn."""
@@ -118,6 +120,15 @@ class Writer:
         """Batches that were settled, the refused ones too."""
         self.groups = 0
         """Transactions they shared, about one fsync each."""
+        self.observe_commit: Callable[[float], None] = lambda seconds: None
+        """Told of each batch, from the queue to the disk, on the loop's thread."""
+        self.observe_group: Callable[[float], None] = lambda seconds: None
+        """Told of each transaction, its fsync included, on the writer's thread."""
+
+    @property
+    def waiting(self) -> int:
+        """Turns that have a place in the queue or want one."""
+        return QUEUE_COMMITS_MAX - self._places.value + self._places.statistics().tasks_waiting
 
     @property
     def is_alive(self) -> bool:
@@ -160,21 +171,30 @@ class Writer:
             self._queued_pos = turn.pos
             turn.batch.put(server.GLOBAL, server.ByName("position"), turn.pos.to_bytes(8, "big"))
         self._cache.hold(turn._held)
+        turn.queued_s = time.perf_counter()
         if self._queue is not None:
             self._queue.put(turn)
             return
         try:
-            outcomes = self._engine.apply([turn.batch])
+            outcomes = self._apply([turn])
         except Exception as error:
             self._fail([turn], error)
         else:
             self._settle([turn], outcomes)
 
+    def _apply(self, group: list[Turn]) -> list[Outcome]:
+        started = time.perf_counter()
+        outcomes = self._engine.apply([turn.batch for turn in group])
+        self.observe_group(time.perf_counter() - started)
+        return outcomes
+
     def _settle(self, group: list[Turn], outcomes: list[Outcome]) -> None:
         self.commits += len(group)
         self.groups += 1
+        now = time.perf_counter()
         for turn, outcome in zip(group, outcomes, strict=True):
             turn.outcome = outcome
+            self.observe_commit(now - turn.queued_s)
             if outcome is None:
                 # Before the release: what is changed on the way is held, and a held key is not put.
                 for key, value, size in turn._kept:
@@ -238,7 +258,7 @@ class Writer:
                 else:
                     group.append(turn)
             try:
-                outcomes = self._engine.apply([turn.batch for turn in group])
+                outcomes = self._apply(group)
             except BaseException as error:
                 token.run_sync_soon(self._fail, group, error)
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Engine(Protocol):
 
         Whatever else looks at the files from this process, such as a copy being made, must keep out of its way too.
         """
+
+    def measure(self) -> Mapping[str, int]:
+        """Bytes by what they are, for whoever watches over the disk. Empty where there is no disk."""
 
     def free_dead_readers(self) -> None:
         """Let go of snapshots whose process is gone: as long as one is known, the file grows with every write."""

@@ -14,7 +14,7 @@ The last page of the file is its stamp (``kvschema.engine.stamp``); with a ``Cop
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +143,11 @@ class LmdbEngine:
     def map_bytes(self) -> int:
         """How large the store may become without asking the disk for more."""
         return self._map
+
+    def measure(self) -> Mapping[str, int]:
+        """See ``Engine``: what the pages take, the map, and what else could be written to the disk."""
+        pages = int(self._env.info()["last_pgno"]) + 1
+        return {"pages": pages * self._page_bytes, "map": self._map, "disk_free": self._space.free_bytes()}
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         """See ``Engine``."""

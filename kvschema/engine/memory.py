@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from kvschema.batch import ADD, DELETE, PUT, WriteBatch
@@ -51,6 +51,9 @@ class MemoryEngine:
         finally:
             self._snapshots -= 1
             reader.close()
+
+    def measure(self) -> Mapping[str, int]:
+        return {}
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         self._version += 1

@@ -144,7 +144,7 @@ def test_permissions_are_octal(tmp_path: Path) -> None:
     assert config(tmp_path, 'unix_socket_perms = "0640"').unix_socket_perms == 0o640
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:9090", "[::1]:9090"])
+@pytest.mark.parametrize("text", ["127.0.0.1:9090", "[::1]:9090", "/run/metrics.sock"])
 def test_address_with_port_is_read(tmp_path: Path, text: str) -> None:
     assert str(config(tmp_path, f'metrics_address = "{text}"').metrics_address) == text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import trio
@@ -46,6 +46,9 @@ class ScriptedEngine:
 
     def snapshot(self) -> AbstractContextManager[Reader]:
         return self._memory.snapshot()
+
+    def measure(self) -> Mapping[str, int]:
+        return self._memory.measure()
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         self._entered.release()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -76,6 +76,8 @@ class MediaSweep:
         self._policies = policies
         self._files = files
         self._removal = removal
+        self.bytes_by_scope: Mapping[MediaScope | None, int] = {}
+        """As the last sweep found it; None for files that nothing refers to."""
 
     def replace(self, policies: RetentionPolicies) -> None:
         """Others from the next sweep on."""
@@ -148,6 +150,7 @@ class MediaSweep:
                 removed += await self._judge(seen, totals)
             place = batch[-1].key
             await trio.sleep(PAUSE_S)
+        self.bytes_by_scope = dict(totals.by_scope)
         if removed:
             _log.info("removed media that are no longer kept", files=removed)
 

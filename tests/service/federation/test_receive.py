@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -285,7 +286,9 @@ async def test_one_event_that_cannot_be_judged_keeps_none_back(receiving: Receiv
     orphan = peer.say("bob", "orphan", prev=[lost.event_id])
     said = peer.say("bob", "heard", prev=fork)
     receiving.cut()
+    before = Counter(receiving.receiver.received)
     results = await receiving.send(peer, orphan, said)
     assert results[said.event_id] == {}
     assert "error" in results[orphan.event_id]
+    assert receiving.receiver.received - before == {"taken": 1, "dropped": 1}
     assert await shown(alice, peer) == ["heard"]

@@ -81,6 +81,7 @@ async def test_policies_can_be_replaced(server: Server, tmp_path: Path, autojump
         uri = await upload(await media.register("alice"), b"x")
         await trio.sleep(2 * DAY_S)
         assert await is_there(media, uri) == [True]
+        assert media.media.sweep.bytes_by_scope == {MediaScope.LOCAL: 1}
         one_day = MediaRetention(created=DAY_S)
         media.media.sweep.replace(RetentionPolicies({MediaScope.LOCAL: one_day}, global_space=None))
         await trio.sleep(DAY_S)

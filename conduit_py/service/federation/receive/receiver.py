@@ -97,6 +97,8 @@ class Receiver:
         self._wait_for_join = wait_for_join
         self._flights: dict[tuple[ServerName, str], _Flight] = {}
         self._flying: Counter[ServerName] = Counter()
+        self.received: Counter[str] = Counter(taken=0, dropped=0)
+        """Events of transactions, by what became of them."""
         self._queues = RoomQueues(store, self._receive_in_turn, self._find_event_ids)
 
     async def run(self) -> None:
@@ -181,6 +183,8 @@ class Receiver:
 
     async def _store_answer(self, origin: ServerName, txn_id: str, results: Results) -> bytes:
         told: Answer = {event_id: {} if why is None else {"error": why} for event_id, why in results.items()}
+        for why in results.values():
+            self.received["dropped" if why else "taken"] += 1
         answer = orjson.dumps(told)
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
