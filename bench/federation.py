@@ -44,7 +44,8 @@ from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.outbound.addresses import SrvAnswer
 from conduit_py.outbound.errors import Unreachable
 from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target
-from conduit_py.server import PASSWORDS_AT_ONCE, build, now_ms, settle_memory
+from conduit_py.process import settle_memory
+from conduit_py.server import PASSWORDS_AT_ONCE, build, now_ms
 from conduit_py.service.federation.receive.receiver import PDUS_MAX
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import open_database, record_start

@@ -6,9 +6,7 @@ leaves last, so anything a service staged on its way out still lands.
 
 from __future__ import annotations
 
-import gc
 import os
-import resource
 import secrets
 import signal
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from conduit_py import __version__
 from conduit_py.api.app import Operations, build_app, build_metrics_app
 from conduit_py.api.auth import Authenticator
 from conduit_py.config import Config, RateLimit, RateLimits, SocketAddress, find_foreign_database
@@ -33,9 +32,11 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.measuring import watch_services, watch_store
 from conduit_py.metrics import Metrics
 from conduit_py.observe.loop import LoopWatch
+from conduit_py.observe.requests import Tracer
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
+from conduit_py.process import raise_file_limit, settle_memory
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.admin.build import Admin, Commanded, build_admin
 from conduit_py.service.admin.queue import CommandQueue
@@ -75,8 +76,6 @@ from kvschema.errors import SchemaMismatch
 _log = get_logger(__name__)
 
 MIB = 1 << 20
-FILES_MAX = 16_384
-"""Open files and sockets that the server asks the system for: twice the connections it takes."""
 PASSWORDS_AT_ONCE = 2
 """Password hashes computed at a time: each takes the configured memory, and a core."""
 
@@ -122,6 +121,7 @@ async def build(
     hash_limiter: trio.CapacityLimiter | None,
     dns: Dns | None = None,
     http: HttpClient | None = None,
+    tracer: Tracer | None = None,
 ) -> Server:
     """Build every service, in dependency order.
 
@@ -184,11 +184,19 @@ async def build(
         sending=sending,
         now_ms=store.now_ms,
     )
-    return _put_together(operations, store, hub, metrics, admin_room, admin_token=await _prepare(accounts))
+    admin_token = await _prepare(accounts)
+    return _put_together(operations, store, hub, metrics, admin_room, tracer, admin_token=admin_token)
 
 
 def _put_together(
-    operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, room: AdminRoom, *, admin_token: str | None
+    operations: Operations,
+    store: Store,
+    hub: SyncHub,
+    metrics: Metrics,
+    room: AdminRoom,
+    tracer: Tracer | None,
+    *,
+    admin_token: str | None,
 ) -> Server:
     admin = build_admin(
         store, room, Commanded(config=operations.config, accounts=operations.accounts, media=operations.media)
@@ -197,7 +205,7 @@ def _put_together(
     loop = LoopWatch(metrics.loop_seconds.observe)
     health = Health(store.writer, lambda: loop.lag_s)
     return Server(
-        app=build_app(operations, metrics, health),
+        app=build_app(operations, metrics, health, tracer),
         metrics=metrics,
         health=health,
         loop=loop,
@@ -354,7 +362,7 @@ async def serve(
     foreign = find_foreign_database(config.database_path)
     if foreign is not None:
         raise SchemaMismatch(foreign)
-    _raise_file_limit()
+    raise_file_limit()
     if config.workers is not None:
         trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
     lock = claim_directory(config.database_path)
@@ -372,7 +380,8 @@ async def serve(
         ):
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
             await set_right_if_restored(store, read_identity(config.database_path))
-            server = await build(config, store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+            limiter, tracer = trio.CapacityLimiter(PASSWORDS_AT_ONCE), _start_tracer(config, services)
+            server = await build(config, store, hash_limiter=limiter, tracer=tracer)
             await server.admin.prepare()
             settle_memory()
             for task in server.tasks:
@@ -385,22 +394,14 @@ async def serve(
         os.close(lock)
 
 
-def settle_memory() -> None:
-    """What was loaded and built stays as long as the server: the garbage collector need not look at it again.
+def _start_tracer(config: Config, services: trio.Nursery) -> Tracer | None:
+    if not config.allow_jaeger:
+        return None
+    from conduit_py.observe.otlp import OtlpTracer  # of an extra, and costs 30 MB and half a second
 
-    Otherwise it goes over some hundred thousand objects whenever many new ones were made, and everybody waits for
-    50 ms.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-def _raise_file_limit() -> None:
-    """Every open long-poll is a file descriptor, and the usual soft limit of 1024 is soon reached."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    tracer = OtlpTracer(config.server_name, __version__)
+    services.start_soon(tracer.run)
+    return tracer
 
 
 async def _serve_http(

@@ -24,7 +24,7 @@ from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
-from conduit_py.observe.requests import RequestWatch
+from conduit_py.observe.requests import RequestWatch, Tracer
 from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
@@ -91,7 +91,7 @@ def build_routes(to: Operations) -> list[Routes]:
     ]
 
 
-def build_app(to: Operations, metrics: Metrics, health: Health) -> App:
+def build_app(to: Operations, metrics: Metrics, health: Health, tracer: Tracer | None = None) -> App:
     """The application, ready to be served."""
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:
@@ -103,7 +103,7 @@ def build_app(to: Operations, metrics: Metrics, health: Health) -> App:
         request_bytes_max=to.config.max_request_size,
         refusals=(MatrixError,),
         translate=translate,
-        watch=RequestWatch(observe),
+        watch=RequestWatch(observe, tracer),
         trusted_proxies=to.proxies,
     )
 

@@ -469,7 +469,13 @@ SECTIONS: tuple[Section, ...] = (
                 "Where numbers for Prometheus are served, to anyone who asks: an address, or the path of a Unix socket."
                 ' Not set: nowhere. Examples: "[::1]:9090", "/run/conduit_py/metrics.sock".',
             ),
-            Key("allow_jaeger", BOOL, False, "Whether traces of requests are exported over OTLP."),
+            Key(
+                "allow_jaeger",
+                BOOL,
+                False,
+                "Whether traces of requests are exported over OTLP, to where the variable OTEL_EXPORTER_OTLP_ENDPOINT"
+                " says. Needs conduit_py[tracing] to be installed.",
+            ),
             Key("tracing_flame", BOOL, False, "Whether a profile for flame graphs is written."),
         ),
     ),

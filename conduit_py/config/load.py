@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +147,10 @@ class _Reading:
                 self.warnings.append(
                     f"{place}: {registration.id} wants ephemeral data, which is not sent to application services yet"
                 )
+        if values["allow_jaeger"] and not _has_module("opentelemetry.exporter.otlp.proto.http"):
+            place = self.settings["allow_jaeger"].where()
+            how = "it needs what pip install 'conduit_py[tracing]' installs; leave it out to start without"
+            self.problems.append(Problem("allow_jaeger", place, "true", "", refusal=how))
         for one, other in (("tls.certs", "tls.key"), ("tls.key", "tls.certs")):
             if values[one] is not None and values[other] is None and one in self.settings:
                 place = self.settings[one].where()
@@ -181,6 +186,13 @@ class _Reading:
                 else (f"at least {smaller} = {values[smaller]}")
             )
             self.problems.append(Problem(blamed, self.settings[blamed].where(), _shown(values[blamed]), bound))
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
 
 
 def _path(at: Steps) -> str:

@@ -252,12 +252,20 @@ def test_registration_token_without_registration_warns(tmp_path: Path) -> None:
         ('media.backend = "s3"', 'media.backend is "s3"; media cannot be kept in an S3 bucket yet'),
         ('jwt_secret = "s3cret"', "jwt_secret is (hidden); logging in with JSON web tokens is not there yet"),
         ('emergency_password = "s3cret"', "emergency_password is (hidden); an emergency password is not there yet"),
-        ("allow_jaeger = true", "allow_jaeger is true; exporting traces is not there yet"),
         ("tracing_flame = true", "tracing_flame is true; writing profiles for flame graphs is not there yet"),
     ],
 )
 def test_feature_that_comes_later_is_refused(tmp_path: Path, line: str, sentence: str) -> None:
     assert refusal(tmp_path, f"port = 1\n{line}\n").startswith(f"conduit.toml, line 2: {sentence}")
+
+
+def test_tracing_without_its_extra_is_refused_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conduit_py.config.load.find_spec", lambda name: None)
+    sentence = refusal(tmp_path, "port = 1\nallow_jaeger = true\n")
+    assert sentence.startswith("conduit.toml, line 2: allow_jaeger is true; it needs what pip install")
+    assert "'conduit_py[tracing]'" in sentence
 
 
 @pytest.mark.parametrize(
