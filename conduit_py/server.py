@@ -128,9 +128,8 @@ async def build(
     Without ``hash_limiter`` passwords are hashed on the event loop, which tests with a mocked clock need. Other servers
     are reached through the system's names and sockets unless ``dns`` and ``http`` are given.
     """
-    server_name, hub, has_threads = ServerName(config.server_name), SyncHub(), hash_limiter is not None
-    proxies = TrustedProxies(config.trusted_proxies)
-    metrics, commands = watch_store(store, hub), CommandQueue(server_name)
+    server_name, hub, proxies = ServerName(config.server_name), SyncHub(), TrustedProxies(config.trusted_proxies)
+    metrics, commands, has_threads = watch_store(store, hub), CommandQueue(server_name), hash_limiter is not None
     throttle = RateLimiter(_limits(config.rate_limits), trio.current_time, metrics.rate_limited.add)
     signing_key = await load_signing_key(store.database, store.writer, random_bytes=secrets.token_bytes)
     federation = build_federation(
@@ -184,19 +183,11 @@ async def build(
         sending=sending,
         now_ms=store.now_ms,
     )
-    admin_token = await _prepare(accounts)
-    return _put_together(operations, store, hub, metrics, admin_room, tracer, admin_token=admin_token)
+    return await _put_together(operations, store, hub, metrics, admin_room, tracer)
 
 
-def _put_together(
-    operations: Operations,
-    store: Store,
-    hub: SyncHub,
-    metrics: Metrics,
-    room: AdminRoom,
-    tracer: Tracer | None,
-    *,
-    admin_token: str | None,
+async def _put_together(
+    operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, room: AdminRoom, tracer: Tracer | None
 ) -> Server:
     admin = build_admin(
         store, room, Commanded(config=operations.config, accounts=operations.accounts, media=operations.media)
@@ -221,7 +212,7 @@ def _put_together(
             *admin.tasks,
         ),
         admin=admin,
-        admin_token=admin_token,
+        admin_token=await _prepare(operations.accounts),
     )
 
 
