@@ -10,6 +10,7 @@ from conduit_py.config import Config
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.admin.accounts import AccountTools, build_account_commands
 from conduit_py.service.admin.commands import Dispatcher
+from conduit_py.service.admin.copies import build_copy_commands
 from conduit_py.service.admin.obeying import Obeying
 from conduit_py.service.admin.registration import build_registration_commands
 from conduit_py.service.admin.reports import build_report_commands
@@ -72,6 +73,7 @@ def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatche
             "Registration": build_registration_commands(store, accounts.gate, accounts.registration_tokens),
             "Reports": build_report_commands(store, accounts.reports),
             "Server": build_server_commands(config, store),
+            "Copies": build_copy_commands(config),
         },
         new_id=lambda: secrets.token_hex(RUN_ID_BYTES),
     )
