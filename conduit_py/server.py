@@ -39,6 +39,7 @@ from conduit_py.outbound.user_keys import UserKeysClient
 from conduit_py.process import raise_file_limit, settle_memory
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.admin.build import Admin, Commanded, build_admin
+from conduit_py.service.admin.operating import Operated
 from conduit_py.service.admin.queue import CommandQueue
 from conduit_py.service.admin.room import AdminRoom
 from conduit_py.service.appservice_registry import AppServices
@@ -190,7 +191,19 @@ async def _put_together(
     operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, room: AdminRoom, tracer: Tracer | None
 ) -> Server:
     admin = build_admin(
-        store, room, Commanded(config=operations.config, accounts=operations.accounts, media=operations.media)
+        store,
+        room,
+        Commanded(
+            config=operations.config,
+            accounts=operations.accounts,
+            media=operations.media,
+            operated=Operated(
+                rooms=operations.rooms,
+                receiver=operations.receiver,
+                senders=operations.sending.senders,
+                federation=operations.federation,
+            ),
+        ),
     )
     watch_services(metrics, operations)
     loop = LoopWatch(metrics.loop_seconds.observe)

@@ -24,6 +24,11 @@ def stage_all_forgotten(snapshot: Snapshot, turn: Turn) -> int:
     return len(keys)
 
 
+def stage_forgotten(turn: Turn, host: str) -> None:
+    """Ask the host again."""
+    turn.batch.delete(federation.SERVERNAME_DESTINATION, ByServer(host))
+
+
 def stage_delegation(snapshot: Snapshot, turn: Turn, host: str, row: Delegation) -> None:
     """Store what a host said; where there are too many, those that expire first make room."""
     if snapshot.count(federation.SERVERNAME_DESTINATION.name) >= federation.DELEGATIONS_MAX:

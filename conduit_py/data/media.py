@@ -9,6 +9,7 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import media
 from kvschema.catalog.media import (
     AccessFile,
+    BlockedFile,
     BlockedMedia,
     ByFile,
     ByMediaId,
@@ -29,6 +30,14 @@ from kvschema.catalog.rooms import ShortUserId
 
 def get_media(snapshot: Snapshot, mxc: ByMxc) -> Media | None:
     return media.MXC_MEDIA.get(snapshot, mxc)
+
+
+def scan_all(
+    snapshot: Snapshot, server_name: str | None = None, *, after: ByMxc | None = None
+) -> Iterator[tuple[ByMxc, Media]]:
+    """All media, or those of one server, past one."""
+    leading = () if server_name is None else (server_name,)
+    return media.MXC_MEDIA.scan(snapshot, *leading, after=after)
 
 
 def scan_of_file(snapshot: Snapshot, file_hash: bytes) -> Iterator[ByMxc]:
@@ -181,6 +190,18 @@ def stage_blocked(turn: Turn, mxc: ByMxc, row: BlockedMedia | None) -> None:
         turn.batch.delete(media.BLOCKED_MEDIA, mxc)
     else:
         turn.batch.put(media.BLOCKED_MEDIA, mxc, row)
+
+
+def is_file_blocked(snapshot: Snapshot, file_hash: bytes) -> bool:
+    return media.BLOCKED_FILE.has(snapshot, ByFile(file_hash))
+
+
+def stage_file_blocked(turn: Turn, file_hash: bytes, row: BlockedFile | None) -> None:
+    """``None`` unblocks."""
+    if row is None:
+        turn.batch.delete(media.BLOCKED_FILE, ByFile(file_hash))
+    else:
+        turn.batch.put(media.BLOCKED_FILE, ByFile(file_hash), row)
 
 
 # --- pending ids ---

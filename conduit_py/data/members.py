@@ -231,6 +231,11 @@ def stage_forgotten(turn: Turn, user: ShortUserId, room: ShortRoomId, kind: int,
     )
 
 
+def count_rooms_of_server(snapshot: Snapshot, server_name: ServerName) -> int:
+    """Rooms that we know and that the server has joined members in."""
+    return sum(1 for _ in members.SERVERROOMIDS.scan_keys(snapshot, server_name))
+
+
 def scan_farewells(snapshot: Snapshot, user: ShortUserId, *, after: int, until: int) -> Iterator[Farewell]:
     """Rooms that were removed, and that the user left past ``after``, up to ``until``."""
     start, stop = members.UserPos(user, StreamPos(after)), members.UserPos(user, StreamPos(until))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -16,6 +17,10 @@ class KeyedLocks:
 
     def __len__(self) -> int:
         return len(self._locks)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys that somebody holds."""
+        return iter(self._locks)
 
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[None]:

@@ -113,6 +113,12 @@ class PendingMedia(NamedTuple):
 class BlockedMedia(NamedTuple):
     blocked_ms: int
     reason: str | None = None
+    file_hash: bytes = b""
+    """Of its content, which is blocked too; empty where it was not here."""
+
+
+class BlockedFile(NamedTuple):
+    blocked_ms: int
 
 
 _MXC = (Text(SERVER_NAME_BYTES_MAX), Text(MEDIA_ID_BYTES_MAX))
@@ -195,6 +201,14 @@ BLOCKED_MEDIA: Tree[ByMxc, BlockedMedia] = Tree(
     doc="Media that are neither served nor fetched, whether they are here or not.",
     bound="one row for each medium that an administrator blocks",
 )
+BLOCKED_FILE: Tree[ByFile, BlockedFile] = Tree(
+    "blocked_filehash",
+    Key(ByFile, (Fixed(32),)),
+    record(BlockedFile),
+    since=1,
+    doc="Content that is neither served nor kept, under whatever URI.",
+    bound="at most one row for each row of blocked_servernamemediaid",
+)
 
 TREES = (
     MXC_MEDIA,
@@ -206,4 +220,5 @@ TREES = (
     PENDING_MEDIA,
     USER_PENDING,
     BLOCKED_MEDIA,
+    BLOCKED_FILE,
 )

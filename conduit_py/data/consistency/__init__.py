@@ -172,6 +172,7 @@ UNCHECKED: Mapping[str, str] = {
     "disabledroomids": "each row stands alone: what it names need not be here",
     "userpos_farewell": "each row stands alone: what it names is not here any more",
     "removedroomids": "each row stands alone, and goes with the room that it names",
+    "blocked_filehash": "each row stands alone: what it names need not be here",
     "userid_presence": "each row stands alone",
     "userid_report": "each row stands alone: what it names need not exist any more",
     "leavinguserids": "each row stands alone, and goes when the rooms are left",

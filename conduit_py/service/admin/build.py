@@ -12,6 +12,7 @@ from conduit_py.service.admin.accounts import AccountTools, build_account_comman
 from conduit_py.service.admin.commands import Dispatcher
 from conduit_py.service.admin.copies import build_copy_commands
 from conduit_py.service.admin.obeying import Obeying
+from conduit_py.service.admin.operating import Operated, build_operating_commands
 from conduit_py.service.admin.registration import build_registration_commands
 from conduit_py.service.admin.reports import build_report_commands
 from conduit_py.service.admin.roles import build_device_commands, build_role_commands
@@ -48,6 +49,7 @@ class Commanded:
     config: Config
     accounts: Accounts
     media: MediaServices
+    operated: Operated
 
 
 def build_admin(store: Store, room: AdminRoom, to: Commanded) -> Admin:
@@ -72,6 +74,7 @@ def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatche
             "Devices": build_device_commands(tools),
             "Registration": build_registration_commands(store, accounts.gate, accounts.registration_tokens),
             "Reports": build_report_commands(store, accounts.reports),
+            **build_operating_commands(config, store, to.operated, to.media),
             "Server": build_server_commands(config, store),
             "Copies": build_copy_commands(config),
         },

@@ -125,10 +125,11 @@ class FetchService:
         return is_legacy or self._serves_all_legacy or not asked.is_legacy
 
     def open(self, file_hash: bytes, content_type: str, filename: str | None) -> Content:
-        """A file that is about to be served. Raises ``NotFound`` if it has gone meanwhile."""
+        """A file that is about to be served. Raises ``NotFound`` if it has gone meanwhile, and if it is blocked."""
         with self._store.snapshot() as snapshot:
             file = media.get_file(snapshot, file_hash)
-        if file is None:
+            is_blocked = media.is_file_blocked(snapshot, file_hash)
+        if file is None or is_blocked:
             raise NotFound("Media not found")
         self._access.note(file_hash, file)
         return Content(file_hash, file.size, content_type, filename)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conduit_py.data import media
+from conduit_py.service.errors import Forbidden
 from conduit_py.service.media.access import FileAccess
 from conduit_py.service.media.files import MediaFiles, Received, file_key
 from conduit_py.service.users.store import Store
@@ -13,6 +14,10 @@ from kvschema.catalog.media import File
 from kvschema.errors import BatchRefused, StorageFull
 
 StageReference = Callable[[Turn], None]
+
+
+class FileIsBlocked(Forbidden):
+    """An administrator wants nobody to see this content."""
 
 
 class Keeper:
@@ -27,12 +32,15 @@ class Keeper:
         """Keep the content for good: on return the file and the rows are on disk.
 
         ``stage_reference`` stages the row whose content the file becomes. Raises what a turn raises, such as
-        ``PreconditionFailed``, and ``NoSpace``; nothing is kept then.
+        ``PreconditionFailed``, ``NoSpace`` and ``FileIsBlocked``; nothing is kept then.
         """
         file_hash = received.file_hash
         async with self._store.locks.hold(file_key(file_hash)):
             with self._store.snapshot() as snapshot:
                 has_row = media.get_file(snapshot, file_hash) is not None
+                is_blocked = media.is_file_blocked(snapshot, file_hash)
+            if is_blocked:
+                raise FileIsBlocked("This file is blocked on this server")
             await self._files.place(received, has_row=has_row)
             try:
                 async with self._store.writer.turn() as turn:

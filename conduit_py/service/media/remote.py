@@ -27,7 +27,7 @@ from conduit_py.outbound.media import RemoteFile, TooLarge
 from conduit_py.service.errors import LimitExceeded, MatrixError, NotFound
 from conduit_py.service.media.arrivals import NotYetUploaded
 from conduit_py.service.media.files import MediaFiles
-from conduit_py.service.media.keeping import Keeper
+from conduit_py.service.media.keeping import FileIsBlocked, Keeper
 from conduit_py.service.media.thumbnailing import SAFE_TYPES
 from conduit_py.service.media.upload import describe_remote
 from conduit_py.service.users.store import Store
@@ -211,6 +211,8 @@ class RemoteMedia:
                 await self._keep(mxc, file)
         except RemoteError as error:
             return self._note(error, mxc, mxc, has_begun=fetch.has_begun.is_set())
+        except FileIsBlocked:
+            return _Failure(NotFound, "Media not found", mxc)
         except PreconditionFailed:
             return _Failure(NotFound, "Media not found")  # blocked meanwhile
         return None
@@ -249,7 +251,7 @@ class RemoteMedia:
                         await self._keeper.keep(received, partial(media.stage_foreign_thumbnail, key=key, row=row))
             except RemoteError as error:
                 raise self._note(error, mxc, key, has_begun=has_begun).build() from error
-            except PreconditionFailed as error:
+            except (PreconditionFailed, FileIsBlocked) as error:
                 raise NotFound("Media not found") from error  # blocked meanwhile
         return row
 

@@ -59,6 +59,18 @@ class Removal:
             await self.remove_media(mxc)
         return len(uploads)
 
+    async def remove_content(self, file_hash: bytes) -> int:
+        """Remove a file and everything whose content it is, also what was used just now. Returns how many media."""
+        with self._store.snapshot() as snapshot:
+            of_file = list(media.scan_of_file(snapshot, file_hash))
+        removed = sum([await self.remove_media(mxc) for mxc in of_file])
+        released: set[bytes] = {file_hash}
+        with contextlib.suppress(PreconditionFailed):  # one was uploaded meanwhile
+            while await self._remove_references(file_hash, released):
+                pass
+        await self.collect(released)
+        return removed
+
     async def remove_file(self, file_hash: bytes, unused_since: File) -> Freed:
         """Remove a file and everything whose content it is, unless it was used since ``unused_since``."""
         released: set[bytes] = set()

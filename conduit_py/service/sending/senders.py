@@ -88,6 +88,15 @@ class Senders:
         self._backlogs.wake(backlog)
         self._backlogs.forget_idle(backlog)
 
+    def retry(self, server_name: ServerName) -> bool:
+        """Try a server now, however often it failed. False if nothing waits for it."""
+        backlog = self._backlogs.get(server_name)
+        if backlog is None or not backlog.has_work:
+            return False
+        backlog.state = backlog.state._replace(failures=0, retry_ms=0)
+        self._backlogs.wake(backlog)
+        return True
+
     def get_status(self, server_name: ServerName) -> DestinationStatus:
         """Of any server; most are idle."""
         return _status_of(self._backlogs.get(server_name) or Backlog(server_name))

@@ -9,7 +9,7 @@ Spec: server-server-api/#transactions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -104,6 +104,10 @@ class Receiver:
     async def run(self) -> None:
         """Does transactions for as long as the server runs."""
         await self._queues.run()
+
+    def scan_receiving(self) -> Iterator[tuple[RoomId, ServerName]]:
+        """Rooms of which events are being received, or wait for that, and who sends them."""
+        return self._queues.scan_busy()
 
     async def receive_transaction(
         self, origin: ServerName, txn_id: str, pdus: Sequence[bytes], edus: Sequence[bytes]

@@ -7,7 +7,7 @@ servers send of the room goes on: a slow server holds up nobody but itself. A re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -71,6 +71,12 @@ class RoomQueues:
         self._slow: set[_Queue] = set()
         """Of which events wait on disk."""
         self._nursery: trio.Nursery | None = None
+
+    def scan_busy(self) -> Iterator[tuple[RoomId, ServerName]]:
+        """Queues in which anything is being received or waits."""
+        for key in list(self._locks):
+            room_id, origin = key
+            yield room_id, origin
 
     async def run(self) -> None:
         """Receives for as long as the server runs, what waited from the last time first."""
