@@ -230,6 +230,10 @@ class Metrics:
         self.sending_destinations = ReadSamples(
             "conduit_py_sending_destinations", "Other servers that something waits for or that fail.", "state"
         )
+        self.copies_cut = ReadCounter(
+            "conduit_py_copies_cut_total",
+            "Times that a copy of the data directory, had one been made, lost what it was promised.",
+        )
         self.cache_bytes = Gauge("conduit_py_cache_bytes", "Memory of decoded objects.")
         self.cache_hits = ReadCounter("conduit_py_cache_hits_total", "Looks into the object cache that found it.")
         self.cache_misses = ReadCounter("conduit_py_cache_misses_total", "Looks into the object cache that did not.")

@@ -44,6 +44,8 @@ from conduit_py.service.admin.queue import CommandQueue
 from conduit_py.service.admin.room import AdminRoom
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import AppServiceParts, build_appservices
+from conduit_py.service.backup.build import build_snapshots, watch_copies
+from conduit_py.service.backup.copied import check_copied
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
@@ -69,7 +71,6 @@ from conduit_py.service.users.build import Accounts, Surroundings, build_account
 from conduit_py.service.users.sessions import DeviceObserver
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import claim_directory, open_database, record_start
-from conduit_py.storage.identity import read_identity
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.errors import SchemaMismatch
@@ -370,11 +371,14 @@ async def serve(
     if config.workers is not None:
         trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
     lock = claim_directory(config.database_path)
+    await check_copied(config)
+    watch = watch_copies(config)
     database = open_database(
         config.database_path,
         config.server_name,
         cache_bytes=int(config.db_cache_capacity_mb * MIB),
         reserve_bytes=config.database_reserve_mb * MIB,
+        copies=watch.promise,
     )
     try:
         last_pos = record_start(database.engine, time.time_ns() // 1000)
@@ -383,11 +387,13 @@ async def serve(
             trio.open_nursery() as services,
         ):
             store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
-            await set_right_if_restored(store, read_identity(config.database_path))
+            await set_right_if_restored(store)
             limiter, tracer = trio.CapacityLimiter(PASSWORDS_AT_ONCE), _start_tracer(config, services)
             server = await build(config, store, hash_limiter=limiter, tracer=tracer)
             await server.admin.prepare()
+            server.metrics.copies_cut.read_from(lambda: watch.cuts)
             settle_memory()
+            services.start_soon(build_snapshots(config).run)
             for task in server.tasks:
                 services.start_soon(task)
             with server.loop.watching():

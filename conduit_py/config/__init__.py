@@ -1,9 +1,9 @@
 """The configuration: ``conduit.toml`` and ``CONDUIT_*`` variables in, one frozen `Config` out.
 
-`keys` is the table of everything that can be set; `kinds` and `tables` read single values; `source` finds settings and
-knows where each stands; `load` puts them together; `model` is what the rest of the server sees; `sample` writes
-``conduit.toml.sample``; `foreign` recognizes the database of another server; `reload`
-says what may change while the server runs; `odd_keys` has names that set nothing.
+`keys` is the table of everything that can be set, with `storage_keys`; `entry` is what a row says; `kinds` and `tables`
+read single values; `source` finds settings and knows where each stands; `load` puts them together; `model` is what the
+rest of the server sees; `sample` writes ``conduit.toml.sample``; `foreign` recognizes the database of another server;
+`reload` says what may change while the server runs; `odd_keys` has names that set nothing.
 
 To add a key: a row in `keys`, a field of the same name in `model`, and ``render_sample`` written to the sample file.
 """

@@ -7,8 +7,7 @@ table: ``tls.certs`` is ``certs`` in ``[global.tls]``. The field of `Config` has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from conduit_py.config.entry import Key, Section
 from conduit_py.config.kinds import (
     BOOL,
     DURATION,
@@ -24,7 +23,6 @@ from conduit_py.config.kinds import (
     SIZE,
     TEXT,
     USER_ID,
-    Kind,
     choice,
     integer,
     list_of,
@@ -33,9 +31,8 @@ from conduit_py.config.kinds import (
     within,
 )
 from conduit_py.config.registrations import REGISTRATION
+from conduit_py.config.storage_keys import STORAGE, YEAR_S
 from conduit_py.config.tables import DIRECTORY_STRUCTURE, IGNORED_KEYS, PROXY, RETENTION
-
-TomlValue = str | int | float | bool | list[object] | dict[str, object]
 
 _NETWORK_RANGES_NOT_PUBLIC: list[object] = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
@@ -46,28 +43,7 @@ _NETWORK_RANGES_NOT_PUBLIC: list[object] = [
 
 U16_MAX = 2**16 - 1
 U32_MAX = 2**32 - 1
-YEAR_S = 31_557_600
 DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key. ``default`` is a TOML value, ``doc`` what it does, in which unit, and why the default is what it is."""
-
-    name: str
-    kind: Kind
-    default: TomlValue
-    doc: str
-    reload: bool = False
-    """Whether it can change while the server runs, on SIGHUP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Keys that belong together for the reader of the sample; it has no meaning in the file."""
-
-    title: str
-    keys: tuple[Key, ...]
 
 
 def _rate(name: str, per_second: float, burst: int, doc: str) -> tuple[Key, Key]:
@@ -152,31 +128,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
         ),
     ),
-    Section(
-        "Storage",
-        (
-            Key(
-                "database_path",
-                PATH,
-                "./conduit_data",
-                "Directory of the database and, unless media.path says otherwise, of the media files."
-                " Created if absent. A relative path starts at the working directory.",
-            ),
-            Key(
-                "db_cache_capacity_mb",
-                number(1, 1_000_000),
-                100.0,
-                "Memory for decoded events and state, in MB. Conduit's default is 300; 100 leaves room on hosts that"
-                " end a process at 1.5 GB.",
-            ),
-            Key(
-                "database_reserve_mb",
-                integer(0, 1_000_000),
-                8,
-                "Disk space kept back, in MB, so that deleting still works when the disk is full.",
-            ),
-        ),
-    ),
+    STORAGE,
     Section(
         "Requests",
         (

@@ -10,12 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from conduit_py.config.entry import Key
 from conduit_py.config.errors import ConfigError, Problem
-from conduit_py.config.keys import KEYS, TABLES, Key
+from conduit_py.config.keys import KEYS, TABLES
 from conduit_py.config.kinds import Unfit
 from conduit_py.config.model import (
     HIDDEN,
     S3,
+    Backup,
     Config,
     Media,
     PasswordHash,
@@ -262,6 +264,7 @@ def _compose(values: Values) -> Config:
         well_known=well_known,
         password_hash=_part(PasswordHash, values, "password_hash."),
         rate_limits=_part(RateLimits, values, "rate_limits.", **rate_limits),
+        backup=_part(Backup, values, "backup."),
         media=_compose_media(values),
         turn=_part(Turn, values, "turn.") if has_turn else None,
     )

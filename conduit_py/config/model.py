@@ -184,6 +184,16 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """What is promised to copies of the running server's directory, and how many snapshots are kept in it."""
+
+    copy_seconds: int
+    copy_growth_mb: int
+    snapshot_interval: int
+    snapshots_kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class IgnoredKeys:
     """Signing keys never to be trusted: by public key (unpadded base64), or by server and key id."""
 
@@ -240,6 +250,7 @@ class Config:
     database_path: Path
     db_cache_capacity_mb: float
     database_reserve_mb: int
+    backup: Backup
 
     workers: int | None
     max_request_size: int

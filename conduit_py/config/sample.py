@@ -7,7 +7,8 @@ from textwrap import wrap
 
 import tomlkit
 
-from conduit_py.config.keys import SECTIONS, Key, TomlValue
+from conduit_py.config.entry import Key, TomlValue
+from conduit_py.config.keys import SECTIONS
 from conduit_py.config.odd_keys import MEANINGLESS, NOT_YET, RENAMED
 
 _WIDTH = 100

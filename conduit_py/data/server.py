@@ -7,7 +7,6 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import server
 
 _KEYPAIR = server.ByName("keypair")
-_FILE = server.ByName("file")
 
 
 def get_keypair(snapshot: Snapshot) -> tuple[str, bytes] | None:
@@ -32,12 +31,3 @@ def stage_keypair(turn: Turn, key_id: str, seed: bytes) -> None:
     """Store the signing key, once: losing it would lose the server its name."""
     turn.batch.require_absent(server.GLOBAL, _KEYPAIR)
     turn.batch.put(server.GLOBAL, _KEYPAIR, key_id.encode() + b"\xff" + seed)
-
-
-def get_file_identity(snapshot: Snapshot) -> bytes | None:
-    """The file that the store was in at its last start, None before the first."""
-    return server.GLOBAL.get(snapshot, _FILE)
-
-
-def stage_file_identity(turn: Turn, identity: bytes) -> None:
-    turn.batch.put(server.GLOBAL, _FILE, identity)

@@ -5,7 +5,6 @@ Positions move forward by themselves, whatever is put back: see ``storage.writer
 
 from __future__ import annotations
 
-from conduit_py.data.server import get_file_identity, stage_file_identity
 from conduit_py.log import get_logger
 from conduit_py.service.e2ee.keys import drop_one_time_keys
 from conduit_py.service.e2ee.refreshing import mark_all_outdated
@@ -14,21 +13,15 @@ from conduit_py.service.users.store import Store
 _log = get_logger(__name__)
 
 
-async def set_right_if_restored(store: Store, identity: bytes) -> None:
-    """Recognize a copy, and forget what may be out of date in it. Done again if it is cut off.
-
-    :param identity: of the file that the store is in, see ``storage.identity``.
-    """
-    with store.snapshot() as snapshot:
-        before = get_file_identity(snapshot)
-    if before == identity:
+async def set_right_if_restored(store: Store) -> None:
+    """Forget what may be out of date in a copy. Done again if it is cut off. Nobody else may write meanwhile."""
+    engine = store.database.engine
+    if not engine.is_copy:
         return
-    if before is not None:
-        _log.warning(
-            "the database is a copy that was put back: dropping one-time keys, because some may have been handed out "
-            "since it was made, and asking other servers for their users' devices again; clients upload new keys"
-        )
-        await drop_one_time_keys(store)
-        await mark_all_outdated(store)
-    async with store.writer.turn(may_use_reserve=True) as turn:
-        stage_file_identity(turn, identity)
+    _log.warning(
+        "the database is a copy that was put back: dropping one-time keys, because some may have been handed out "
+        "since it was made, and asking other servers for their users' devices again; clients upload new keys"
+    )
+    await drop_one_time_keys(store)
+    await mark_all_outdated(store)
+    engine.make_own()

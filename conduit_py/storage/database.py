@@ -17,8 +17,10 @@ from kvschema.batch import WriteBatch
 from kvschema.catalog import CATALOG, PRODUCT, RETIRED, SCHEMA_VERSION, server
 from kvschema.engine import Engine
 from kvschema.engine.file_space import make_directory
+from kvschema.engine.lmdb import DATA_FILE as DATA_FILE
 from kvschema.engine.lmdb import LmdbEngine
 from kvschema.engine.lmdb_file import put_rows
+from kvschema.engine.pins import CopyPromise
 from kvschema.errors import SchemaMismatch
 from kvschema.migrate import apply_one, catalog_specs, check_catalog, migrate
 from kvschema.tree import Reader
@@ -32,8 +34,6 @@ FACTS_MAX = 4096
 
 DIRECTORY = "db"
 """Where the environment lives, below ``database_path``."""
-DATA_FILE = "data.mdb"
-"""The file in it that holds the data."""
 LOCK_FILE = "conduit_py.lock"
 MIGRATION_TOLD_S = 2
 """Between two lines of the log about how far a migration is."""
@@ -227,9 +227,14 @@ def _encode_pos(pos: int) -> bytes:
     return server.STARTGAP.key.encode(server.ByPos(pos))
 
 
-def open_database(path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int) -> Database:
-    """Open or create the store below ``path``, check its stamp and bring it up to date."""
-    engine = LmdbEngine(path / DIRECTORY, TREES, reserve_bytes=reserve_bytes)
+def open_database(
+    path: Path, server_name: str, *, cache_bytes: int, reserve_bytes: int, copies: CopyPromise | None = None
+) -> Database:
+    """Open or create the store below ``path``, check its stamp and bring it up to date.
+
+    :param copies: what is promised to those who copy it meanwhile; without it, nothing is, and a copy stays a copy.
+    """
+    engine = LmdbEngine(path / DIRECTORY, TREES, reserve_bytes=reserve_bytes, copies=copies)
     with ExitStack() as undo:
         undo.callback(engine.close)
         stamp(engine, server_name)

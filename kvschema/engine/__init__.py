@@ -41,5 +41,12 @@ class Engine(Protocol):
     def free_dead_readers(self) -> None:
         """Let go of snapshots whose process is gone: as long as one is known, the file grows with every write."""
 
+    @property
+    def is_copy(self) -> bool:
+        """Did the files come here as a copy that is not set right yet?"""
+
+    def make_own(self) -> None:
+        """What came as a copy is set right: from now on the files are where they belong."""
+
     def close(self) -> None:
         """Let go of files and locks."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 from kvschema.engine.stamp import STAMP_BYTES, Stamp, read_stamp
@@ -11,6 +13,8 @@ from kvschema.errors import StorageFailed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Disk full, quota reached, file size limit reached."""
+_GET_GENERATION = 0x80087601
+"""``FS_IOC_GETVERSION`` of Linux: tells a file from an earlier one with the same inode number."""
 _CANNOT_PROMISE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """The file system knows no allocation beforehand, and the C library does not write the blocks in its stead."""
 
@@ -25,6 +29,7 @@ class FileSpace:
     def __init__(self, path: Path, map_bytes: int) -> None:
         """``map_bytes`` from the beginning of the file belong to LMDB, and nothing there is written here."""
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.identity = identify(self._file)
         self.promised = 0
         """So many bytes from the start of the file can be written without the disk being able to refuse."""
         self._stamped_at: int | None = None
@@ -110,6 +115,23 @@ class FileSpace:
     def close(self) -> None:
         """Close the file; what was promised stays so."""
         os.close(self._file)
+
+
+def identify(descriptor: int) -> str:
+    """Which file it is: no other on this machine is called so at the same time, nor, mostly, at another."""
+    status = os.fstat(descriptor)
+    return f"{status.st_dev}-{status.st_ino}-{_read_generation(descriptor)}"
+
+
+def _read_generation(descriptor: int) -> int:
+    """0 where the file system has none."""
+    buffer = bytearray(8)
+    try:
+        fcntl.ioctl(descriptor, _GET_GENERATION, buffer)
+    except OSError:
+        return 0
+    generation: int = struct.unpack("=Ixxxx", buffer)[0]
+    return generation
 
 
 def make_directory(path: Path) -> None:

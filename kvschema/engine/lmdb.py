@@ -27,8 +27,10 @@ from kvschema.batch import ADD, DELETE, PUT, WriteBatch
 from kvschema.codec import KEY_BYTES_MAX
 from kvschema.engine import Outcome
 from kvschema.engine.file_space import FULL, FileSpace, make_directory, sync_directory
+from kvschema.engine.ownership import Ownership, is_copy
+from kvschema.engine.pages import Damaged
 from kvschema.engine.pins import CopyPromise, Pins
-from kvschema.engine.stamp import STAMP_BYTES, UNPINNED
+from kvschema.engine.stamp import STAMP_BYTES, UNPINNED, Torn, check_whole
 from kvschema.engine.steps import added, check_required
 from kvschema.errors import BatchRefused, SchemaMismatch, StorageError, StorageFailed, StorageFull
 
@@ -68,9 +70,12 @@ class LmdbEngine:
         reserve_bytes: int = RESERVE_BYTES,
         copies: CopyPromise | None = None,
     ) -> None:
-        """Without ``copies``, nothing is promised to those who copy the file while it is written to."""
+        """Without ``copies``, nothing is promised to those who copy the file while it is written to, and the file stays
+        what it is: somebody's own, or a copy.
+        """
         make_directory(path)
         data = path / DATA_FILE
+        is_own = not _is_copy(data)
         size = data.stat().st_size if data.exists() else 0
         self._reserve = reserve_bytes
         self._run: Callable[[Callable[[], None]], None] = _run_in_place
@@ -95,6 +100,7 @@ class LmdbEngine:
             self._space.promise(size - STAMP_BYTES)
             self._space.promise(self._map + reserve_bytes)
             self._pins = self._open_pins(path, copies, undo)
+            self._ownership = None if copies is None else self._open_ownership(path, copies, is_own=is_own)
             self._trees: dict[str, lmdb._Database] = {}
             self._trees = self._open_trees(tree_names)
             sync_directory(path)
@@ -124,12 +130,15 @@ class LmdbEngine:
 
     def _open_pins(self, path: Path, promise: CopyPromise | None, undo: ExitStack) -> Pins | None:
         """Before the first write."""
-        if promise is None:
+        if promise is None or not promise.seconds:
             self._space.write_stamp(replace(self._space.stamp, floor=UNPINNED))
             return None
         pins = Pins(promise, self._env.begin, self._space, path / LOCK_FILE)
         undo.callback(pins.end)
         return pins
+
+    def _open_ownership(self, path: Path, promise: CopyPromise, *, is_own: bool) -> Ownership:
+        return Ownership(path, self._space, is_own=is_own, random_mark=promise.random_mark, clock=promise.clock)
 
     def run_exclusively(self, run: Callable[[Callable[[], None]], None] | None) -> None:
         """See ``Engine``."""
@@ -153,6 +162,8 @@ class LmdbEngine:
         """See ``Engine``."""
         if self._pins is not None:
             self._pins.open_if_due(int(self._env.info()["last_txnid"]))
+        if self._ownership is not None:
+            self._ownership.change_if_due()
         if self._has_reserve():
             outcomes = self._attempt(batches)
             if not isinstance(outcomes, StorageError):
@@ -277,10 +288,15 @@ class LmdbEngine:
         self._run(set_map)
         self._map = size
 
-    def make_own(self, identity: bytes) -> None:
-        """Note in the stamp which file this is: from now on it is no copy any more."""
-        self._space.write_stamp(replace(self._space.stamp, identity=identity))
-        self._space.sync()
+    @property
+    def is_copy(self) -> bool:
+        """See ``Engine``."""
+        return self._ownership is not None and not self._ownership.is_own
+
+    def make_own(self) -> None:
+        """See ``Engine``."""
+        assert self._ownership is not None
+        self._ownership.change()
 
     def free_dead_readers(self) -> None:
         """See ``Engine``."""
@@ -290,6 +306,8 @@ class LmdbEngine:
         """Let go of files and locks."""
         if self._pins is not None:
             self._pins.end()
+        if self._ownership is not None and self._ownership.is_own:
+            self._ownership.change()
         self._space.close()
         self._env.close()
         self._close_pins()
@@ -298,6 +316,28 @@ class LmdbEngine:
         """After the environment, see there."""
         if self._pins is not None:
             self._pins.close()
+
+
+def _is_copy(data: Path) -> bool:
+    """Raises ``SchemaMismatch`` where it is a copy that is not whole."""
+    try:
+        if not is_copy(data):
+            return False
+        check_whole(data)
+    except Damaged as damage:
+        raise _unreadable(data.parent, damage) from damage
+    except Torn as torn:
+        raise SchemaMismatch(
+            f"{data} is a copy that is not whole: {torn}. Put back another copy; this one cannot be used"
+        ) from torn
+    return True
+
+
+def _unreadable(path: Path, error: Exception) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"{path} holds no database that this program can read ({error}): put back a copy that is whole, or set "
+        "database_path to an empty directory; the data that is there stays untouched"
+    )
 
 
 def _open_environment(path: Path, trees_max: int, map_bytes: int) -> lmdb.Environment:
@@ -311,10 +351,7 @@ def _open_environment(path: Path, trees_max: int, map_bytes: int) -> lmdb.Enviro
             mode=0o600,
         )
     except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
-        raise SchemaMismatch(
-            f"{path} holds no database that this program can read ({error}): put back a copy that is whole, or set "
-            "database_path to an empty directory; the data that is there stays untouched"
-        ) from error
+        raise _unreadable(path, error) from error
     except lmdb.Error as error:
         raise _failure(error) from error
 

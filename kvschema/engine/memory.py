@@ -99,6 +99,14 @@ class MemoryEngine:
     def free_dead_readers(self) -> None:
         """No other process reads this."""
 
+    @property
+    def is_copy(self) -> bool:
+        """There are no files."""
+        return False
+
+    def make_own(self) -> None:
+        """There are no files."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -51,11 +51,13 @@ class CopyPromise:
     """What may be counted on by whoever copies the file while it is written to."""
 
     seconds: float
-    """A copy that takes no longer than this is whole,"""
+    """A copy that takes no longer than this is whole, (0: nothing is promised)"""
     growth_bytes: int
     """if no more than so many bytes of pages are replaced meanwhile, and the disk has room for them."""
     clock: Callable[[], float]
     """In seconds, from any beginning."""
+    random_mark: Callable[[], str]
+    """``MARK_CHARS`` digits, different each time."""
     on_cut: Callable[[str, float], None] = lambda why, seconds: None
     """Told, in the writer's thread, when a pin is let go early: why, and how long copies may take that stay whole."""
 

@@ -9,8 +9,8 @@ is held at the floor that the stamp names, and the floor that a copier finds, at
 transaction since held during all of its way: *the copy is whole if and only if N is not below the floor*. Where there
 is no stamp at the end, the end is missing.
 
-The stamp also carries which file it was written in, so a copy is known before LMDB looks at it. It lies behind the
-memory map, in space that LMDB never touches.
+The stamp lies behind the memory map, in space that LMDB never touches. It also carries what tells a file from its
+copies (``kvschema.engine.ownership``), so that a copy is known before LMDB looks at it.
 
 Decisions:
 
@@ -34,9 +34,10 @@ STAMP_BYTES = 4096
 """Its place in the file: a page of the smallest kind, so that it never lies across two of the disk's."""
 UNPINNED = (1 << 64) - 1
 """The floor where nothing is pinned: nothing is known of copies made meanwhile, whole or torn."""
-IDENTITY_BYTES_MAX = 64
+MARK_CHARS = 16
+"""Digits of a mark."""
 _MAGIC = b"conduit_py stamp"
-_FORMAT = struct.Struct(f"<16sQB{IDENTITY_BYTES_MAX}s")
+_FORMAT = struct.Struct(f"<16sQ{MARK_CHARS}s{MARK_CHARS}s")
 _CHECKSUM = struct.Struct("<I")
 
 
@@ -46,13 +47,13 @@ class Stamp:
 
     floor: int = UNPINNED
     """The oldest transaction that is pinned."""
-    identity: bytes = b""
-    """Of the file that it was written in. Empty: of a file that nobody has opened yet, or has not made their own."""
+    mark: str = ""
+    """See ``kvschema.engine.ownership``. Empty: of a file that has never been anybody's own."""
+    mark_before: str = ""
 
     def encode(self) -> bytes:
         """The whole page."""
-        assert len(self.identity) <= IDENTITY_BYTES_MAX
-        body = _FORMAT.pack(_MAGIC, self.floor, len(self.identity), self.identity)
+        body = _FORMAT.pack(_MAGIC, self.floor, self.mark.encode(), self.mark_before.encode())
         return (body + _CHECKSUM.pack(zlib.crc32(body))).ljust(STAMP_BYTES, b"\0")
 
 
@@ -61,10 +62,10 @@ def parse_stamp(page: bytes) -> Stamp | None:
     if len(page) < _FORMAT.size + _CHECKSUM.size:
         return None
     body, (checksum,) = page[: _FORMAT.size], _CHECKSUM.unpack_from(page, _FORMAT.size)
-    magic, floor, length, identity = _FORMAT.unpack(body)
-    if magic != _MAGIC or checksum != zlib.crc32(body) or length > IDENTITY_BYTES_MAX:
+    magic, floor, *marks = _FORMAT.unpack(body)
+    if magic != _MAGIC or checksum != zlib.crc32(body):
         return None
-    return Stamp(floor, identity[:length])
+    return Stamp(floor, *(mark.rstrip(b"\0").decode() for mark in marks))
 
 
 def read_stamp(descriptor: int) -> Stamp | None:

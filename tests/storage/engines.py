@@ -67,6 +67,13 @@ class ScriptedEngine:
     def free_dead_readers(self) -> None:
         self._memory.free_dead_readers()
 
+    @property
+    def is_copy(self) -> bool:
+        return self._memory.is_copy
+
+    def make_own(self) -> None:
+        self._memory.make_own()
+
     def close(self) -> None:
         self._memory.close()
 

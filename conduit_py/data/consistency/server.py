@@ -16,7 +16,6 @@ _FACTS = frozenset(
         "schema",
         "server_name",
         "catalog",
-        "file",
         "position",
         "keypair",
         "first_admin_token",

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from conduit_py.service.backup.apart import run_apart
 from conduit_py.service.backup.copying import copy_database, require_room, staging
-from conduit_py.service.backup.marks import mark_as_original
+from conduit_py.service.backup.marks import mark_as_copy, mark_as_original
 from conduit_py.service.backup.messages import Impossible, Progress, Tell, ignore
 from conduit_py.service.backup.places import find_data_file, take_directory
 from conduit_py.storage.database import DATA_FILE, DIRECTORY
 from kvschema.catalog import CATALOG
 from kvschema.engine.file_space import sync_directory
 from kvschema.engine.lmdb_file import FileReader, open_file
+from kvschema.engine.ownership import is_copy
 from kvschema.engine.pages import Damaged
 from kvschema.errors import StorageError
 
@@ -58,8 +59,11 @@ def run(tell: Tell, *, directory: str) -> Mapping[str, Any]:
         except (Damaged, StorageError) as error:
             raise Impossible(f"{error}; nothing was changed, and verify says more") from error
         bytes_before = data_file.stat().st_size
-        mark_as_original(staging_directory)
+        was_copy = is_copy(data_file)
+        mark_as_copy(staged)
         staged.replace(data_file)
+        if not was_copy:
+            mark_as_original(data_file)
         sync_directory(data_file.parent)
     return {"bytes_before": bytes_before, "bytes_after": data_file.stat().st_size}
 
