@@ -15,7 +15,7 @@ from conduit_py.commands.configuration import read_configuration
 from conduit_py.commands.options import Refused, config_option
 from conduit_py.config import Config, SocketAddress
 
-HEALTH_PATH = "/_matrix/client/versions"
+HEALTH_PATH = "/health"
 ANSWER_BYTES_MAX = 64 * 1024
 
 
@@ -33,11 +33,11 @@ def command(config_path: Path | None, timeout_s: float) -> None:
         with closing(_connect(address, timeout_s, tls=config.tls is not None)) as connection:
             connection.request("GET", HEALTH_PATH)
             answer = connection.getresponse()
-            answer.read(ANSWER_BYTES_MAX)
+            report = answer.read(ANSWER_BYTES_MAX).decode(errors="replace")
     except (OSError, HTTPException) as error:
         raise Refused(f"the server at {address} does not answer: {error}") from None
     if answer.status != 200:
-        raise Refused(f"the server at {address} is not well: it answers {answer.status} {answer.reason}")
+        raise Refused(f"the server at {address} is not well: it answers {answer.status} {report}")
     click.echo(f"the server at {address} is well")
 
 

@@ -32,6 +32,6 @@ def config_option(function: Function) -> Function:
         "config_path",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_or_before,
-        help="The configuration file. Default: what CONDUIT_CONFIG names; without it, defaults and CONDUIT_*.",
+        help="The configuration file. Default: what CONDUIT_CONFIG names, or else only CONDUIT_* variables.",
     )
     return option(function)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from conduit_py.api.health import PATH
+from conduit_py.commands.healthcheck import HEALTH_PATH
 from tests.commands.invoking import invoke
 
 
@@ -20,7 +22,7 @@ class _Well(BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
-        self.send_response(self.status)
+        self.send_response(self.status if self.path == PATH else 404)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
@@ -70,7 +72,7 @@ def test_server_is_not_well(tmp_path: Path) -> None:
     with answering(server):
         code, said = healthcheck(tmp_path, f"port = {port}")
     assert code == 1
-    assert said == f"the server at 127.0.0.1:{port} is not well: it answers 503 Service Unavailable\n"
+    assert said == f"the server at 127.0.0.1:{port} is not well: it answers 503 {{}}\n"
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
@@ -107,3 +109,8 @@ def test_port_that_the_system_chooses_is_not_known(tmp_path: Path) -> None:
     code, said = healthcheck(tmp_path, "port = 0")
     assert code == 1
     assert said.startswith("port is 0")
+
+
+def test_path_is_that_of_the_server() -> None:
+    """Written twice, for the command imports nothing of the server."""
+    assert HEALTH_PATH == PATH
