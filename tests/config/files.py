@@ -8,6 +8,37 @@ import pytest
 
 from conduit_py.config import Config, ConfigError, LoadedConfig, load_config
 
+GUIDE_OF_2021 = """\
+[global]
+server_name = "alice.uber.space"
+database_path = "/home/alice/conduit_data"
+
+port = 6167
+
+# Max size for uploads
+max_request_size = 20_000_000 # in bytes
+
+allow_registration = true
+
+# Disable encryption, so no new encrypted rooms can be created
+#allow_encryption = false
+
+allow_federation = true
+#allow_jaeger = false
+
+trusted_servers = [""]
+
+#max_concurrent_requests = 100
+log = "info,state_res=warn,rocket=off,_=off,sled=off"
+workers = 4
+
+address = ""
+
+proxy = "none"
+db_cache_capacity_mb = 100
+"""
+"""What the guide of that year for shared hosting has people write."""
+
 
 def load(folder: Path, text: str, **environ: str) -> LoadedConfig:
     """What a file of this content and these environment variables give."""

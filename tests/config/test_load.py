@@ -9,37 +9,7 @@ import pytest
 
 from conduit_py.config import Config, ConfigError, Tls, Turn, WellKnown, load_config
 from conduit_py.config.odd_keys import MEANINGLESS, RENAMED
-from tests.config.files import config, load, refusal
-
-GUIDE_OF_2021 = """\
-[global]
-server_name = "alice.uber.space"
-database_path = "/home/alice/conduit_data"
-
-port = 6167
-
-# Max size for uploads
-max_request_size = 20_000_000 # in bytes
-
-allow_registration = true
-
-# Disable encryption, so no new encrypted rooms can be created
-#allow_encryption = false
-
-allow_federation = true
-#allow_jaeger = false
-
-trusted_servers = [""]
-
-#max_concurrent_requests = 100
-log = "info,state_res=warn,rocket=off,_=off,sled=off"
-workers = 4
-
-address = ""
-
-proxy = "none"
-db_cache_capacity_mb = 100
-"""
+from tests.config.files import GUIDE_OF_2021, config, load, refusal
 
 
 def test_nothing_at_all_gives_a_server_on_loopback() -> None:

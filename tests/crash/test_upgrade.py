@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -48,7 +49,7 @@ def test_migration_that_is_killed_goes_on(tmp_path: Path) -> None:
         process.stop()
         fill(process.data)
 
-        process.program = ("-m", "tests.crash.next_version")
+        process.program = (sys.executable, "-m", "tests.crash.next_version")
         for sign in ("", "+", "", "+", ""):
             process.environment[KILL_AT] = f"{sign}{chance.randrange(1, 1800)}"
             process.start(wait=False)
@@ -66,7 +67,7 @@ def test_migration_that_is_killed_goes_on(tmp_path: Path) -> None:
         assert "the database has schema 2 now" in process.read_log()
         assert read_met(process.data) == [1] * ROWS
 
-        process.program = ("-m", "conduit_py")
+        process.program = (sys.executable, "-m", "conduit_py")
         before = (process.data / DIRECTORY / "data.mdb").read_bytes()
         process.start(wait=False)
         refusal = process.wait_refused()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -51,9 +51,9 @@ class ServerProcess:
         self.data = directory / "data"
         """What the server keeps; nothing else writes there."""
         self.address = ("", 0)
-        self.metrics_address = ("127.0.0.1", _free_port())
-        self.program: tuple[str, ...] = ("-m", "conduit_py")
-        """What Python is told to run."""
+        self.metrics_address = ("127.0.0.1", free_port())
+        self.program: Sequence[str] = (sys.executable, "-m", "conduit_py")
+        """What is run."""
         self.environment = dict(environment or {})
         """Variables of the process beside those of the tests."""
         self.config = directory / "conduit.toml"
@@ -92,7 +92,7 @@ class ServerProcess:
         self._write_config()
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, *self.program, "--config", str(self.config)],
+                [*self.program, "--config", str(self.config)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},
                 stdout=subprocess.PIPE,
@@ -185,7 +185,8 @@ def check_files(data: Path) -> list[str]:
         return list(check_consistency(snapshot))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
