@@ -42,6 +42,17 @@ _FENCE: Final = "```"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A medium that an answer shows."""
+
+    uri: str
+    """``mxc://...``"""
+    content_type: str
+    filename: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a command has to say."""
 
@@ -50,6 +61,8 @@ class Answer:
     """The text is laid out in columns, or is code: it is shown as it stands, in letters of one width."""
     secret: str | None = field(default=None, repr=False)
     """Shown on the command line only, such as a new password. A command that has one checks ``Call.is_private``."""
+    attachment: Attachment | None = None
+    """Shown in the room, below the text."""
     ok: bool = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -12,7 +13,7 @@ import click
 from conduit_py.data import media as data
 from conduit_py.data import short_ids
 from conduit_py.matrix.ids import ServerName, parse_server_name
-from conduit_py.service.admin.commands import Answer, Call
+from conduit_py.service.admin.commands import Answer, Attachment, Call
 from conduit_py.service.admin.things import (
     count_pages,
     page_line,
@@ -25,7 +26,7 @@ from conduit_py.service.admin.things import (
 from conduit_py.service.admin.words import parse_duration, plural, table
 from conduit_py.service.errors import NotFound
 from conduit_py.service.media.blocks import MediaBlocks
-from conduit_py.service.media.fetch import parse_mxc
+from conduit_py.service.media.fetch import Asked, FetchService, parse_mxc
 from conduit_py.service.media.removal import Removal
 from conduit_py.service.media.selection import Selection, find_media
 from conduit_py.service.media.upload import uri_of
@@ -47,6 +48,9 @@ class MediaTools:
     server_name: ServerName
     removal: Removal
     blocks: MediaBlocks
+    fetch: FetchService
+    get_path: Callable[[bytes], Path]
+    """Where the file with a hash is."""
 
     def find_user(self, typed: str) -> ShortUserId:
         """An account of this server, deactivated ones too. Raises ``NotFound``."""
@@ -107,6 +111,26 @@ def _build_looking(tools: MediaTools) -> Iterable[click.Command]:
             raise NotFound(f"This server does not have {mxc}, and does not block it")
         return Answer(text=table([(f"{name}:", value) for name, value in facts]), is_table=True)
 
+    @click.command("show-media")
+    @click.argument("mxc")
+    @click.pass_obj
+    async def show_media(call: Call, mxc: str) -> Answer:
+        """Show a medium in the Admin Room, whoever it is from. One of another server is fetched.
+
+        The command line tells in which file it is.
+        """
+        parsed = parse_uri(mxc)
+        row = await tools.fetch.find(Asked(mxc=parsed))
+        with store.snapshot() as snapshot:
+            size = _size_of(snapshot, row)
+        where = f" It is in the file {tools.get_path(row.file_hash)}." if call.is_private else ""
+        return Answer(
+            text=f"{mxc} is {row.content_type}, {show_bytes(size)}.{where}",
+            attachment=Attachment(
+                uri=uri_of(parsed), content_type=row.content_type, filename=row.filename or parsed.media_id, size=size
+            ),
+        )
+
     @click.command("list-media")
     @click.option("--user", "-u", help="Who of this server uploaded it.")
     @click.option("--server", "-s", help="The server that it is from; this one for what its users uploaded.")
@@ -143,7 +167,7 @@ def _build_looking(tools: MediaTools) -> Iterable[click.Command]:
         more = f"\n--page {page + 1} shows more." if page < count_pages(len(found)) else ""
         return Answer(text=f"{title}:\n{table([heads, *rows])}{more}", is_table=True)
 
-    return query_media, list_media
+    return query_media, show_media, list_media
 
 
 def _build_purging(tools: MediaTools) -> Iterable[click.Command]:

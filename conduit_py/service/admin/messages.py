@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from conduit_py.matrix.house import SERVER_LOCALPART
 from conduit_py.matrix.ids import EventId, UserId
+from conduit_py.service.admin.commands import Attachment
 
 PREFIX: Final = "!admin"
 
@@ -92,11 +93,29 @@ def build_notices(
         if is_table:
             content["format"] = "org.matrix.custom.html"
             content["formatted_body"] = f"<pre><code>{html.escape(part, quote=False)}\n</code></pre>"
-        if to is not None:
-            content["m.relates_to"] = {"m.in_reply_to": {"event_id": to}}
-            if thread is not None:
-                content["m.relates_to"] |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": True}
-        yield content
+        yield content | _build_relation(to, thread)
+
+
+def build_attached(attachment: Attachment, *, to: EventId | None, thread: EventId | None) -> dict[str, Any]:
+    """The content of a message with a medium, which clients show as what it is."""
+    kind = attachment.content_type.partition("/")[0]
+    content = {
+        "msgtype": f"m.{kind}" if kind in ("image", "audio", "video") else "m.file",
+        "body": attachment.filename,
+        "url": attachment.uri,
+        "info": {"mimetype": attachment.content_type, "size": attachment.size},
+        "m.mentions": {},
+    }
+    return content | _build_relation(to, thread)
+
+
+def _build_relation(to: EventId | None, thread: EventId | None) -> dict[str, Any]:
+    if to is None:
+        return {}
+    relation: dict[str, Any] = {"m.in_reply_to": {"event_id": to}}
+    if thread is not None:
+        relation |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": True}
+    return {"m.relates_to": relation}
 
 
 def _split(text: str) -> list[str]:

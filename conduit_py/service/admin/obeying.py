@@ -161,7 +161,10 @@ class Obeying:
         await self._room.write(stage)
 
     def _stage_said(self, message: _Message, answer: Answer, append: RoomAppend) -> None:
-        self._room.stage_said(append, answer.text, is_table=answer.is_table, to=message.event_id, thread=message.thread)
+        where = {"to": message.event_id, "thread": message.thread}
+        self._room.stage_said(append, answer.text, is_table=answer.is_table, **where)
+        if answer.attachment is not None:
+            self._room.stage_shown(append, answer.attachment, **where)
 
 
 def _thread_of(pdu: Pdu) -> EventId | None:

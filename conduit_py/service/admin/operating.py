@@ -45,7 +45,14 @@ def build_operating_commands(
         aliases=to.rooms.aliases,
         receiver=to.receiver,
     )
-    media_tools = MediaTools(store=store, server_name=server_name, removal=media.removal, blocks=media.blocks)
+    media_tools = MediaTools(
+        store=store,
+        server_name=server_name,
+        removal=media.removal,
+        blocks=media.blocks,
+        fetch=media.fetch,
+        get_path=media.files.path_of,
+    )
     debug_tools = DebugTools(
         store=store,
         server_name=server_name,

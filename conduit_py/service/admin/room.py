@@ -20,7 +20,8 @@ from conduit_py.matrix.house import SERVER_LOCALPART, admin_room_alias
 from conduit_py.matrix.ids import EventId, RoomId, UserId
 from conduit_py.matrix.push.edit import NO_CHANGES
 from conduit_py.matrix.room_versions import get_room_version
-from conduit_py.service.admin.messages import build_notices
+from conduit_py.service.admin.commands import Attachment
+from conduit_py.service.admin.messages import build_attached, build_notices
 from conduit_py.service.admin.queue import CommandQueue, find_admin_room
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.append import RoomAppend
@@ -146,6 +147,13 @@ class AdminRoom:
         """Say something as the server's own account, in as many messages as it takes."""
         for content in build_notices(text, is_table=is_table, to=to, thread=thread):
             append.append(append.create_event(sender=self.user_id, type="m.room.message", content=content))
+
+    def stage_shown(
+        self, append: RoomAppend, attachment: Attachment, *, to: EventId | None = None, thread: EventId | None = None
+    ) -> None:
+        """Show a medium as the server's own account."""
+        content = build_attached(attachment, to=to, thread=thread)
+        append.append(append.create_event(sender=self.user_id, type="m.room.message", content=content))
 
     async def _make_account(self) -> None:
         async with self._store.writer.turn() as turn:

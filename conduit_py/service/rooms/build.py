@@ -186,6 +186,7 @@ def build_rooms(
             leave_room=membership.leave,
             forget_room=typing.forget_room,
             is_failing=around.is_failing,
+            note_unqueued=around.appservices.queue.note_sent,
         ),
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(

@@ -15,7 +15,9 @@ Short ids of users and of state keys stay: they say nothing about who used them 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -47,6 +49,7 @@ from conduit_py.service.rooms.closed import require_not_admin_room
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.catalog.appservices import APPSERVICEIDPOS_EVENT
 from kvschema.catalog.members import INVITE, JOIN, KNOCK, USERPOS_MEMBERSHIPCHANGE
 from kvschema.catalog.rooms import RemovedRoom, ShortRoomId, ShortUserId
 from kvschema.errors import StorageFull
@@ -77,6 +80,7 @@ class RoomRemoval:
     :param leave_room: takes a user out of a room, or out of the invitation to it.
     :param forget_room: told of a room that is not there any more.
     :param is_failing: whether a server could not be reached when it was tried last.
+    :param note_unqueued: told how many events do not wait for an application service any more.
     """
 
     def __init__(
@@ -87,12 +91,14 @@ class RoomRemoval:
         leave_room: LeaveRoom,
         forget_room: Callable[[ShortRoomId], None],
         is_failing: Callable[[ServerName], bool],
+        note_unqueued: Callable[[str, int], None],
     ) -> None:
         self._store = store
         self._hub = hub
         self._leave_room = leave_room
         self._forget_room = forget_room
         self._is_failing = is_failing
+        self._note_unqueued = note_unqueued
         self._has_work = trio.Event()
         self._has_ended = trio.Event()
 
@@ -149,7 +155,7 @@ class RoomRemoval:
         await trio.sleep(GRACE_S)
         for rows in ROOM_ROWS:
             if rows is not EVENT_IDS:  # Each goes with its event.
-                removed += await self._work_through(_remove(rows, room))
+                removed += await self._work_through(self._remove_rows(rows, room))
         async with self._store.writer.turn(may_use_reserve=True) as turn:
             closed.stage_removed(turn, room.room_id, None)
         self._has_ended.set()
@@ -222,7 +228,8 @@ class RoomRemoval:
         """Let nobody come upon the room who has not begun yet."""
         hidden = 0
         for rows in WAYS_IN:
-            stage = self._dismiss(rows, room) if rows.tree is USERPOS_MEMBERSHIPCHANGE else _remove(rows, room)
+            is_membership = rows.tree is USERPOS_MEMBERSHIPCHANGE
+            stage = self._dismiss(rows, room) if is_membership else self._remove_rows(rows, room)
             hidden += await self._work_through(stage)
         return hidden + await self._work_through(
             lambda snapshot, turn, after: stage_some_hidden(snapshot, turn, room, after)
@@ -232,6 +239,17 @@ class RoomRemoval:
         def stage(snapshot: Snapshot, turn: Turn, after: Any) -> Any:
             next_, users = stage_some_dismissed(snapshot, turn, rows, room, after, self._store.now_ms())
             turn.on_landed(lambda: self._hub.publish(users))
+            return next_
+
+        return stage
+
+    def _remove_rows(self, rows: RowsOfRooms, room: OneRoom) -> StageSome:
+        def stage(snapshot: Snapshot, turn: Turn, after: Any) -> Any:
+            next_ = stage_some_removed(snapshot, turn, rows, room, after)
+            if rows.tree is APPSERVICEIDPOS_EVENT:
+                keys = [rows.tree.key.decode(write.key) for write in turn.batch.writes]
+                for appservice_id, count in Counter(key.appservice_id for key in keys).items():
+                    turn.on_landed(partial(self._note_unqueued, appservice_id, count))
             return next_
 
         return stage
@@ -247,7 +265,3 @@ class RoomRemoval:
             is_done = after is None
             await trio.sleep(0 if is_done else PAUSE_S)
         return writes
-
-
-def _remove(rows: RowsOfRooms, room: OneRoom) -> StageSome:
-    return lambda snapshot, turn, after: stage_some_removed(snapshot, turn, rows, room, after)

@@ -15,12 +15,13 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.admin import things
 from conduit_py.service.admin.media import MediaTools, build_media_commands
 from conduit_py.service.media import selection
-from tests.rig.admin import Console, console
+from tests.rig.admin import Console, console, enter
 from tests.rig.client import Client
 from tests.rig.images import plain
 from tests.rig.media import MediaServer, ask_upload, download, mxc_of, open_media, thumbnail, upload
 from tests.rig.other_servers import OtherServers
 from tests.rig.server import SERVER_NAME, Server
+from tests.rig.whole import open_whole
 
 FAR, ELSEWHERE = "mxc://two.test/abc", "mxc://two.test/def"
 GONE = (404, "M_NOT_FOUND")
@@ -46,6 +47,8 @@ def cli(media: MediaServer) -> Console:
         server_name=ServerName(SERVER_NAME),
         removal=media.media.removal,
         blocks=media.media.blocks,
+        fetch=media.media.fetch,
+        get_path=media.media.files.path_of,
     )
     return console(*build_media_commands(tools))
 
@@ -76,6 +79,34 @@ async def test_query_media_tells_everything(media: MediaServer, cli: Console, al
 async def test_query_media_of_what_is_not_there(media: MediaServer, cli: Console, uri: str) -> None:
     with media.leaves_no_trace():
         await cli.fail(f"query-media {uri}")
+
+
+async def test_show_media_tells_where_it_is(media: MediaServer, cli: Console, others: OtherServers) -> None:
+    alice = await media.register("alice")
+    uri = await upload(alice, b"hello", filename="letter.txt")
+    answer = await cli.give(f"show-media {uri}")
+    assert f"{uri} is text/plain, 5 B." in answer.text
+    assert str(media.root / media.on_disk()[0]) in answer.text
+    assert answer.attachment is not None
+    assert (answer.attachment.uri, answer.attachment.filename) == (uri, "letter.txt")
+    others.has(FAR, b"far")
+    await cli.ask(f"show-media {FAR}")
+    await media.media.blocks.block(mxc_of(uri), None)
+    with media.leaves_no_trace():
+        await cli.fail(f"show-media {uri}")
+        await cli.fail(f"show-media {ELSEWHERE}")
+        await cli.fail("show-media nonsense")
+
+
+async def test_show_media_shows_it_in_the_room(server: Server, tmp_path: Path) -> None:
+    async with open_whole(server, MEDIA__PATH=str(tmp_path / "media")) as whole:
+        await whole.admin.prepare()
+        chat = await enter(await whole.register("alice"))
+        uri = await upload(chat.client, plain(10, 10), "image/png", filename="holiday.png")
+        await chat.ask(f"show-media {uri}")
+        shown = (await chat.read_all())[-1]["content"]
+        assert (shown["msgtype"], shown["url"], shown["body"]) == ("m.image", uri, "holiday.png")
+        assert str(tmp_path) not in str(await chat.read_all())
 
 
 async def test_list_media_filters(

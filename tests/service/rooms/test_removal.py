@@ -45,6 +45,10 @@ def engine(rows: Rows) -> Engine:
     return engine
 
 
+unqueued: list[tuple[str, int]] = []
+"""What the last removal that was opened said of application services."""
+
+
 async def refuse(requester: Requester, room_id: RoomId) -> None:
     await trio.lowlevel.checkpoint()
     raise Forbidden("The room is beyond reach")
@@ -53,6 +57,7 @@ async def refuse(requester: Requester, room_id: RoomId) -> None:
 @asynccontextmanager
 async def open_removal(engine: Engine, leave_room: LeaveRoom = refuse) -> AsyncIterator[tuple[RoomRemoval, Store]]:
     """One over what is stored."""
+    unqueued.clear()
     database = Database(engine, ObjectCache(1_000_000))
     with database.snapshot() as snapshot:
         last_pos = snapshot.pos + 1_000_000
@@ -66,6 +71,7 @@ async def open_removal(engine: Engine, leave_room: LeaveRoom = refuse) -> AsyncI
                 leave_room=leave_room,
                 forget_room=lambda room: None,
                 is_failing=lambda server_name: True,
+                note_unqueued=lambda appservice_id, count: unqueued.append((appservice_id, count)),
             ),
             store,
         )
@@ -121,6 +127,7 @@ async def test_nothing_names_the_room_any_more(engine: Engine, number: int, auto
     after = read_rows(engine)
     assert set(scan_naming(after, traces)) <= TOLD_ELSEWHERE
     assert check(engine) == []
+    assert unqueued == [("irc", 1)]
     assert len(named_before) > 35
     others = get_rooms(engine)
     assert len(others) == 2
