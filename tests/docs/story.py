@@ -55,6 +55,8 @@ class Story:
         if kind is None:
             self.stop()
         else:
+            assert self._server.stdout is not None
+            self._server.stdout.close()
             self._server.kill()
             self._server.wait()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from conduit_py.config import load_config
 from tests.docs.pages import INDEX, OTHER_SHELLS, ROOT, SHELL, WORDS, Block, Page, load_pages
+from tests.docs.update import GENERATED
 
 PAGES = load_pages()
 BLOCKS = [block for page in PAGES for block in page.blocks()]
@@ -44,9 +46,14 @@ def test_pieces_of_the_configuration_are_read(block: Block, tmp_path: Path) -> N
     assert block.language == "toml"
     file = tmp_path / "conduit.toml"
     file.write_text(block.text)
-    environ = {} if "server_name" in block.text else {"CONDUIT_SERVER_NAME": "example.org"}
+    environ = {} if re.search("^server_name", block.text, re.MULTILINE) else {"CONDUIT_SERVER_NAME": "example.org"}
     loaded = load_config(file, environ)
     assert loaded.warnings == []
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_generated_pages_are_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == GENERATED[path](), "run: python -m tests.docs.update"
 
 
 # What follows tests the reading itself.
