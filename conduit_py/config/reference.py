@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from conduit_py.config.keys import SECTIONS, Key
+from conduit_py.config.entry import Key
+from conduit_py.config.keys import SECTIONS
 from conduit_py.config.odd_keys import MEANINGLESS, NOT_YET, RENAMED
 from conduit_py.config.sample import toml_text
 

@@ -17,6 +17,6 @@ A fenced block says behind its language what is to be done with it; a reader of 
 ``toml config``
     A piece of ``conduit.toml``: must be read without complaint. ``toml config file=NAME`` does both.
 
-Blocks of one page are run in order. Ports of the pages, those in `PORTS`, are replaced by free ones, so the configuration
-of a page that serves has to name its port.
+Blocks of one page are run in order. Ports of the pages, those in `PORTS`, are replaced by free ones, so a page that
+serves has to name its port in its configuration.
 """
