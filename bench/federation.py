@@ -41,11 +41,12 @@ from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.signing import SigningKey, sign_json
 from conduit_py.matrix.x_matrix import build_x_matrix
+from conduit_py.opening import now_ms
 from conduit_py.outbound.addresses import SrvAnswer
 from conduit_py.outbound.errors import Unreachable
 from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target
 from conduit_py.process import settle_memory
-from conduit_py.server import PASSWORDS_AT_ONCE, build, now_ms
+from conduit_py.server import PASSWORDS_AT_ONCE, build
 from conduit_py.service.federation.receive.receiver import PDUS_MAX
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import open_database, record_start

@@ -6,11 +6,10 @@ leaves last, so anything a service staged on its way out still lands.
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,8 +18,7 @@ import trio
 from conduit_py import __version__
 from conduit_py.api.app import Operations, build_app, build_metrics_app
 from conduit_py.api.auth import Authenticator
-from conduit_py.config import Config, RateLimit, RateLimits, SocketAddress, find_foreign_database
-from conduit_py.data.short_ids import ShortIds
+from conduit_py.config import Config, RateLimit, RateLimits, SocketAddress
 from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.proxies import TrustedProxies
@@ -33,19 +31,22 @@ from conduit_py.measuring import watch_services, watch_store
 from conduit_py.metrics import Metrics
 from conduit_py.observe.loop import LoopWatch
 from conduit_py.observe.requests import Tracer
+from conduit_py.opening import open_store
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
 from conduit_py.process import raise_file_limit, settle_memory
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.admin.build import Admin, Commanded, build_admin
+from conduit_py.service.admin.commands import Answer, Call
 from conduit_py.service.admin.operating import Operated
 from conduit_py.service.admin.queue import CommandQueue
 from conduit_py.service.admin.room import AdminRoom
+from conduit_py.service.admin.socket import AdminSocket
+from conduit_py.service.admin.wire import SOCKET_NAME
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import AppServiceParts, build_appservices
-from conduit_py.service.backup.build import build_snapshots, watch_copies
-from conduit_py.service.backup.copied import check_copied
+from conduit_py.service.backup.build import build_snapshots
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
 from conduit_py.service.e2ee.removal import DeviceRemoval
@@ -61,7 +62,6 @@ from conduit_py.service.presence import PresenceRules, PresenceService
 from conduit_py.service.pruning import Pruning
 from conduit_py.service.push.build import build_push
 from conduit_py.service.ratelimit import RateLimiter
-from conduit_py.service.restored import set_right_if_restored
 from conduit_py.service.rooms.build import Around, Rooms, build_rooms, build_writes
 from conduit_py.service.sending.build import SendingServices, build_sending
 from conduit_py.service.server_keys import load_signing_key
@@ -70,14 +70,9 @@ from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.sessions import DeviceObserver
 from conduit_py.service.users.store import Store
-from conduit_py.storage.database import claim_directory, open_database, record_start
-from conduit_py.storage.locks import KeyedLocks
-from conduit_py.storage.writer import open_writer
-from kvschema.errors import SchemaMismatch
 
 _log = get_logger(__name__)
 
-MIB = 1 << 20
 PASSWORDS_AT_ONCE = 2
 """Password hashes computed at a time: each takes the configured memory, and a core."""
 
@@ -110,10 +105,6 @@ class Server:
     applies: tuple[Apply, ...]
     """Each takes from a configuration that was read again what concerns it."""
     admin_token: str | None
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 async def build(
@@ -364,44 +355,30 @@ async def serve(
 
     Raises ``SchemaMismatch`` or ``OSError`` with a sentence for the operator where it cannot start.
     """
-    foreign = find_foreign_database(config.database_path)
-    if foreign is not None:
-        raise SchemaMismatch(foreign)
     raise_file_limit()
     if config.workers is not None:
         trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
-    lock = claim_directory(config.database_path)
-    await check_copied(config)
-    watch = watch_copies(config)
-    database = open_database(
-        config.database_path,
-        config.server_name,
-        cache_bytes=int(config.db_cache_capacity_mb * MIB),
-        reserve_bytes=config.database_reserve_mb * MIB,
-        copies=watch.promise,
-    )
-    try:
-        last_pos = record_start(database.engine, time.time_ns() // 1000)
-        async with (
-            open_writer(database.engine, database.cache, last_pos=last_pos, threaded=True) as writer,
-            trio.open_nursery() as services,
-        ):
-            store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=now_ms)
-            await set_right_if_restored(store)
-            limiter, tracer = trio.CapacityLimiter(PASSWORDS_AT_ONCE), _start_tracer(config, services)
-            server = await build(config, store, hash_limiter=limiter, tracer=tracer)
-            await server.admin.prepare()
-            server.metrics.copies_cut.read_from(lambda: watch.cuts)
-            settle_memory()
-            services.start_soon(build_snapshots(config).run)
-            for task in server.tasks:
-                services.start_soon(task)
-            with server.loop.watching():
-                await _serve_http(config, server, on_started, read_config)
-            services.cancel_scope.cancel()
-    finally:
-        database.engine.close()
-        os.close(lock)
+    async with open_store(config) as opened, trio.open_nursery() as services:
+        limiter, tracer = trio.CapacityLimiter(PASSWORDS_AT_ONCE), _start_tracer(config, services)
+        server = await build(config, opened.store, hash_limiter=limiter, tracer=tracer)
+        await server.admin.prepare()
+        server.metrics.copies_cut.read_from(lambda: opened.watch.cuts)
+        settle_memory()
+        services.start_soon(build_snapshots(config).run)
+        for task in server.tasks:
+            services.start_soon(task)
+        await services.start(AdminSocket(server.admin.dispatcher, config.database_path / SOCKET_NAME).run)
+        with server.loop.watching():
+            await _serve_http(config, server, on_started, read_config)
+        services.cancel_scope.cancel()
+
+
+async def command_alone(config: Config, words: Sequence[str], call: Call) -> Answer:
+    """Do a command of administrators where no server runs. Raises as ``serve`` does, also where one runs."""
+    async with open_store(config) as opened:
+        server = await build(config, opened.store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
+        await server.admin.prepare()
+        return await server.admin.dispatcher.run(words, call)
 
 
 def _start_tracer(config: Config, services: trio.Nursery) -> Tracer | None:

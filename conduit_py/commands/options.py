@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -33,5 +34,26 @@ def config_option(function: Function) -> Function:
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_or_before,
         help="The configuration file. Default: what CONDUIT_CONFIG names, or else only CONDUIT_* variables.",
+    )
+    return option(function)
+
+
+def _read_password(context: click.Context, _: click.Parameter, is_wanted: bool) -> str | None:
+    if not is_wanted:
+        return None
+    password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise Refused("there is no password on standard input")
+    return password
+
+
+def password_option(function: Function) -> Function:
+    """``--password-stdin``: the parameter ``password``. On the command line others could read it."""
+    option = click.option(
+        "--password-stdin",
+        "password",
+        is_flag=True,
+        callback=_read_password,
+        help="Read the password from standard input, one line.",
     )
     return option(function)

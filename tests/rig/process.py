@@ -48,6 +48,8 @@ class ServerProcess:
     """One server in ``directory``, running or not. Use it in a ``with`` block, which kills what still runs."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.greeting = ""
+        """What the last start said on standard output."""
         self.data = directory / "data"
         """What the server keeps; nothing else writes there."""
         self.address = ("", 0)
@@ -110,7 +112,8 @@ class ServerProcess:
             chunk = os.read(process.stdout.fileno(), 4096) if ready else b""
             assert chunk, f"the server is not ready and said {said!r}, and {self.read_log()}"
             said += chunk
-        found = _LISTENING.search(said.decode())
+        self.greeting = said.decode()
+        found = _LISTENING.search(self.greeting)
         assert found is not None, said
         return found[1], int(found[2])
 

@@ -64,6 +64,12 @@ class Answer:
     attachment: Attachment | None = None
     """Shown in the room, below the text."""
     ok: bool = True
+    wants_body: bool = False
+    """Given again with a body, the command may do more."""
+
+
+class BodyMissing(click.UsageError):
+    """The command needs a body, and none came with it."""
 
 
 def report_nothing(done: int, total: int) -> None:
@@ -86,7 +92,7 @@ class Call:
     def require_body(self, what: str) -> str:
         """The body. Raises ``click.UsageError`` where none came; ``what`` names it: "the registration in YAML"."""
         if self.body is None or not self.body.strip():
-            raise click.UsageError(f"{what} is missing: give it in a code block below the command")
+            raise BodyMissing(f"{what} is missing: give it in a code block below the command")
         return self.body
 
 
@@ -170,7 +176,8 @@ class Dispatcher:
             except click.ClickException as error:
                 # What does not fit is named, and may be a part of a password.
                 says_nothing = not call.is_private and self.exposes_secret(words)
-                return Answer(text=_complaint(error, says_nothing=says_nothing), ok=False)
+                text = _complaint(error, says_nothing=says_nothing)
+                return Answer(text=text, ok=False, wants_body=isinstance(error, BodyMissing))
             except (MatrixError, Malformed, RemoteError) as error:
                 return Answer(text=_sentence(str(error)), ok=False)
             except StorageFull:
@@ -188,7 +195,7 @@ class Dispatcher:
         command = self._commands.get(name)
         if command is None:
             raise click.UsageError(self._unknown(name))
-        if not _HELP_OPTIONS.isdisjoint(rest):
+        if not _HELP_OPTIONS.isdisjoint(rest[: rest.index("--")] if "--" in rest else rest):
             return Answer(text=get_help(command), is_table=True)
         _log.info("an administrator gives a command", command=name, caller=call.caller or "command line")
         with _context(command, rest, call) as context:
