@@ -184,7 +184,12 @@ SECTIONS: tuple[Section, ...] = (
                 False,
                 "Whether the first account, the administrator's, needs the token printed at the first start.",
             ),
-            Key("emergency_password", SECRET, "", "Password of the server's own account, @conduit, while it is set."),
+            Key(
+                "emergency_password",
+                SECRET,
+                "",
+                "Password of the server's own account, @conduit, which is an administrator while it is set.",
+            ),
             Key("jwt_secret", SECRET, "", "Key of the JSON web tokens that are accepted as logins."),
             Key(
                 "access_token_ttl",

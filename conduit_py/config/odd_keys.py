@@ -5,7 +5,6 @@ from __future__ import annotations
 NOT_YET: dict[str, str] = {
     "media.backend": "media cannot be kept in an S3 bucket yet; leave it out to keep them in media.path",
     "jwt_secret": "logging in with JSON web tokens is not there yet; leave it out",
-    "emergency_password": "an emergency password is not there yet; leave it out",
     "tracing_flame": "writing profiles for flame graphs is not there yet; leave it out",
 }
 """Keys that are refused when they differ from their default. A feature that arrives removes its row."""

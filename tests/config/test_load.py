@@ -221,7 +221,6 @@ def test_registration_token_without_registration_warns(tmp_path: Path) -> None:
     [
         ('media.backend = "s3"', 'media.backend is "s3"; media cannot be kept in an S3 bucket yet'),
         ('jwt_secret = "s3cret"', "jwt_secret is (hidden); logging in with JSON web tokens is not there yet"),
-        ('emergency_password = "s3cret"', "emergency_password is (hidden); an emergency password is not there yet"),
         ("tracing_flame = true", "tracing_flame is true; writing profiles for flame graphs is not there yet"),
     ],
 )

@@ -11,6 +11,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.admin.accounts import AccountTools, build_account_commands
 from conduit_py.service.admin.commands import Dispatcher
 from conduit_py.service.admin.copies import build_copy_commands
+from conduit_py.service.admin.emergency import EmergencyAccess
 from conduit_py.service.admin.obeying import Obeying
 from conduit_py.service.admin.operating import Operated, build_operating_commands
 from conduit_py.service.admin.registration import build_registration_commands
@@ -32,6 +33,7 @@ class Admin:
     dispatcher: Dispatcher
     room: AdminRoom
     obeying: Obeying
+    emergency: EmergencyAccess
 
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
@@ -40,6 +42,7 @@ class Admin:
     async def prepare(self) -> None:
         """Before anybody is served."""
         await self.room.prepare()
+        await self.emergency.settle(self.room.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,13 @@ class Commanded:
 def build_admin(store: Store, room: AdminRoom, to: Commanded) -> Admin:
     """Everything but what looks at each event that is sent, which was there before."""
     dispatcher = _build_dispatcher(store, room, to)
-    return Admin(dispatcher=dispatcher, room=room, obeying=Obeying(store, room, dispatcher))
+    accounts, password = to.accounts, to.config.emergency_password
+    return Admin(
+        dispatcher=dispatcher,
+        room=room,
+        obeying=Obeying(store, room, dispatcher),
+        emergency=EmergencyAccess(store, accounts.passwords, accounts.sessions, password),
+    )
 
 
 def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatcher:

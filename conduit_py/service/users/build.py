@@ -62,6 +62,7 @@ class Accounts:
     mutual_rooms: MutualRoomService
     openid: OpenIdService
     password_links: PasswordLinks
+    passwords: Passwords
     profile: ProfileService
     profile_reads: ProfileReads
     push_rules: PushRuleService
@@ -127,6 +128,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         login_tokens=login_tokens,
         moderation=ModerationService(server_name, store),
         mutual_rooms=MutualRoomService(store),
+        passwords=passwords,
         password_links=PasswordLinks(store, sessions, passwords, around.throttle, base_url=config.well_known.client),
         openid=OpenIdService(store, ttl_s=config.openid_token_ttl),
         profile=profile,

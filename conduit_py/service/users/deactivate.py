@@ -26,8 +26,9 @@ from conduit_py.data import (
 )
 from conduit_py.data.user_directory import name_words
 from conduit_py.log import get_logger
+from conduit_py.matrix.house import is_server_user
 from conduit_py.matrix.ids import RoomId, UserId
-from conduit_py.service.errors import MatrixError, NotFound
+from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.reauth import Reauthentication
 from conduit_py.service.users.sessions import SessionService
@@ -79,6 +80,8 @@ class DeactivationService:
         await self._close(found[0], user_id, NO_SESSION, erase=erase)
 
     async def _close(self, user: ShortUserId, user_id: UserId, proof: Proof, *, erase: bool) -> None:
+        if is_server_user(user_id):
+            raise Forbidden("The server's own account stays")
         locks = self._store.locks
         async with (
             locks.hold(("profile", user)),
