@@ -226,6 +226,7 @@ async def test_admin_room_is_left_alone(
     one = network["one.test"]
     await one.built.admin.prepare()
     room_id = one.built.admin.room.get_room_id()
+    await trio.testing.wait_all_tasks_blocked()
     before = one.dump()
     for command in ("delete-room", "disable-room", "force-join-user alice", "force-leave-user alice"):
         assert "Admin Room" in await cli.fail(f"{command} {room_id}")
