@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,20 +17,25 @@ from conduit_py.data.closed import get_removed
 from conduit_py.data.consistency import check_consistency
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.matrix.ids import RoomId
-from conduit_py.service.errors import Forbidden, NotFound
+from conduit_py.service.errors import NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.removal import LeaveRoom, RoomRemoval
 from conduit_py.service.users.store import Store
 from conduit_py.storage.cache import ObjectCache
-from conduit_py.storage.database import Database
+from conduit_py.storage.database import DATA_FILE, Database
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.catalog import members, rooms, timeline
+from kvschema.catalog.admin import ADMINCOMMAND
+from kvschema.catalog.server import GLOBAL
 from kvschema.engine import Engine
+from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.lmdb_file import open_file
 from kvschema.engine.memory import MemoryEngine
 from kvschema.errors import StorageFull
 from tests.data.full_store import Rows, fill, make_rows, read_rows
+from tests.service.rooms.removing import NAMES, refuse
 
 TOLD_ELSEWHERE = {members.USERPOS_FAREWELL.name}
 """Trees that may go on to name a room that was removed."""
@@ -35,7 +43,10 @@ TOLD_ELSEWHERE = {members.USERPOS_FAREWELL.name}
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
-    return make_rows()
+    """The full store, but that none of its rooms is the Admin Room, which stays."""
+    rows = make_rows()
+    facts = [row for row in rows[GLOBAL.name] if not row[0].startswith(b"admin_room")]
+    return {**rows, GLOBAL.name: facts, ADMINCOMMAND.name: []}
 
 
 @pytest.fixture
@@ -47,11 +58,6 @@ def engine(rows: Rows) -> Engine:
 
 unqueued: list[tuple[str, int]] = []
 """What the last removal that was opened said of application services."""
-
-
-async def refuse(requester: Requester, room_id: RoomId) -> None:
-    await trio.lowlevel.checkpoint()
-    raise Forbidden("The room is beyond reach")
 
 
 @asynccontextmanager
@@ -181,3 +187,61 @@ async def test_full_disk_keeps_nobody_in_the_room(engine: Engine, autojump_clock
             assert len(told) == 4
             assert {row.room_id for row in told.values()} == {room_id}
         nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def directory(rows: Rows, tmp_path: Path) -> Path:
+    """The same store in files."""
+    with closing(LmdbEngine(tmp_path / "db", NAMES, reserve_bytes=0)) as engine:
+        fill(engine, rows)
+    return tmp_path / "db"
+
+
+async def test_what_the_room_took_is_free_again(directory: Path, autojump_clock: MockClock) -> None:
+    before = used_bytes(directory)
+    with closing(LmdbEngine(directory, NAMES, reserve_bytes=0)) as engine:
+        for room_id in get_rooms(engine):
+            async with open_removal(engine) as (removal, _):
+                await removal.begin(room_id)
+            await run_to_end(engine, room_id)
+    assert used_bytes(directory) < before * 0.6
+
+
+def used_bytes(directory: Path) -> int:
+    with open_file(directory / DATA_FILE, trees_max=len(NAMES) + 1, is_shared=False) as reader:
+        reader.open_trees(NAMES)
+        return reader.used_bytes
+
+
+@pytest.mark.slow
+async def test_removal_goes_on_after_kills(directory: Path) -> None:
+    with closing(LmdbEngine(directory, NAMES, reserve_bytes=0)) as engine:
+        room_id = get_rooms(engine)[1]
+        traces = find_traces(engine, room_id)
+        async with open_removal(engine) as (removal, _):
+            await removal.begin(room_id)
+    kills = 0
+    for patience_s in (0.05, 0.1, 0.15, 0.2, 0.3, 60):
+        is_done = remove_for(directory, patience_s)
+        with closing(LmdbEngine(directory, NAMES, reserve_bytes=0)) as engine:
+            assert check(engine) == []
+            left = set(scan_naming(read_rows(engine), traces)) - TOLD_ELSEWHERE
+        assert is_done == (not left)
+        if is_done:
+            break
+        kills += 1
+    assert is_done
+    assert kills >= 2
+
+
+def remove_for(directory: Path, patience_s: float) -> bool:
+    """Remove in a process that is killed after so long. Had it done?"""
+    command = [sys.executable, "-m", "tests.service.rooms.removing", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"removing\n"
+        try:
+            return process.wait(patience_s) == 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return False
