@@ -220,7 +220,7 @@ async def test_removal_goes_on_after_kills(directory: Path) -> None:
         traces = find_traces(engine, room_id)
         async with open_removal(engine) as (removal, _):
             await removal.begin(room_id)
-    kills = 0
+    kills, is_done = 0, False
     for patience_s in (0.05, 0.1, 0.15, 0.2, 0.3, 60):
         is_done = remove_for(directory, patience_s)
         with closing(LmdbEngine(directory, NAMES, reserve_bytes=0)) as engine:
