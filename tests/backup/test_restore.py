@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from conduit_py.storage.cache import ObjectCache
+from conduit_py.storage.database import Database
+from kvschema.catalog import CATALOG
+from kvschema.engine.lmdb import LmdbEngine
 from tests.backup.household import Household, config_of, media_files, write_config
 from tests.backup.test_verify import damage, write_fact
 from tests.commands.invoking import invoke
@@ -79,6 +84,23 @@ def test_what_was_there_is_kept_aside(running: Household, tmp_path: Path) -> Non
         assert running.at(other).read() == running.sent
         assert running.at(other).download_all() == running.contents
         other.stop()
+
+
+def read_pos(data: Path, *lost: int) -> tuple[int, list[bool]]:
+    """The last position, and whether others were handed out by a history that is gone."""
+    engine = LmdbEngine(data / "db", [tree.name for tree in CATALOG], reserve_bytes=0)
+    with closing(engine), Database(engine, ObjectCache(0)).snapshot() as snapshot:
+        return snapshot.pos, [snapshot.is_from_lost_future(pos) for pos in lost]
+
+
+def test_positions_of_what_is_replaced_are_passed_on(data: Path, backup: Path) -> None:
+    """So none is used twice even if the clock was set back since."""
+    then, _ = read_pos(data)
+    reached = then + 10**12
+    write_fact(data, "position", reached.to_bytes(8, "big"))
+    assert invoke("restore", "-c", write_config(data), backup, "--replace").exit_code == 0
+    assert read_pos(data, then, then + 1, reached, reached + 1) == (reached, [False, True, True, True])
+    assert check_files(data) == []
 
 
 def test_copy_of_a_directory_is_restored(lived: Household, data: Path, tmp_path: Path) -> None:

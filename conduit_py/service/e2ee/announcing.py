@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import trio
 
-from conduit_py.data import announcements, device_keys, devices, short_ids
+from conduit_py.data import announcements, device_keys, devices, short_ids, users
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import (
     DeviceListUpdate,
@@ -42,6 +42,7 @@ _log = get_logger(__name__)
 
 CHANGES_PER_BATCH: Final = 20
 """A change is told to as many servers as share a room with the user."""
+USERS_PER_BATCH: Final = 100
 FULL_PAUSE_S: Final = 30.0
 
 
@@ -115,6 +116,23 @@ class Announcing:
                 edu = _build_device_list_update(snapshot, user, user_id, DeviceId(what), stream_id, previous)
             self._outbox.stage_edu(snapshot, turn, destinations, edu)
         announcements.stage_stream_id(turn, user, stream_id)
+
+
+async def announce_all(store: Store) -> None:
+    """Have every server that knows a local user's devices ask for all of them again, once ``run`` comes to it.
+
+    For a copy of the data that was put back: what was announced since it was made is not true, or not known here.
+    """
+    with store.snapshot() as snapshot:
+        accounts = [user for _, user, _ in users.scan_accounts(snapshot)]
+    for start in range(0, len(accounts), USERS_PER_BATCH):
+        async with store.writer.turn(may_use_reserve=True) as turn:
+            with store.snapshot() as snapshot:
+                for user in accounts[start : start + USERS_PER_BATCH]:
+                    device_id = next((device_id for device_id, _ in devices.scan_devices(snapshot, user)), None)
+                    announcements.stage_stream_forgotten(turn, user)
+                    if device_id is not None:
+                        announcements.stage_announcement(turn, user, device_id)
 
 
 def _build_device_list_update(
