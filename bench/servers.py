@@ -22,11 +22,12 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +41,9 @@ SERVER_NAME: Final = "bench.localhost"
 START_S_MAX: Final = 120.0
 STOP_S_MAX: Final = 20.0
 LOG_TAIL_BYTES: Final = 3000
+
+Settings = Mapping[str, str | int | float | bool]
+"""Of the configuration file, by name."""
 
 
 def default_cache() -> Path:
@@ -70,8 +74,11 @@ class Server(Protocol):
     @property
     def version(self) -> str: ...
 
-    def start(self, directory: Path) -> AbstractContextManager[Running]:
-        """Run it with its data in the empty ``directory``; stop it at the end."""
+    def start(self, directory: Path, settings: Settings = MappingProxyType({})) -> AbstractContextManager[Running]:
+        """Run it with its data in ``directory``, which is empty or has those of an earlier run; stop it at the end.
+
+        ``settings`` are for ours, and override the defaults.
+        """
         ...
 
 
@@ -107,7 +114,7 @@ class Ours:
         )
         return git.stdout.strip() if git.returncode == 0 and (self.checkout / ".git").exists() else self.checkout.name
 
-    def start(self, directory: Path) -> AbstractContextManager[Running]:
+    def start(self, directory: Path, settings: Settings = MappingProxyType({})) -> AbstractContextManager[Running]:
         port, metrics_port = free_port(), free_port()
         config = {
             "server_name": SERVER_NAME,
@@ -118,6 +125,7 @@ class Ours:
             "rate_limits.enabled": False,
             "password_hash.time": 1,
             "password_hash.memory": 8192,
+            **settings,
         }
         # JSON's strings, numbers and booleans are TOML's.
         lines = [f"{key} = {json.dumps(value)}" for key, value in config.items()]
@@ -137,7 +145,7 @@ class Synapse:
     def version(self) -> str:
         return run_tool([str(self.python), "-c", "import synapse; print(synapse.__version__)"]).strip()
 
-    def start(self, directory: Path) -> AbstractContextManager[Running]:
+    def start(self, directory: Path, settings: Settings = MappingProxyType({})) -> AbstractContextManager[Running]:
         port = free_port()
         app = [str(self.python), "-m", "synapse.app.homeserver"]
         generated, ours = directory / "homeserver.yaml", directory / "bench.yaml"
@@ -200,7 +208,7 @@ class Attached:
         gauges = Gauges(int(query["pid"]) if "pid" in query else None)
         return cls(f"{parts.scheme}://{parts.netloc}", address, gauges, users)
 
-    def start(self, directory: Path) -> AbstractContextManager[Running]:
+    def start(self, directory: Path, settings: Settings = MappingProxyType({})) -> AbstractContextManager[Running]:
         return nullcontext(Running(self.address, self.gauges, 0.0, self.users))
 
 
