@@ -2,8 +2,8 @@
 
     python -m bench.soak --minutes 30 [--rate 20] [--server ours@REF]
 
-Every step is one of a fixed round of operations: messages, syncs from where the last one led, initial syncs, receipts,
-typing, uploads, profile changes, and a room in which somebody comes and goes. What is stored grows with the messages, as
+Every step is one of a round of operations: messages, syncs from where the last one led, initial syncs, receipts,
+typing, uploads, profile changes, and somebody who comes and goes. What is stored grows with the messages, as
 it must; memory must not, once caches are full. Each line is one minute: RssAnon, open files and threads of the server,
 and the size of its data. At the end the rows of each tree are counted, with the server stopped.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from conduit_py.matrix.ids import RoomId
 from conduit_py.storage.database import Snapshot
@@ -16,13 +17,21 @@ REMOVED = "This room is being removed from this server"
 
 def get_closed(snapshot: Snapshot, room_id: RoomId) -> str | None:
     """Why nobody takes part in the room from here, as a sentence; None where nothing stands against it."""
-    return snapshot.once(("closed", room_id), lambda: _read_closed(snapshot, room_id))
+    cached = snapshot.cache.get(_cache_key(room_id), snapshot.pos)
+    if cached is None:
+        cached = _read_closed(snapshot, room_id)
+        snapshot.cache.put(_cache_key(room_id), cached, len(room_id), snapshot.pos)
+    return cast("str", cached) or None
 
 
-def _read_closed(snapshot: Snapshot, room_id: RoomId) -> str | None:
+def _cache_key(room_id: RoomId) -> tuple[str, RoomId]:
+    return "closed", room_id
+
+
+def _read_closed(snapshot: Snapshot, room_id: RoomId) -> str:
     if get_removed(snapshot, room_id) is not None:
         return REMOVED
-    return DISABLED if get_disabled(snapshot, room_id) is not None else None
+    return DISABLED if get_disabled(snapshot, room_id) is not None else ""
 
 
 def get_disabled(snapshot: Snapshot, room_id: RoomId) -> DisabledRoom | None:
@@ -37,6 +46,7 @@ def scan_disabled(snapshot: Snapshot) -> Iterator[tuple[RoomId, DisabledRoom]]:
 
 def stage_disabled(turn: Turn, room_id: RoomId, row: DisabledRoom | None) -> None:
     """``None`` enables the room."""
+    turn.changes(_cache_key(room_id))
     if row is None:
         turn.batch.delete(rooms.DISABLEDROOMIDS, ByRoomId(room_id))
     else:
@@ -56,6 +66,7 @@ def scan_removed(snapshot: Snapshot) -> Iterator[tuple[RoomId, RemovedRoom]]:
 
 def stage_removed(turn: Turn, room_id: RoomId, row: RemovedRoom | None) -> None:
     """``None`` when it is gone."""
+    turn.changes(_cache_key(room_id))
     if row is None:
         turn.batch.delete(rooms.REMOVEDROOMIDS, ByRoomId(room_id))
     else:

@@ -29,6 +29,7 @@ KIND_OF = {"join": JOIN, "invite": INVITE, "knock": KNOCK, "leave": LEAVE, "ban"
 NAME_OF = {kind: name for name, kind in KIND_OF.items()}
 _IN_ROOM = (JOIN, INVITE, KNOCK)
 _BYTES_PER_JOINED = 100
+_BYTES_PER_SERVER = 200
 FAREWELLS_KEPT_MS = 90 * 24 * 3600 * 1000
 """How long clients that were away hear of a room that was removed. One that comes later has to find out by asking."""
 
@@ -129,10 +130,15 @@ def scan_servers(snapshot: Snapshot, room: ShortRoomId) -> Iterator[ServerName]:
         yield ServerName(key.server_name)
 
 
-def scan_servers_with_counts(snapshot: Snapshot, room: ShortRoomId) -> Iterator[tuple[ServerName, int]]:
-    """Servers with joined members, and how many of those."""
-    for key, count in members.ROOMSERVERIDS.scan(snapshot, room):
-        yield ServerName(key.server_name), count
+def get_servers_with_counts(snapshot: Snapshot, room: ShortRoomId) -> Mapping[ServerName, int]:
+    """Servers with joined members, and how many of those. Every event of ours asks for them."""
+    key = ("servers", room)
+    cached = snapshot.cache.get(key, snapshot.pos)
+    if cached is None:
+        rows = members.ROOMSERVERIDS.scan(snapshot, room)
+        cached = {ServerName(key.server_name): count for key, count in rows}
+        snapshot.cache.put(key, cached, _BYTES_PER_SERVER * len(cached), snapshot.pos)
+    return cast("Mapping[ServerName, int]", cached)
 
 
 def is_server_joined(snapshot: Snapshot, room: ShortRoomId, server_name: ServerName) -> bool:
@@ -179,6 +185,7 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
 def _stage_servers(turn: Turn, change: MemberChange) -> None:
     difference = (change.after == JOIN) - (change.before == JOIN)
     if difference:
+        turn.changes(("servers", change.room))
         turn.batch.add(members.ROOMSERVERIDS, members.RoomServer(change.room, change.server_name), difference)
         turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 

@@ -103,6 +103,6 @@ class RoomImage:
             self._batch.put(members.ROOMSERVERIDS, RoomServer(self._room, server_name), count)
             self._batch.put(members.SERVERROOMIDS, ServerRoom(server_name, self._room), count)
         turn.batch.extend(self._batch)
-        turn.changes(("localjoined", self._room))
+        turn.changes(("localjoined", self._room), ("servers", self._room))
         turn.batch.put(state.STATEID_STATEDIFF, state.ByState(state_id), encoded)
         turn.batch.put(state.ROOMID_STATEID, ByRoom(self._room), state_id)

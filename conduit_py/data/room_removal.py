@@ -110,6 +110,8 @@ def _cached_of(rows: RowsOfRooms, key: Any) -> tuple[Hashable, ...]:
         return (("state", key.state),)
     if rows.tree is rooms.SHORTROOMID_ROOM:
         return ("room", key.room), ("localjoined", key.room)
+    if rows.tree is members.ROOMSERVERIDS:
+        return (("servers", key.room),)
     if rows.tree is members.USERROOMID_MEMBERSHIP:
         return (("joined", key.user),)
     return ()

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from conduit_py.matrix.hashes import content_hash, encode_base64
+from conduit_py.matrix.hashes import content_hash, encode_base64, event_id_of_signed_bytes, signed_bytes
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.matrix.signing import SigningKey, sign_event
+from conduit_py.matrix.signing import SigningKey, add_signature
 
 _SET_WHEN_SIGNING: Final = frozenset({"event_id", "hashes", "signatures", "unsigned"})
 _NO_HASHES: Final[Mapping[EventId, bytes]] = MappingProxyType({})
@@ -84,8 +84,9 @@ def sign_and_hash(
     if event_id is not None:
         event["event_id"] = event_id
     event["hashes"] = {"sha256": encode_base64(content_hash(event, room_version))}
-    signed = sign_event(event, room_version, server_name=server_name, signing_key=signing_key)
-    return parse_pdu(signed, room_version)
+    data = signed_bytes(event, room_version)
+    signed = add_signature(event, server_name, signing_key.key_id, signing_key.sign(data))
+    return parse_pdu(signed, room_version, event_id=event_id or event_id_of_signed_bytes(data, room_version))
 
 
 def _references(

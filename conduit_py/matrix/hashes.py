@@ -85,8 +85,12 @@ def event_id_of(json: Mapping[str, Any], room_version: RoomVersion) -> EventId:
 
     Spec: rooms/v1/#event-ids, rooms/v3/#event-ids, rooms/v4/#event-ids
     """
-    event_id_format = room_version.event_format.event_id_format
-    if event_id_format == "random":
+    if room_version.event_format.event_id_format == "random":
         return EventId(json["event_id"])
-    encode = encode_base64 if event_id_format == "hash" else encode_base64_url_safe
-    return EventId("$" + encode(reference_hash(json, room_version)))
+    return event_id_of_signed_bytes(signed_bytes(json, room_version), room_version)
+
+
+def event_id_of_signed_bytes(data: bytes, room_version: RoomVersion) -> EventId:
+    """The same for an event whose :func:`signed_bytes` are at hand, of any room version since 3."""
+    encode = encode_base64 if room_version.event_format.event_id_format == "hash" else encode_base64_url_safe
+    return EventId("$" + encode(sha256(data).digest()))

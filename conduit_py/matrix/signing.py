@@ -98,7 +98,7 @@ def sign_json(json: Mapping[str, Any], *, entity: str, signing_key: SigningKey) 
 
     Spec: appendices/#signing-details
     """
-    return _with_signature(json, entity, signing_key.key_id, signing_key.sign(_bytes_to_sign(json)))
+    return add_signature(json, entity, signing_key.key_id, signing_key.sign(_bytes_to_sign(json)))
 
 
 def verify_json_signature(json: Mapping[str, Any], *, entity: str, key_id: str, public_key: bytes) -> None:
@@ -125,7 +125,7 @@ def sign_event(
 
     Spec: server-server-api/#adding-hashes-and-signatures-to-outgoing-events
     """
-    return _with_signature(json, server_name, signing_key.key_id, signing_key.sign(signed_bytes(json, room_version)))
+    return add_signature(json, server_name, signing_key.key_id, signing_key.sign(signed_bytes(json, room_version)))
 
 
 def required_signers(json: Mapping[str, Any], room_version: RoomVersion) -> frozenset[ServerName]:
@@ -272,7 +272,8 @@ def _signatures_of(json: Mapping[str, Any], entity: str) -> Mapping[str, Any]:
     return of_entity if isinstance(of_entity, Mapping) else {}
 
 
-def _with_signature(json: Mapping[str, Any], entity: str, key_id: KeyId, signature: str) -> dict[str, Any]:
+def add_signature(json: Mapping[str, Any], entity: str, key_id: KeyId, signature: str) -> dict[str, Any]:
+    """A copy of ``json`` with a signature that was made already."""
     signatures = {**json.get("signatures", {})}
     signatures[entity] = {**signatures.get(entity, {}), key_id: signature}
     return {**json, "signatures": signatures}

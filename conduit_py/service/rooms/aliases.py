@@ -96,7 +96,7 @@ class AliasService:
         with self._database.snapshot() as snapshot:
             room_id = RoomId(self._require(snapshot, alias).room_id)
             room = short_ids.get_room(snapshot, room_id)
-            crowds = [] if room is None else list(members.scan_servers_with_counts(snapshot, room))
+            crowds = [] if room is None else list(members.get_servers_with_counts(snapshot, room).items())
         # The more users a server has in the room, the longer it will be in it.
         names = [name for name, _ in sorted(crowds, key=lambda crowd: (-crowd[1], crowd[0]))]
         is_here = self.server_name in names or not names

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import rooms, state
+from conduit_py.data import row_fields, rooms, state
 from conduit_py.data.rooms import Room
 from conduit_py.data.row_fields import DUMMY
 from conduit_py.data.short_ids import get_room, get_user_id
@@ -193,7 +193,7 @@ class RoomAppend:
         version = self.room.version
         auth_types = select_auth_types(version, type=type, sender=sender, state_key=state_key, content=content)
         auth_events = [pdu for auth_type in auth_types if (pdu := self.get_state(*auth_type)) is not None]
-        previous = [self.writer.events.get_pdu(event) for event in self.writer.extremities[-PREV_EVENTS_MAX:]]
+        previous = [self.writer.events.get_row(event) for event in self.writer.extremities[-PREV_EVENTS_MAX:]]
         proto = build_event(
             room_version=version,
             room_id=self.room.room_id,
@@ -201,9 +201,9 @@ class RoomAppend:
             sender=sender,
             state_key=state_key,
             content=content,
-            prev_events=[pdu.event_id for pdu in previous],
+            prev_events=[EventId(row.event_id) for row in previous],
             auth_events=[pdu.event_id for pdu in auth_events],
-            depth=1 + max((pdu.depth for pdu in previous), default=0),
+            depth=1 + max(map(row_fields.get_depth, previous), default=0),
             origin_server_ts=self._append.tools.now_ms() if origin_server_ts is None else origin_server_ts,
             redacts=redacts,
         )
@@ -252,7 +252,8 @@ class RoomAppend:
         event, before = ShortEventId(pos), LooseState(self._current.state_id)
         writer.tools.stage_sent(writer.snapshot, writer.turn, self.room.short, event, pdu)
         ends = writer.plan_ends(pdu, event, before, may_be_large=False)
-        row = writer.stage_event(pdu, event, pos=pos, before=before)
+        is_just_made = self._script is None and any(made is pdu for made in self.created)
+        row = writer.stage_event(pdu, event, pos=pos, before=before, is_just_made=is_just_made)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))
         if server_name_of(pdu.sender) == self.server_name:
             writer.stage_outgoing(pdu, event)

@@ -37,5 +37,5 @@ class JoinedServers:
 
     def _read(self) -> Counter[ServerName]:
         if self._joined is None:
-            self._joined = Counter(dict(members.scan_servers_with_counts(self._snapshot, self._room)))
+            self._joined = Counter(members.get_servers_with_counts(self._snapshot, self._room))
         return self._joined

@@ -99,10 +99,22 @@ class RoomWriter:
         key = self.current.keys.intern(pdu.type, pdu.state_key)
         return LooseState(before.base, {**before.changes, key: event})
 
-    def stage_event(self, pdu: Pdu, event: ShortEventId, *, pos: int, before: LooseState, flags: int = 0) -> EventRow:
-        """Store an event, at a place of the timeline if it has one (``pos``), following the state ``before``."""
+    def stage_event(
+        self,
+        pdu: Pdu,
+        event: ShortEventId,
+        *,
+        pos: int,
+        before: LooseState,
+        flags: int = 0,
+        is_just_made: bool = False,
+    ) -> EventRow:
+        """Store an event, at a place of the timeline if it has one (``pos``), following the state ``before``.
+
+        Of one that was ``is_just_made``, in this turn, nobody can know.
+        """
         state_after, replaces = self._name_state(pdu, event, before, flags)
-        redaction = self._find_redaction(pdu)
+        redaction = None if is_just_made else self._find_redaction(pdu)
         json = pdu.json if redaction is None else redact(pdu.json, self.room.version)
         client, federation = timeline.split_pdu(json)
         row = EventRow(
@@ -188,8 +200,8 @@ class RoomWriter:
 
         ``is_end`` is false for an event that others refer to already. Of more ends than ``ends_max`` the oldest go.
         """
-        referred = {self.events.find(event_id) for event_id in pdu.prev_events}
-        kept = tuple(old for old in self.extremities if old not in referred and old != event)
+        referred = set(pdu.prev_events)
+        kept = tuple(old for old in self.extremities if self.events.get_event_id(old) not in referred and old != event)
         if ends_max is not None:
             kept = kept[-ends_max + 1 :]
         extremities = (*kept, event) if is_end else kept

@@ -104,7 +104,7 @@ class TimestampService:
     def _choose_servers(self, room_id: RoomId) -> list[ServerName]:
         with self._database.snapshot() as snapshot:
             room = get_live_room(snapshot, room_id)
-            crowds = [] if room is None else list(members.scan_servers_with_counts(snapshot, room.short))
+            crowds = [] if room is None else list(members.get_servers_with_counts(snapshot, room.short).items())
         names = [name for name, _ in sorted(crowds, key=lambda crowd: (-crowd[1], crowd[0]))]
         return [name for name in names if name != self._server_name][:SERVERS_MAX]
 
