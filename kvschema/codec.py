@@ -175,10 +175,15 @@ def _generate_encode(parts: tuple[KeyPart, ...]) -> Callable[[Any], bytes]:
 def _generate_decode(type_: Callable[..., Any], parts: tuple[KeyPart, ...]) -> Callable[[bytes], Any]:
     width = sum(part.bytes_max for part in parts)
     complaint = "raise _Corrupt(f'key of {len(raw)} bytes where {at} were expected: {raw!r}')"
-    if all(isinstance(part, U64 | U8) for part in parts):
-        # Plain numbers alone, the most frequent kind of key: ``struct`` takes them apart in one step.
-        numbers = struct.Struct(">" + "".join("Q" if isinstance(part, U64) else "B" for part in parts))
-        lines = [f"at = {width}", f"if len(raw) != at: {complaint}", "return _new(_type, _unpack(raw))"]
+    if all(isinstance(part, U64 | U8 | I64) for part in parts):
+        # Numbers alone, the most frequent kind of key: ``struct`` takes them apart in one step.
+        numbers = struct.Struct(">" + "".join("B" if isinstance(part, U8) else "Q" for part in parts))
+        values = [f"v{i} - {_I64_BIAS}" if isinstance(part, I64) else f"v{i}" for i, part in enumerate(parts)]
+        unpacked = "".join(f"v{i}, " for i in range(len(parts)))
+        taken = f"{unpacked}= _unpack(raw); return _new(_type, ({', '.join(values)},))"
+        is_plain = not any(isinstance(part, I64) for part in parts)
+        lines = [f"at = {width}", f"if len(raw) != at: {complaint}"]
+        lines.append("return _new(_type, _unpack(raw))" if is_plain else taken)
         extra: dict[str, Any] = {"_unpack": numbers.unpack}
     else:
         names = [f"v{i}" for i in range(len(parts))]

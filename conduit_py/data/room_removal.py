@@ -107,7 +107,7 @@ def _cached_of(rows: RowsOfRooms, key: Any) -> tuple[Hashable, ...]:
         event: ShortEventId = key.event
         return ("event", event), ("pdu", event), ("facts", event), ("authevents", event)
     if rows.tree is states.STATEID_STATEDIFF:
-        return (("state", key.state),)
+        return ("state", key.state), ("others", key.state)
     if rows.tree is rooms.SHORTROOMID_ROOM:
         return ("room", key.room), ("localjoined", key.room)
     if rows.tree is members.ROOMSERVERIDS:

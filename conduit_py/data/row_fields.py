@@ -7,6 +7,7 @@ a JSON string it would stand between escaped quotes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import orjson
@@ -29,8 +30,9 @@ _DUMMY = f'"type":"{DUMMY}"'.encode()
 
 
 class Facts(NamedTuple):
-    """What every reader of an event is told alike, found once and kept in the cache."""
+    """An event, and what every reader of it is told alike: found once and kept in the cache."""
 
+    row: EventRow
     sender: str
     origin_server_ts: int
     id_json: bytes
@@ -39,21 +41,39 @@ class Facts(NamedTuple):
     """Is it passed on as it is stored: neither a redaction nor with anything bundled, replaced or redacted?"""
     replaces_json: bytes
     """``,"replaces_state":"..."``, empty where nothing was replaced."""
+    is_hidden: bool
+    """Is it an event that no client is ever shown?"""
 
 
-def get_facts(snapshot: Snapshot, event: ShortEventId, row: EventRow) -> Facts:
+def get_facts(snapshot: Snapshot, event: ShortEventId) -> Facts:
+    """Of an event that another row refers to."""
     cached: Facts | None = snapshot.cache.get(("facts", event), snapshot.pos)
-    if cached is None:
-        cached = Facts(
-            get_sender(row),
-            get_origin_server_ts(row),
-            b',"event_id":' + orjson.dumps(row.event_id),
-            not (row.replaces or row.redacted_by or row.client.endswith(_REDACTION) or _has_bundled(snapshot, row)),
-            b',"replaces_state":' + orjson.dumps(require_row(snapshot, row.replaces).event_id) if row.replaces else b"",
-        )
-        size = len(cached.sender) + len(cached.id_json) + len(cached.replaces_json)
-        snapshot.cache.put(("facts", event), cached, size, snapshot.pos)
-    return cached
+    return _read_facts(snapshot, event) if cached is None else cached
+
+
+def get_all_facts(snapshot: Snapshot, events: Sequence[ShortEventId]) -> list[Facts]:
+    """The same of several, in their order."""
+    cached: list[Facts | None] = snapshot.cache.get_all([("facts", event) for event in events], snapshot.pos)
+    return [
+        _read_facts(snapshot, event) if facts is None else facts for event, facts in zip(events, cached, strict=True)
+    ]
+
+
+def _read_facts(snapshot: Snapshot, event: ShortEventId) -> Facts:
+    row = require_row(snapshot, event)
+    facts = Facts(
+        row,
+        get_sender(row),
+        get_origin_server_ts(row),
+        b',"event_id":' + orjson.dumps(row.event_id),
+        not (row.replaces or row.redacted_by or row.client.endswith(_REDACTION) or _has_bundled(snapshot, row)),
+        b',"replaces_state":' + orjson.dumps(require_row(snapshot, row.replaces).event_id) if row.replaces else b"",
+        is_hidden(row),
+    )
+    # The row is in the cache as well, as long as it is asked for by itself.
+    size = len(facts.sender) + len(facts.id_json) + len(facts.replaces_json) + len(row.client) + len(row.federation)
+    snapshot.cache.put(("facts", event), facts, size, snapshot.pos)
+    return facts
 
 
 def _has_bundled(snapshot: Snapshot, row: EventRow) -> bool:

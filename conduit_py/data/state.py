@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from conduit_py.data.short_ids import get_state_key
+from conduit_py.data.short_ids import get_state_key, get_state_key_record
 from conduit_py.data.timeline import get_pdu
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.storage.database import Snapshot
@@ -31,6 +31,8 @@ EMPTY = StateId(0)
 _HEADER = struct.Struct(">QQ")
 _ENTRY = struct.Struct(">QQ")
 _ENTRY_BYTES = 16
+_ENTRY_OBJECT_BYTES = 120
+_MEMBER = "m.room.member"
 _SEARCHED_BYTES_MAX = 1024
 """Up to here a search from the beginning is faster than a bisection, whose every step is a call."""
 _LOOKUPS_MAX = 64
@@ -137,6 +139,28 @@ class StateChain:
         for diff in reversed(diffs):
             merged.update(diff.items())
         return {state_key: event for state_key, event in merged.items() if event}
+
+    def entries_but_members(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
+        """The state without memberships. Of a large room that is little, and costs no more once it was asked for."""
+        parts = []
+        while state_id:
+            parts.append(self._others_in(state_id))
+            state_id = self._diff(state_id).base
+        merged: dict[ShortStateKey, ShortEventId] = {}
+        for part in reversed(parts):
+            merged.update(part)
+        return {state_key: event for state_key, event in merged.items() if event}
+
+    def _others_in(self, state_id: StateId) -> tuple[tuple[ShortStateKey, ShortEventId], ...]:
+        """What one row says of other things than memberships."""
+        cache, pos = self._snapshot.cache, self._snapshot.pos
+        cached: tuple[tuple[ShortStateKey, ShortEventId], ...] | None = cache.get(("others", state_id), pos)
+        if cached is None:
+            items = self._diff(state_id).items()
+            cached = tuple(it for it in items if get_state_key_record(self._snapshot, it[0]).type != _MEMBER)
+            if state_id not in self._staged:
+                cache.put(("others", state_id), cached, _ENTRY_OBJECT_BYTES * len(cached), pos)
+        return cached
 
     def changes_between(self, before: StateId, after: StateId) -> dict[ShortStateKey, ShortEventId]:
         """What makes ``before`` into ``after``: new entries, and event 0 for what is gone.

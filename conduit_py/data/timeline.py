@@ -154,7 +154,7 @@ def stage_row(turn: Turn, event: ShortEventId, row: EventRow) -> None:
 
 def stage_moved(turn: Turn, before: ShortEventId) -> None:
     """An event that had no place is stored anew, under another short id."""
-    turn.changes(("event", before), ("pdu", before), ("authevents", before))
+    turn.changes(("event", before), ("pdu", before), ("facts", before), ("authevents", before))
     turn.batch.delete(timeline.SHORTEVENTID_PDU, timeline.ByShortEvent(before))
     turn.batch.delete(timeline.SHORTEVENTID_AUTHEVENTS, timeline.ByShortEvent(before))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 ENTRY_BYTES = 200
@@ -40,6 +40,22 @@ class ObjectCache:
         self.hits += 1
         self._entries.move_to_end(key)
         return entry[0]
+
+    def get_all(self, keys: Sequence[Hashable], pos: int) -> list[Any | None]:
+        """``get`` for each of the keys."""
+        find, touch = self._entries.get, self._entries.move_to_end
+        values: list[Any | None] = []
+        for key in keys:
+            entry = find(key)
+            if entry is None or entry[2] > pos:
+                values.append(None)
+            else:
+                touch(key)
+                values.append(entry[0])
+        missed = values.count(None)
+        self.misses += missed
+        self.hits += len(values) - missed
+        return values
 
     def put(self, key: Hashable, value: Any, size: int, pos: int) -> None:
         """Remember a value of about ``size`` bytes that snapshots at ``pos`` and later show."""

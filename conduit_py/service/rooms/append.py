@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import row_fields, rooms, state
+from conduit_py.data import rooms, row_fields, state
 from conduit_py.data.rooms import Room
 from conduit_py.data.row_fields import DUMMY
 from conduit_py.data.short_ids import get_room, get_user_id

@@ -8,6 +8,7 @@ Spec: client-server-api/#room-event-format
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import orjson
@@ -71,23 +72,30 @@ class ClientEvents:
         Whether the requester may see it is for the caller to ask.
         """
         if self._passes_on:
-            facts = row_fields.get_facts(self.snapshot, event, row)
+            facts = row_fields.get_facts(self.snapshot, event)
             if facts.is_plain:
-                return self._pass_on(event, row, facts, room_id)
+                return self._pass_on(event, facts, room_id, self.visibility.membership_at(row))
         json = self.render_bundled(event, row, room_id=room_id, get_relations=self._get_relations)
         return self._project(json)
 
-    def _pass_on(self, event: ShortEventId, row: EventRow, facts: Facts, room_id: RoomId | None) -> bytes:
+    def render_at(self, event: ShortEventId, facts: Facts, membership: str, *, room_id: RoomId | None) -> bytes:
+        """``render`` where it is known what the requester's membership was right after the event."""
+        if self._passes_on and facts.is_plain:
+            return self._pass_on(event, facts, room_id, membership)
+        return self.render(event, facts.row, room_id=room_id)
+
+    def _pass_on(self, event: ShortEventId, facts: Facts, room_id: RoomId | None, membership: str) -> bytes:
         """What ``render_bundled`` makes of an event that is passed on as it is stored, which most are."""
-        where = b"" if room_id is None else self._room_json(room_id)
-        transaction_id = self._transaction_id(event, facts.sender)
+        own = b""
+        if facts.sender == self.requester.user_id and (txn_id := self._transaction_id(event, facts.sender)) is not None:
+            own = b',"transaction_id":' + orjson.dumps(txn_id)
         return b'{%s%s%s,"unsigned":{"age":%d,"membership":"%s"%s}}' % (
-            row.client,
+            facts.row.client,
             facts.id_json,
-            where,
+            b"" if room_id is None else self._room_json(room_id),
             self._now_ms - facts.origin_server_ts,
-            self.visibility.membership_at(row).encode(),
-            b"" if transaction_id is None else b',"transaction_id":' + orjson.dumps(transaction_id),
+            membership.encode(),
+            own,
         )
 
     def _room_json(self, room_id: RoomId) -> bytes:
@@ -97,18 +105,23 @@ class ClientEvents:
             self._last_room = (room_id, json)
         return json
 
-    def render_state(self, event: ShortEventId, row: EventRow, *, room_id: RoomId | None) -> bytes:
-        """One entry of a state that is told as a whole: without what it takes a look into history to say.
+    def render_state(self, events: Iterable[Facts], *, room_id: RoomId | None) -> list[bytes]:
+        """Entries of a state that is told as a whole: without what it takes a look into history to say.
 
         Each state event has a state of its own, so the reader's membership and the right to see what was replaced would
         cost more than all the rest, and nobody asks for it in a list of state.
         """
-        if self._is_whole and not row.redacted_by:
-            facts = row_fields.get_facts(self.snapshot, event, row)
-            where = b"" if room_id is None else self._room_json(room_id)
-            age_ms = self._now_ms - facts.origin_server_ts
-            told = (row.client, facts.id_json, where, age_ms, facts.replaces_json)
-            return b'{%s%s%s,"unsigned":{"age":%d%s}}' % told
+        where = b"" if room_id is None else self._room_json(room_id)
+        now_ms, is_whole = self._now_ms, self._is_whole
+        return [
+            b'{%s%s%s,"unsigned":{"age":%d%s}}'
+            % (facts.row.client, facts.id_json, where, now_ms - facts.origin_server_ts, facts.replaces_json)
+            if is_whole and not facts.row.redacted_by
+            else self._render_odd_state(facts.row, room_id)
+            for facts in events
+        ]
+
+    def _render_odd_state(self, row: EventRow, room_id: RoomId | None) -> bytes:
         parts = [b'"age":%d' % (self._now_ms - row_fields.get_origin_server_ts(row))]
         if row.replaces:
             replaced = timeline.require_row(self.snapshot, row.replaces)

@@ -157,10 +157,11 @@ async def render_events(
         await trio.lowlevel.checkpoint()
         with database.snapshot() as snapshot:
             client_events = ClientEvents(snapshot, requester, Visibility(snapshot, requester.user_id), now_ms=now_ms)
-            for event in events[start : start + EVENTS_PER_SLICE]:
-                row = timeline.require_row(snapshot, event)
-                if wants(event, row):
-                    rendered.append(client_events.render_state(event, row, room_id=room_id))
+            some = events[start : start + EVENTS_PER_SLICE]
+            facts = row_fields.get_all_facts(snapshot, some)
+            if wants is not want_all:
+                facts = [it for event, it in zip(some, facts, strict=True) if wants(event, it.row)]
+            rendered += client_events.render_state(facts, room_id=room_id)
     return rendered
 
 

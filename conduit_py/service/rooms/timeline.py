@@ -19,6 +19,7 @@ import orjson
 import trio
 
 from conduit_py.data import gaps, relations, row_fields, short_ids, timeline
+from conduit_py.data.row_fields import Facts
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.filters import NO_ROOM_EVENT_FILTER, RoomEventFilter
 from conduit_py.matrix.ids import EventId, RoomId
@@ -161,7 +162,9 @@ class TimelineService:
     ) -> tuple[bytes, EventRow]:
         reader = _Reader(snapshot, requester, self._now_ms(), self._get_relations)
         found = timeline.find_row(snapshot, event_id)
-        if found is None or found[1].room != short_ids.get_room(snapshot, room_id) or not reader.may_see(found[1]):
+        if found is None or found[1].room != short_ids.get_room(snapshot, room_id):
+            raise _no_event(event_id)
+        if not reader.may_see(row_fields.get_facts(snapshot, found[0])):
             raise _no_event(event_id)
         return reader.render(*found, room_id), found[1]
 
@@ -212,12 +215,21 @@ class _Reader:
         self._visibility = Visibility(snapshot, requester.user_id)
         self._events = ClientEvents(snapshot, requester, self._visibility, now_ms=now_ms, get_relations=get_relations)
         self._ignored = get_ignored_users(snapshot, requester.user) - {requester.user_id}
+        self._seen_state: StateId | None = None
+        """The state after the last events, if the requester is joined in it."""
 
-    def may_see(self, row: EventRow) -> bool:
+    def may_see(self, facts: Facts) -> bool:
         """State is shown whoever sent it. Spec: client-server-api/#ignoring-users"""
-        if not self._visibility.may_see(row):
+        row = facts.row
+        # In a state in which the requester was joined, everything is seen; most events have that of the one before.
+        if row.state_after != self._seen_state:
+            if not self._visibility.may_see(row):
+                return False
+            if self._visibility.sees_all_at(row):
+                self._seen_state = row.state_after
+        elif facts.is_hidden:
             return False
-        return not self._ignored or bool(row.flags & STATE) or row_fields.get_sender(row) not in self._ignored
+        return not self._ignored or bool(row.flags & STATE) or facts.sender not in self._ignored
 
     def is_wanted(self, filter: RoomEventFilter, row: EventRow) -> bool:
         if not _matches(filter, row):
@@ -232,6 +244,12 @@ class _Reader:
 
     def render(self, event: ShortEventId, row: EventRow, room_id: RoomId) -> bytes:
         return self._events.render(event, row, room_id=room_id)
+
+    def render_seen(self, event: ShortEventId, facts: Facts, room_id: RoomId) -> bytes:
+        """The same for an event of which ``may_see`` was asked last."""
+        if facts.row.state_after == self._seen_state:
+            return self._events.render_at(event, facts, "join", room_id=room_id)
+        return self._events.render(event, facts.row, room_id=room_id)
 
 
 class _Page:
@@ -320,10 +338,11 @@ class _Page:
             return True
         reader = self._make_reader(snapshot)
         holes = {pos for pos, _ in gaps.scan_gaps(snapshot, self._access.room)} if self._is_backwards else set()
+        passes_all = self._filter.passes_all
         for count, (pos, event) in enumerate(self._scan(snapshot, to=self._to), 1):
-            row = timeline.require_row(snapshot, event)
-            if reader.may_see(row) and reader.is_wanted(self._filter, row):
-                self._add(reader, event, row)
+            facts = row_fields.get_facts(snapshot, event)
+            if reader.may_see(facts) and (passes_all or reader.is_wanted(self._filter, facts.row)):
+                self._add(reader.render_seen(event, facts, self._access.room_id), facts)
             self.at = pos - 1 if self._is_backwards else pos
             self._scanned += 1
             if len(self.rendered) >= self._limit or self._scanned >= SCANNED_MAX:
@@ -342,13 +361,13 @@ class _Page:
         stop = until if to is None else min(to, until)
         return timeline.scan_timeline(snapshot, room, after=self.at, until=stop)
 
-    def _add(self, reader: _Reader, event: ShortEventId, row: EventRow) -> None:
-        self.rendered.append(reader.render(event, row, self._access.room_id))
+    def _add(self, rendered: bytes, facts: Facts) -> None:
+        self.rendered.append(rendered)
         if self._filter.lazy_load_members:
-            self.senders.add(row_fields.get_sender(row))
-        self.last_state = row.state_after
+            self.senders.add(facts.sender)
+        self.last_state = facts.row.state_after
         if self.first_state is None:
-            self.first_state = row.state_after
+            self.first_state = self.last_state
 
 
 def _first_place(snapshot: Snapshot, access: Access, direction: Direction) -> int:

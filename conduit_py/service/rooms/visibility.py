@@ -72,6 +72,10 @@ class Visibility:
             return HistoryVisibility.WORLD_READABLE in (before.visibility, after.view.visibility)
         return may_user_see(before, after.view, has_joined_since=row.pos < standing.joined_until)
 
+    def sees_all_at(self, row: EventRow) -> bool:
+        """Was the user joined right after the event, and has not forgotten the room since? Then that decides."""
+        return self.membership_at(row) == "join" and not self.is_forgotten(row.room)
+
     def membership_at(self, row: EventRow) -> str:
         """The user's ``membership`` right after an event; ``leave`` where there is none.
 

@@ -131,7 +131,7 @@ def _read_messages(snapshot: Snapshot, room: ShortRoomId, after: int, until: int
     senders: set[str] = set()
     start = until
     for pos, event, row in _scan_shown(snapshot, room, after, until):
-        facts = row_fields.get_facts(snapshot, event, row)
+        facts = row_fields.get_facts(snapshot, event)
         if len(told) == TIMELINE_LIMIT or row.flags & STATE or row.state_after != current or not facts.is_plain:
             return None
         told.append((b"{" + row.client + facts.id_json + _AGE, facts.origin_server_ts))

@@ -33,9 +33,10 @@ class PlaceState:
             return self.changed_event or None
         return self.chain.get(self.state_id, state_key)
 
-    def entries(self) -> dict[ShortStateKey, ShortEventId]:
-        """The whole state. Costs its size."""
-        entries = self.chain.entries(self.state_id)
+    def entries(self, *, may_lack_members: bool = False) -> dict[ShortStateKey, ShortEventId]:
+        """The whole state. Costs its size, unless it may lack the memberships."""
+        read = self.chain.entries_but_members if may_lack_members else self.chain.entries
+        entries = read(self.state_id)
         if self.changed_key is not None:
             entries.pop(self.changed_key, None)
             if self.changed_event:

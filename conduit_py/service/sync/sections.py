@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from conduit_py.data import account_data, row_fields, short_ids, timeline
+from conduit_py.data import account_data, row_fields, short_ids
 from conduit_py.matrix.filters import RoomEventFilter
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.sync_token import format_place
@@ -49,10 +49,10 @@ class RoomSection:
         """Render some of the state. False when there is no more."""
         step, self.state_todo = self.state_todo[:STATE_PER_STEP], self.state_todo[STATE_PER_STEP:]
         wants = _row_filter(slice_.view.filter.room.state)
-        for event in step:
-            row = timeline.require_row(slice_.snapshot, event)
-            if wants(row):
-                self.state.append(slice_.events.render_state(event, row, room_id=None))
+        facts = row_fields.get_all_facts(slice_.snapshot, step)
+        if wants is not _wants_all:
+            facts = [it for it in facts if wants(it.row)]
+        self.state += slice_.events.render_state(facts, room_id=None)
         return bool(self.state_todo)
 
     def render(self, slice_: Slice, plan: Plan, typing: TypingService) -> bytes | None:

@@ -42,7 +42,7 @@ class RoomState:
     base: PlaceState
     """At the start or the end of the timeline, whichever the client asked about."""
     entries: dict[ShortStateKey, ShortEventId]
-    """What to tell of ``base``, before filters."""
+    """What to tell of ``base``, before filters; maybe without members where those are chosen one by one."""
 
 
 def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
@@ -59,7 +59,8 @@ def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
     if not scope.has_state:
         return RoomState(base, {})
     if scope.is_full or scope.after is None:
-        entries = base.entries()
+        # Of a whole state, lazy loading chooses members by itself.
+        entries = base.entries(may_lack_members=slice_.view.filter.room.state.lazy_load_members and scope.is_full)
     else:
         entries = base.changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
     if not is_after:

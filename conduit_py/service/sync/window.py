@@ -59,8 +59,9 @@ def read_window(
     stop = None if after is None else after + 1
     holes = set(gaps.scan_places(snapshot, room, after=after, until=until))
     for pos, event in timeline.scan_timeline(snapshot, room, after=until + 1, until=stop, reverse=True):
-        row = timeline.require_row(snapshot, event)
-        if row_fields.is_hidden(row):
+        facts = row_fields.get_facts(snapshot, event)
+        row = facts.row
+        if facts.is_hidden:
             continue
         is_full = len(events) >= limit or scanned >= SCANNED_MAX
         if is_full or not (event == always or visibility.may_see(row)):

@@ -329,7 +329,7 @@ async def test_append_remembers_the_transaction_with_the_event(rooms: RoomServer
 def watch(rooms: RoomServer, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     woken: list[set[str]] = []
 
-    def publish(users: Iterable[ShortUserId]) -> None:
+    def publish(users: Iterable[ShortUserId], news: object = None) -> None:
         with rooms.store.snapshot() as snapshot:
             woken.append({short_ids.get_user_id(snapshot, user) for user in users})
 
