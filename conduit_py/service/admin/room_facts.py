@@ -82,7 +82,7 @@ def describe(snapshot: Snapshot, room: ShortRoomId, room_id: RoomId) -> list[tup
     """Everything about one room, as names and values."""
     record = short_ids.get_room_record(snapshot, room)
     create = state.get_current_pdu(snapshot, room, "m.room.create", "")
-    servers = list(members.scan_servers_with_counts(snapshot, room))
+    servers = list(members.get_servers_with_counts(snapshot, room).items())
     extremities = rooms.get_extremities(snapshot, room)
     rules, visibility = (
         get_content(snapshot, room, "m.room.join_rules"),
