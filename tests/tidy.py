@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,15 @@ SPEC_DOCUMENTS = (
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@functools.cache
+def _walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every node of a module, for all rules."""
+    return tuple(ast.walk(tree))
+
+
 def await_inside_snapshot(tree: ast.AST) -> Iterator[int]:
     """A snapshot pins LMDB pages; a task switch inside one lets other tasks' writes pass it by."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.With | ast.AsyncWith) and any(_takes_snapshot(item) for item in node.items):
             for statement in node.body:
                 for inner in ast.walk(statement):
@@ -43,8 +50,12 @@ def _takes_snapshot(item: ast.withitem) -> bool:
 
 def long_function(tree: ast.AST) -> Iterator[int]:
     """Counts the lines a function has for itself, from its ``def``: those of functions inside it are theirs."""
-    for node in ast.walk(tree):
-        if isinstance(node, Function) and _own_lines(node) > LINES_OF_FUNCTION_MAX:
+    for node in _walk(tree):
+        if (
+            isinstance(node, Function)
+            and _last_line(node) - node.lineno >= LINES_OF_FUNCTION_MAX
+            and _own_lines(node) > LINES_OF_FUNCTION_MAX
+        ):
             yield node.lineno
 
 
@@ -72,7 +83,7 @@ def broad_except(tree: ast.AST) -> Iterator[int]:
 
     What is raised again at the end is not caught, only cleaned up after.
     """
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.ExceptHandler):
             if isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None:
                 continue
@@ -90,14 +101,14 @@ _EVERYTHING = {"Exception", "BaseException"}
 
 def caught_cancelled(tree: ast.AST) -> Iterator[int]:
     """``trio.Cancelled`` belongs to trio: shield what must not be cancelled, undo in a ``finally``."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.ExceptHandler) and node.type is not None and "Cancelled" in _names(node.type):
             yield node.lineno
 
 
 def task_outside_the_tree(tree: ast.Module) -> Iterator[int]:
     """Every task has a parent in the nursery tree: no background tasks of a framework, no nursery in a global."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Attribute | ast.Name):
             found = _last_name(node) in _LOOSE_TASKS
         elif isinstance(node, ast.Global):
@@ -116,14 +127,14 @@ _LOOSE_TASKS = {"add_background_task", "spawn_system_task"}
 
 def async_def(tree: ast.AST) -> Iterator[int]:
     """For the packages that never wait: rules, schema, named reads."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.AsyncFunctionDef):
             yield node.lineno
 
 
 def unsafe_write(tree: ast.AST) -> Iterator[int]:
     """LMDB's switches that trade a power cut's safety for speed. A reply that says "stored" means stored."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Call):
             pairs: list[tuple[object, ast.expr]] = [(keyword.arg, keyword.value) for keyword in node.keywords]
         elif isinstance(node, ast.Dict):
@@ -145,7 +156,7 @@ _SWITCHES = {name for name, _ in _SAFE}
 
 
 def printing(tree: ast.AST) -> Iterator[int]:
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "pprint"}:
             yield node.lineno
 
@@ -173,10 +184,10 @@ def spec_reference(text: str) -> Iterator[int]:
 def sleep_on_a_real_clock(tree: ast.AST) -> Iterator[int]:
     """A test that sleeps does so by a clock of its own (``autojump_clock``, ``mock_clock``), or is slow or flaky."""
     mocked: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, Function) and {argument.arg for argument in node.args.args} & _MOCKED_CLOCKS:
             mocked.update(ast.walk(node))
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if node not in mocked and isinstance(node, ast.Call) and _last_name(node.func) in {"sleep", "sleep_until"}:
             checkpoint = node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
             if not checkpoint:

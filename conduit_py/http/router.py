@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -13,8 +14,11 @@ __all__ = ["DuplicateRoute", "Match", "Router"]
 
 Match = tuple[Route, dict[str, str]]
 
-_End = tuple[Route, tuple[str, ...]]
-"""A route and the names of the values collected on the way to it."""
+_End = tuple[int, tuple[str, ...]]
+"""Which route of the router it is, and the names of the values collected on the way to it."""
+
+_Places = tuple[tuple[str, tuple[str, ...]], ...]
+"""The method and the templates of each route."""
 
 _METHOD_ORDER: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS")
 
@@ -38,44 +42,12 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises ``DuplicateRoute``."""
-        self._root = _Node()
-        routes = list(routes)
-        for route in routes:
-            for template in (route.template, *route.aliases):
-                taken = self._add(route, template)
-                if taken is not None:
-                    raise DuplicateRoute(f"{route.method} {template}: {route.name} and {taken.name}")
-        for route in routes:
-            for template in (route.template, *route.aliases):
-                for derived in derived_templates(template):
-                    self._add(route, derived)
-
-    def _add(self, route: Route, template: str) -> Route | None:
-        """The route that has this place already, if there is one."""
-        segments = parse_template(template)
-        node = self._root
-        ends = node.ends
-        for kind, text in segments:
-            if kind is Segment.REST:
-                ends = node.rest
-                break
-            if kind is Segment.LITERAL:
-                child = node.static.get(text)
-                if child is None:
-                    child = node.static[text] = _Node()
-                node = child
-            else:
-                if node.parameter is None:
-                    node.parameter = _Node()
-                node = node.parameter
-            ends = node.ends
-        names = tuple(text for kind, text in segments if kind is not Segment.LITERAL)
-        taken = ends.setdefault(route.method, (route, names))[0]
-        if taken is not route:
-            return taken
-        if route.method == "GET":
-            ends.setdefault("HEAD", (route, names))
-        return None
+        self._routes = tuple(routes)
+        try:
+            self._root = _build_tree(tuple((route.method, (route.template, *route.aliases)) for route in self._routes))
+        except _Taken as taken:
+            route, other = (self._routes[index].name for index in taken.routes)
+            raise DuplicateRoute(f"{taken.place}: {route} and {other}") from None
 
     def match(self, method: str, raw_path: bytes) -> Match:
         """The route and its path parameters, each percent-decoded once.
@@ -93,8 +65,56 @@ class Router:
         found = _find(self._root, segments, 1, values, method, allowed)
         if found is None:
             _refuse(allowed)
-        route, names = found
-        return route, dict(zip(names, values, strict=True))
+        index, names = found
+        return self._routes[index], dict(zip(names, values, strict=True))
+
+
+class _Taken(Exception):
+    def __init__(self, place: str, *routes: int) -> None:
+        super().__init__(place)
+        self.place, self.routes = place, routes
+
+
+@functools.lru_cache(maxsize=4)
+def _build_tree(places: _Places) -> _Node:
+    """The same for every server with the same operations. Raises ``_Taken``."""
+    root = _Node()
+    for index, (method, templates) in enumerate(places):
+        for template in templates:
+            taken = _add(root, index, method, template)
+            if taken != index:
+                raise _Taken(f"{method} {template}", index, taken)
+    for index, (method, templates) in enumerate(places):
+        for template in templates:
+            for derived in derived_templates(template):
+                _add(root, index, method, derived)
+    return root
+
+
+def _add(root: _Node, index: int, method: str, template: str) -> int:
+    """The route that has this place: the one that is added, or another that was there before."""
+    segments = parse_template(template)
+    node = root
+    ends = node.ends
+    for kind, text in segments:
+        if kind is Segment.REST:
+            ends = node.rest
+            break
+        if kind is Segment.LITERAL:
+            child = node.static.get(text)
+            if child is None:
+                child = node.static[text] = _Node()
+            node = child
+        else:
+            if node.parameter is None:
+                node.parameter = _Node()
+            node = node.parameter
+        ends = node.ends
+    names = tuple(text for kind, text in segments if kind is not Segment.LITERAL)
+    taken = ends.setdefault(method, (index, names))[0]
+    if taken == index and method == "GET":
+        ends.setdefault("HEAD", (index, names))
+    return taken
 
 
 def _find(node: _Node, segments: list[str], at: int, values: list[str], method: str, allowed: set[str]) -> _End | None:

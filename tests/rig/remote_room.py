@@ -158,8 +158,8 @@ class RemoteRoom:
             case ("backfill", _):
                 limit = int(question.query["limit"][0])
                 first = [EventId(event_id) for event_id in question.query["v"]]
-                found = [*first, *self.before(first, (), limit)]
-                return {"origin": self.name, "origin_server_ts": START_MS, "pdus": self._tell_all(found[:limit])}
+                found = [*first, *self.before(first, (), limit - len(first))]
+                return {"origin": self.name, "origin_server_ts": START_MS, "pdus": self._tell_all(found)}
             case ("timestamp_to_event", _):
                 ts, is_backwards = int(question.query["ts"][0]), question.query["dir"] == ["b"]
                 return self._find_nearest(ts, is_backwards=is_backwards)

@@ -6,13 +6,15 @@ hashes cost next to nothing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
 
-from conduit_py.config import Config, load_config
+from conduit_py.config import Config, PasswordHash, load_config
 from conduit_py.data import users
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.http.in_process import AppClient
@@ -35,9 +37,9 @@ PASSWORD = "correct horse battery staple"
 CONFIG = {
     "CONDUIT_SERVER_NAME": SERVER_NAME,
     "CONDUIT_ALLOW_REGISTRATION": "true",
-    "CONDUIT_PASSWORD_HASH__TIME": "1",
-    "CONDUIT_PASSWORD_HASH__MEMORY": "8192",
 }
+CHEAP_HASH = PasswordHash(time=1, memory=64, parallelism=1)
+"""Less than a configuration may ask for."""
 START_MS = 1_700_000_000_000
 """What the clock says when a test begins. Trio's mocked clock begins at 0."""
 
@@ -109,10 +111,11 @@ class Server:
             return {tree.name: list(snapshot.scan(tree.name, b"", b"", b"", False)) for tree in CATALOG}
 
 
+@functools.lru_cache
 def load_test_config(**overrides: str) -> Config:
     """``CONFIG`` with variables on top: ``ALLOW_REGISTRATION="false"``."""
     variables = CONFIG | {f"CONDUIT_{name}": value for name, value in overrides.items()}
-    return load_config(None, variables).config
+    return replace(load_config(None, variables).config, password_hash=CHEAP_HASH)
 
 
 @asynccontextmanager
