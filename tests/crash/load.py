@@ -228,6 +228,7 @@ class Load:
             assert follower.pos <= position
             for room_id, shown in follower.shown.items():
                 events = [event_id for event_id, _ in timelines[room_id]]
+                assert set(shown) <= stored, f"{set(shown) - stored} were shown and are not there"
                 assert shown == (events if is_finished else events[: len(shown)])
 
 

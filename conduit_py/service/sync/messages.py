@@ -94,7 +94,9 @@ def build_sections(
 
 def _may_be_told(view: View, messages: Messages, sent: SentMembers | None) -> bool:
     return (
-        len(messages.timeline) <= view.timeline_limit
+        # A wake-up may come late, for what the request was told before it began to wait.
+        messages.start >= view.until
+        and len(messages.timeline) <= view.timeline_limit
         and view.filter.room.matches_room(messages.room_id)
         and view.requester.user_id not in messages.senders
         and view.ignored.isdisjoint(messages.senders)

@@ -14,6 +14,7 @@ from conduit_py.matrix.filters import parse_sync_filter
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.sync_token import parse_sync_token
 from conduit_py.service.errors import MatrixError
+from conduit_py.service.hub import RoomNews
 from conduit_py.service.requester import Requester
 from conduit_py.service.sync.build import Reply, SyncBuilder
 from conduit_py.service.sync.since import SyncRequest
@@ -21,6 +22,7 @@ from tests.rig.sending import make_presence
 from tests.service.sync.world import SERVER_NAME, World, open_world
 
 MESSAGES = ("message", "message", "message", "elsewhere")
+LATE = "a wake-up for what was told before"
 OTHERS = (
     "mine",
     "topic",
@@ -61,6 +63,7 @@ class Poll:
             world.store.database, world.hub, world.typing, presence, now_ms=world.store.now_ms, clock=lambda: 0.0
         )
         self._since: str | None = None
+        self._heard: RoomNews | None = None
 
     async def _build(self) -> Reply:
         since = None if self._since is None else parse_sync_token(self._since)
@@ -80,8 +83,11 @@ class Poll:
             waiter.rearm()
             quiet = (await self._build()).quiet
             for action in actions:
-                await story.act(action)
-            news = waiter.rearm()
+                if action == LATE:
+                    self._world.hub.publish([self._bob.user], self._heard)
+                else:
+                    await story.act(action)
+            self._heard = news = waiter.rearm()
         told = None if quiet is None or news is None else self._builder.build_messages(quiet, news)
         whole = await self._build()
         if told is not None:
@@ -183,12 +189,13 @@ async def _tell(rounds: list[list[str]], filter_: Mapping[str, Any], state_after
         return [await poll.while_waiting(story, actions) for actions in rounds]
 
 
-actions = st.one_of(st.sampled_from(MESSAGES), st.sampled_from(MESSAGES + OTHERS))
+actions = st.one_of(st.sampled_from(MESSAGES), st.sampled_from((*MESSAGES, *OTHERS, LATE)))
 rounds = st.lists(st.lists(actions, min_size=1, max_size=4), min_size=1, max_size=8)
 
 
 @given(rounds, st.sampled_from(FILTERS), st.sampled_from([None, "state_after"]))
 @example([["message"] * 11], {}, None)
+@example([["message"], [LATE], ["elsewhere"], [LATE, "message"]], {}, None)
 @example([["message"] * 11], {"room": {"timeline": {"limit": 20}}}, None)
 def test_what_messages_woke_for_is_what_a_whole_look_finds(
     rounds: list[list[str]], filter_: Mapping[str, Any], state_after: str | None
@@ -200,6 +207,12 @@ def test_messages_of_others_are_told_without_a_whole_look() -> None:
     rounds = [["message"], ["message", "elsewhere", "message"], ["mine"], ["message", "topic"], ["elsewhere"]]
 
     assert trio.run(_tell, rounds, {}, None, clock=MockClock()) == [True, True, False, False, True]
+
+
+def test_late_wake_up_tells_nothing_again() -> None:
+    rounds = [["message"], [LATE], ["message"], [LATE, "message"], ["elsewhere"], [LATE, "message"]]
+
+    assert trio.run(_tell, rounds, {}, None, clock=MockClock()) == [True, False, True, False, True, False]
 
 
 def test_members_that_a_device_does_not_know_are_not_passed_over() -> None:
