@@ -40,8 +40,12 @@ LEVELS: Final[Mapping[str, int]] = {
 TARGETS: Final[Mapping[str, str]] = {
     "state_res": "conduit_py.matrix.state_res",
     "ruma_state_res": "conduit_py.matrix.state_res",
+    "ruma": "conduit_py.matrix",
     "conduit": "conduit_py",
+    "conduit_py.database": "conduit_py.storage",
     "hyper": "hypercorn",
+    "reqwest": "conduit_py.outbound",
+    "tower_http": "conduit_py.http.access",
 }
 """Names that Conduit's filters use, and the loggers here that do the same work."""
 
@@ -112,7 +116,8 @@ def parse_filter(text: str) -> tuple[dict[str, int], list[str]]:
 
 def _logger_name(target: str) -> str:
     root, dot, rest = target.replace("::", ".").partition(".")
-    return f"{TARGETS.get(root, root)}{dot}{rest}"
+    name = f"{TARGETS.get(root, root)}{dot}{rest}"
+    return TARGETS.get(name, name)
 
 
 def setup_logging(filter_text: str, log_format: LogFormat, stream: TextIO | None = None) -> logging.Handler:

@@ -19,6 +19,7 @@ from conduit_py import __version__
 from conduit_py.api.app import Operations, build_app, build_metrics_app
 from conduit_py.api.auth import Authenticator
 from conduit_py.config import Config, RateLimit, RateLimits, SocketAddress
+from conduit_py.config.reload import CurrentConfig
 from conduit_py.http.app import App
 from conduit_py.http.config import HttpConfig
 from conduit_py.http.proxies import TrustedProxies
@@ -182,11 +183,13 @@ async def build(
 async def _put_together(
     operations: Operations, store: Store, hub: SyncHub, metrics: Metrics, room: AdminRoom, tracer: Tracer | None
 ) -> Server:
+    current = CurrentConfig(operations.config)
     admin = build_admin(
         store,
         room,
         Commanded(
             config=operations.config,
+            current=current,
             accounts=operations.accounts,
             media=operations.media,
             operated=Operated(
@@ -209,7 +212,7 @@ async def _put_together(
         federation=operations.federation,
         e2ee=operations.e2ee,
         rooms=operations.rooms,
-        applies=tuple(_applies(operations)),
+        applies=(*_applies(operations), current.replace),
         tasks=(
             hub.run,
             Pruning(store.database, store.writer, now_ms=store.now_ms).run,

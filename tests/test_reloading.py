@@ -22,6 +22,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.reloading import Reloader
 from conduit_py.server import Server as Built
 from conduit_py.server import build
+from tests.rig.admin import Console
 from tests.rig.client import Client, Response
 from tests.rig.server import PASSWORD, Server, load_test_config
 
@@ -72,6 +73,12 @@ async def test_registration_is_opened_and_closed(reloading: Reloading) -> None:
     assert (await register(reloading, "bob")).status == 403
     await reloading.reload(allow_registration=True)
     assert (await register(reloading, "bob")).status == 200
+
+
+async def test_admin_room_shows_what_is_in_force(reloading: Reloading) -> None:
+    await reloading.reload(allow_registration=True, server_name="two.test")
+    lines = (await Console(reloading.built.admin.dispatcher).ask("show-config")).splitlines()
+    assert {"allow_registration = true", 'server_name = "one.test"'} <= set(lines)
 
 
 async def test_key_that_needs_a_restart_is_named_and_changes_nothing(

@@ -28,6 +28,16 @@ class Reload:
     """Keys whose new value needs a restart."""
 
 
+class CurrentConfig:
+    """The configuration that is in force, for those who show it as a whole."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def replace(self, config: Config) -> None:
+        self.config = config
+
+
 def merge_reloaded(running: Config, wanted: Config) -> Reload:
     """Take over from ``wanted`` what can change while the server runs."""
     different = [name for name in KEYS if _get(running, name) != _get(wanted, name)]

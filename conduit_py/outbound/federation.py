@@ -137,13 +137,14 @@ class FederationClient:
         Raises as `fetch` does; the block raises `Unreachable` where the answer breaks off.
         """
         body = _encode(content)
-        target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
-        async with self._http.stream(
-            target, path, method=method, headers=headers, body=body, timeout_s=timeout_s
-        ) as answer:
-            if not 200 <= answer.status < 300:
-                await read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
-            yield answer
+        with timed(SERVERS, destination=destination, path=path.partition("?")[0]):
+            target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
+            async with self._http.stream(
+                target, path, method=method, headers=headers, body=body, timeout_s=timeout_s
+            ) as answer:
+                if not 200 <= answer.status < 300:
+                    await read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
+                yield answer
 
     def may_ask(self, destination: ServerName) -> bool:
         """Whether this server asks that one at all."""

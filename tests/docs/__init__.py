@@ -12,6 +12,8 @@ A fenced block says behind its language what is to be done with it; a reader of 
     Not run, and why not: it needs root, another machine, a domain of one's own.
 ``text output``
     What the block before printed. Its lines must be found in that order; ``...`` stands for anything in a line.
+``text admin``
+    What an administrator types in the Admin Room: each line must be a command that there is, and take what follows.
 ``LANGUAGE file=NAME``
     The content of a file in the page's directory, for the blocks below.
 ``toml config``

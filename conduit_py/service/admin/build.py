@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from conduit_py.config import Config
+from conduit_py.config.reload import CurrentConfig
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.admin.accounts import AccountTools, build_account_commands
 from conduit_py.service.admin.commands import Dispatcher
@@ -50,6 +51,8 @@ class Commanded:
     """What commands do something with."""
 
     config: Config
+    current: CurrentConfig
+    """The same, as it is reloaded."""
     accounts: Accounts
     media: MediaServices
     operated: Operated
@@ -84,7 +87,7 @@ def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatche
             "Registration": build_registration_commands(store, accounts.gate, accounts.registration_tokens),
             "Reports": build_report_commands(store, accounts.reports),
             **build_operating_commands(config, store, to.operated, to.media),
-            "Server": build_server_commands(config, store),
+            "Server": build_server_commands(to.current, store),
             "Copies": build_copy_commands(config),
         },
         new_id=lambda: secrets.token_hex(RUN_ID_BYTES),

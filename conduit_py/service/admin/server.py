@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from conduit_py.config import Config
+from conduit_py.config.reload import CurrentConfig
 from conduit_py.data import destinations
 from conduit_py.service.admin.commands import Answer
 from conduit_py.service.admin.words import plural, table
@@ -18,13 +18,13 @@ MIB: Final = 1 << 20
 _PAGE_BYTES: Final = 4096
 
 
-def build_server_commands(config: Config, store: Store) -> tuple[click.Command, ...]:
-    cache = store.database.cache
+def build_server_commands(current: CurrentConfig, store: Store) -> tuple[click.Command, ...]:
+    cache, config = store.database.cache, current.config
 
     @click.command("show-config")
     async def show_config() -> Answer:
         """Show every setting that is in force. Secrets are hidden."""
-        return Answer(text=config.describe().rstrip("\n"), is_table=True)
+        return Answer(text=current.config.describe().rstrip("\n"), is_table=True)
 
     @click.command("memory-usage")
     async def memory_usage() -> Answer:
