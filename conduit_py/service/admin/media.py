@@ -82,6 +82,7 @@ def parse_uri(text: str) -> ByMxc:
 
 
 _from_last = click.option("--from-last", "-t", metavar="DURATION", help="Only what came in the last 12h, 7d, ...")
+_block_from_last = click.option("--from-last", "-f", metavar="DURATION", help="Only what came in the last 12h, 7d, ...")
 _force = click.option(
     "--force-filehash", "-f", is_flag=True, help="Also what has the same content, whoever it is from."
 )
@@ -235,7 +236,7 @@ def _build_blocking(tools: MediaTools) -> Iterable[click.Command]:
         return Answer(text=text)
 
     @click.command("block-media-from-users")
-    @_from_last
+    @_block_from_last
     @_reason
     @click.pass_obj
     async def block_media_from_users(call: Call, from_last: str | None, reason: str | None) -> Answer:

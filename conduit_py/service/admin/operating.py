@@ -44,6 +44,7 @@ def build_operating_commands(
         membership=to.rooms.membership,
         aliases=to.rooms.aliases,
         receiver=to.receiver,
+        remove_media=media.removal.remove_media,
     )
     media_tools = MediaTools(
         store=store,

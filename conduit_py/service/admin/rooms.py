@@ -17,6 +17,7 @@ from conduit_py.matrix.house import server_user_id
 from conduit_py.matrix.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias
 from conduit_py.service.admin.commands import Answer, Call
 from conduit_py.service.admin.room_facts import RoomLine, count_events, describe, get_marks, get_name, scan_rooms
+from conduit_py.service.admin.room_media import find_media_of_room
 from conduit_py.service.admin.things import (
     count_pages,
     find_room_id,
@@ -30,10 +31,11 @@ from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.federation.receive.receiver import Receiver
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import AliasService
-from conduit_py.service.rooms.closed import ClosedRooms
+from conduit_py.service.rooms.closed import ClosedRooms, require_not_admin_room
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.removal import RoomRemoval
 from conduit_py.service.users.store import Store
+from kvschema.catalog.media import ByMxc
 from kvschema.catalog.members import JOIN
 from kvschema.catalog.rooms import ShortUserId
 
@@ -54,6 +56,7 @@ class RoomTools:
     membership: MembershipService
     aliases: AliasService
     receiver: Receiver
+    remove_media: Callable[[ByMxc], Awaitable[bool]]
 
     def find_room(self, typed: str) -> RoomId:
         with self.store.snapshot() as snapshot:
@@ -167,14 +170,19 @@ def _build_shutting(tools: RoomTools) -> Iterable[click.Command]:
     @click.command("delete-room")
     @click.argument("room")
     @click.option("--disable", is_flag=True, help="Let nobody of this server into the room again.")
+    @click.option("--purge-media", is_flag=True, help="Remove the media too that were sent there in the clear.")
     @click.option("--wait", is_flag=True, help="Answer when nothing of it is left, which takes minutes.")
-    async def delete_room(room: str, disable: bool, wait: bool) -> Answer:
+    @click.pass_obj
+    async def delete_room(call: Call, room: str, disable: bool, purge_media: bool, wait: bool) -> Answer:
         """Remove a room from this server, with everything in it.
 
         Its users leave it, and are told so. All of its history goes from the disk, which cannot be undone. Media that
-        were sent there stay. On other servers the room goes on.
+        were sent there stay, unless they are purged; then they are gone wherever else they were sent, too. On other
+        servers the room goes on.
         """
         room_id = tools.find_room(room)
+        if purge_media:
+            await _purge_media(tools, call, room_id)
         is_new = await tools.removal.begin(room_id)
         if disable:
             await tools.closed.disable(room_id)
@@ -228,6 +236,16 @@ def _build_shutting(tools: RoomTools) -> Iterable[click.Command]:
         return Answer(text=f"{title}:\n{table(rows)}" if disabled else "No room is disabled.", is_table=bool(disabled))
 
     return delete_room, list_removals, disable_room, enable_room, list_disabled_rooms
+
+
+async def _purge_media(tools: RoomTools, call: Call, room_id: RoomId) -> None:
+    with tools.store.snapshot() as snapshot:
+        require_not_admin_room(snapshot, room_id)
+        room = short_ids.get_room(snapshot, room_id)
+    found = [] if room is None else await find_media_of_room(tools.store, room)
+    for number, mxc in enumerate(found, 1):
+        await tools.remove_media(mxc)
+        call.report(number, len(found))
 
 
 def _build_membership(tools: RoomTools) -> Iterable[click.Command]:

@@ -17,16 +17,19 @@ from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 
-_DURATION: Final = re.compile(r"(\d{1,9})([smhdw])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION: Final = re.compile(
+    r"(\d{1,9}) *(?:(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hrs?|hours?)|(d|days?)|(w|weeks?))"
+)
+_SECONDS: Final = (1, 60, 3600, 86_400, 604_800)
 
 
 def parse_duration(text: str) -> int:
-    """Seconds. Raises ``click.UsageError``."""
+    """Seconds, of a number and a unit, in short or in full. Raises ``click.UsageError``."""
     found = _DURATION.fullmatch(text)
     if found is None:
         raise click.UsageError(f"{text} is no duration: write a number and s, m, h, d or w, such as 12h or 7d")
-    return int(found[1]) * _SECONDS[found[2]]
+    units = found.groups()[1:]
+    return int(found[1]) * next(seconds for unit, seconds in zip(units, _SECONDS, strict=True) if unit)
 
 
 def plural(count: int, noun: str) -> str:

@@ -239,5 +239,5 @@ async def test_block_media_from_users(media: MediaServer, cli: Console, autojump
     old, others = await upload(alice, b"old"), await upload(bob, b"others")
     await trio.sleep(24 * 3600)
     new = await upload(alice, b"new")
-    assert await cli.ask(listed("block-media-from-users --from-last 1h", "alice")) == "Blocked 1 medium."
+    assert await cli.ask(listed("block-media-from-users -f '60 min'", "alice")) == "Blocked 1 medium."
     assert [(await download(bob, uri)).status for uri in (old, new, others)] == [200, 404, 200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,13 +14,15 @@ from conduit_py.service.rooms.removal import GRACE_S
 from kvschema.engine import Engine
 from tests.rig.admin import Console
 from tests.rig.client import Client, path
+from tests.rig.media import download, upload
 from tests.rig.network import Network, open_network
-from tests.rig.rooms import create, in_room, join, send
+from tests.rig.rooms import create, in_room, join, send, set_state
 
 
 @pytest.fixture
-async def network(make_engine: Callable[[], Engine]) -> AsyncIterator[Network]:
-    async with open_network(make_engine, "one.test", "two.test") as network:
+async def network(make_engine: Callable[[], Engine], tmp_path: Path) -> AsyncIterator[Network]:
+    media = str(tmp_path / "{name}")
+    async with open_network(make_engine, "one.test", "two.test", MEDIA__PATH=media) as network:
         yield network
 
 
@@ -143,6 +146,31 @@ async def test_delete_room_waits_and_disables(
     refused = await alice.post(f"/join/{room_id}", {}, via="two.test")
     assert refused.outcome == (403, "M_FORBIDDEN")
     assert "and has disabled it" in await cli.fail(f"room-info {room_id}")
+
+
+async def test_delete_room_with_its_media(
+    network: Network, cli: Console, alice: Client, autojump_clock: MockClock
+) -> None:
+    room_id, other = await create(alice), await create(alice)
+    uris = [await upload(alice, f"{number}".encode()) for number in range(6)]
+    await send(alice, room_id, "image", msgtype="m.image", url=uris[0], info={"thumbnail_url": uris[1]})
+    await send(alice, room_id, "hidden", msgtype="m.file", file={"url": uris[2]}, url="mxc://nonsense", info=[])
+    await set_state(alice, room_id, "m.room.avatar", {"url": uris[3]})
+    await alice.put(path("profile", alice.user_id, "avatar_url"), {"avatar_url": uris[4]})
+    await send(alice, other, "elsewhere", msgtype="m.image", url=uris[5])
+    await cli.ask(f"delete-room --purge-media {room_id}")
+    assert cli.reported == [(number, 4) for number in (1, 2, 3, 4)]
+    assert [(await download(alice, uri)).status for uri in uris] == [404, 404, 404, 404, 200, 200]
+    await trio.sleep(GRACE_S + 10)
+
+
+async def test_delete_room_leaves_media_alone(
+    network: Network, cli: Console, alice: Client, autojump_clock: MockClock
+) -> None:
+    room_id, uri = await create(alice), await upload(alice, b"kept")
+    await send(alice, room_id, "image", msgtype="m.image", url=uri)
+    await cli.ask(f"delete-room --wait {room_id}")
+    assert (await download(alice, uri)).status == 200
 
 
 async def test_disable_and_enable_room(
