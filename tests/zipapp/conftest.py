@@ -29,7 +29,7 @@ def shared() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def wheels(shared: Path) -> Path:
     """Where the builds of this run keep what they download."""
-    return shared / "wheels"
+    return Path(os.environ.get("ZIPAPP_WHEELS") or shared / "wheels")
 
 
 @pytest.fixture(scope="session")

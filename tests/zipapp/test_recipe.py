@@ -29,7 +29,7 @@ def read_lock() -> dict[str, tuple[str, int]]:
 
 def test_every_dependency_is_locked_in_a_version_that_fits() -> None:
     locked = read_lock()
-    for text in PROJECT["dependencies"]:
+    for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["tracing"]):
         wanted = Requirement(text)
         version, wheels = locked[canonicalize_name(wanted.name)]
         assert wanted.specifier.contains(version), f"{text} is locked to {version}: run .ci/zipapp --lock"
