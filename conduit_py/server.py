@@ -47,6 +47,7 @@ from conduit_py.service.admin.socket import AdminSocket
 from conduit_py.service.admin.wire import SOCKET_NAME
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.build import AppServiceParts, build_appservices
+from conduit_py.service.appservices.registrations import AppServiceRegistrations, add_kept
 from conduit_py.service.backup.build import build_snapshots
 from conduit_py.service.e2ee.build import E2ee, OtherServers, build_e2ee
 from conduit_py.service.e2ee.device_lists import DeviceLists
@@ -191,6 +192,12 @@ async def _put_together(
             config=operations.config,
             current=current,
             accounts=operations.accounts,
+            appservices=AppServiceRegistrations(
+                store,
+                operations.appservices.registry,
+                operations.appservices.queue,
+                make_senders=operations.accounts.register.make_senders,
+            ),
             media=operations.media,
             operated=Operated(
                 rooms=operations.rooms,
@@ -236,6 +243,7 @@ def _applies(built: Operations) -> Iterator[Apply]:
 
 def _build_appservices(config: Config, store: Store, federation: Federation) -> AppServiceParts:
     registry = AppServices(ServerName(config.server_name), config.appservices)
+    add_kept(store, registry)
     return build_appservices(store, registry, federation.http, clock=trio.current_time)
 
 

@@ -13,18 +13,31 @@ FILE_BYTES_MAX = 1_000_000
 _EXPECTED = "the path of an application service's registration file"
 
 
-def _read_registration(value: object) -> Registration:
+def parse_yaml_registration(text: bytes | str) -> Registration:
+    """Raises ``Malformed``, and ``NotYaml``."""
     # Few servers have any, and the others need not wait for it at their start.
     import yaml
 
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise NotYaml from None
+    return parse_registration(document)
+
+
+class NotYaml(Exception):
+    """The text is not even a document."""
+
+
+def _read_registration(value: object) -> Registration:
     path = PATH.read(value)
     try:
         with open(str(path), "rb") as file:
-            document = yaml.safe_load(file.read(FILE_BYTES_MAX))
-        return parse_registration(document)
+            text = file.read(FILE_BYTES_MAX)
+        return parse_yaml_registration(text)
     except OSError as error:
         raise Unfit(f"{_EXPECTED} ({error.strerror})", value) from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except NotYaml:
         raise Unfit(f"{_EXPECTED}, which is YAML", value) from None
     except Malformed as error:
         raise Unfit(f"{_EXPECTED}, in which {error}", value) from None

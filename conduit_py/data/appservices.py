@@ -13,6 +13,20 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StreamPos
 _POS_MAX = (1 << 64) - 1
 
 
+def scan_registrations(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """The ids and the texts of the registrations that were given by command."""
+    for key, text in appservices.APPSERVICEID_REGISTRATION.scan(snapshot):
+        yield key.appservice_id, text
+
+
+def stage_registration(turn: Turn, appservice_id: str, text: str | None) -> None:
+    """None forgets it."""
+    if text is None:
+        turn.batch.delete(appservices.APPSERVICEID_REGISTRATION, ByAppService(appservice_id))
+    else:
+        turn.batch.put(appservices.APPSERVICEID_REGISTRATION, ByAppService(appservice_id), text)
+
+
 def scan_events(
     snapshot: Snapshot, appservice_id: str, *, after: int = 0, until: int = _POS_MAX
 ) -> Iterator[tuple[int, ShortEventId]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import trio
+
 from conduit_py.data.tokens import hash_token
 from conduit_py.matrix.appservices import Registration, matches
 from conduit_py.matrix.house import is_server_user
@@ -12,16 +14,36 @@ from conduit_py.service.errors import MatrixError
 
 
 class AppServices:
-    """One per server. Ids and tokens are unique among ``registrations``."""
+    """One per server. Ids and tokens are unique among the registrations."""
 
     def __init__(self, server_name: ServerName, registrations: Iterable[Registration]) -> None:
         self._server_name = server_name
-        self._by_id = {it.id: it for it in registrations}
+        self._by_id: dict[str, Registration] = {}
         # By the hash, so that how long a look-up takes tells nothing of a token.
-        self._by_token = {hash_token(it.as_token): it for it in self._by_id.values()}
+        self._by_token: dict[bytes, Registration] = {}
+        self._has_changed = trio.Event()
+        for registration in registrations:
+            self.add(registration)
+
+    def add(self, registration: Registration) -> None:
+        """From now on there is one more, whose id and token no other has."""
+        self._by_id[registration.id] = registration
+        self._by_token[hash_token(registration.as_token)] = registration
+        self._has_changed.set()
+
+    def remove(self, registration: Registration) -> None:
+        """It is an application service no more."""
+        del self._by_id[registration.id]
+        del self._by_token[hash_token(registration.as_token)]
+        self._has_changed.set()
+
+    def listen(self) -> trio.Event:
+        """Is set when one comes or goes. Take it before looking."""
+        self._has_changed = trio.Event()
+        return self._has_changed
 
     def __iter__(self) -> Iterator[Registration]:
-        return iter(self._by_id.values())
+        return iter(tuple(self._by_id.values()))
 
     def get(self, appservice_id: str) -> Registration | None:
         return self._by_id.get(appservice_id)
@@ -67,7 +89,7 @@ class AppServices:
         return appservice is not None and matches(appservice.aliases, alias)
 
     def _others(self, but: Registration | None) -> Iterator[Registration]:
-        return (it for it in self._by_id.values() if it is not but)
+        return (it for it in self if it is not but)
 
 
 def exclusive(message: str) -> MatrixError:

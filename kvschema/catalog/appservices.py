@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvschema.catalog.rooms import ShortRoomId, StreamPos
-from kvschema.codec import COUNT, NOTHING, U64, Key, Text, record
+from kvschema.codec import COUNT, NOTHING, TEXT, U64, Key, Text, record
 from kvschema.tree import Tree
 
 APPSERVICE_ID_BYTES_MAX = 255
+REGISTRATIONS_MAX = 100
+"""Application services that are registered by command, beside those of the configuration."""
 EVENTS_QUEUED_MAX = 100_000
 """Events that wait for an application service. Beyond it the oldest are given up."""
 
@@ -53,6 +55,16 @@ APPSERVICEID_SENDING: Tree[ByAppService, AppServiceSending] = Tree(
 )
 
 
+APPSERVICEID_REGISTRATION: Tree[ByAppService, str] = Tree(
+    "id_appserviceregistrations",
+    Key(ByAppService, (Text(APPSERVICE_ID_BYTES_MAX),)),
+    TEXT,
+    since=1,
+    doc="Registrations that administrators gave by command, in YAML, as they were given.",
+    bound="REGISTRATIONS_MAX rows, made and removed by administrators",
+)
+
+
 class InstanceRoom(NamedTuple):
     instance_id: str
     """Of a network, as it is told to clients."""
@@ -71,4 +83,4 @@ INSTANCEIDROOMID: Tree[InstanceRoom, None] = Tree(
     bound="ROOMS_PER_INSTANCE_MAX for each instance",
 )
 
-TREES = (APPSERVICEIDPOS_EVENT, APPSERVICEID_SENDING, INSTANCEIDROOMID)
+TREES = (APPSERVICEIDPOS_EVENT, APPSERVICEID_SENDING, APPSERVICEID_REGISTRATION, INSTANCEIDROOMID)

@@ -165,6 +165,7 @@ CHECKS = _checks(
 UNCHECKED: Mapping[str, str] = {
     "logintoken_expiresatuserid": "each row stands alone, and lives for minutes",
     "userdevicesessionid_uiaainfo": "each row stands alone, and lives for an hour",
+    "id_appserviceregistrations": "each row stands alone, and was given by an administrator",
     "passwordlink": "each row stands alone, and is good for a day",
     "openidtoken_expiresatuserid": "each row stands alone, and lives for an hour",
     "registrationtoken_info": "each row stands alone",

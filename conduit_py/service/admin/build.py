@@ -10,6 +10,7 @@ from conduit_py.config import Config
 from conduit_py.config.reload import CurrentConfig
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.admin.accounts import AccountTools, build_account_commands
+from conduit_py.service.admin.appservices import build_appservice_commands
 from conduit_py.service.admin.commands import Dispatcher
 from conduit_py.service.admin.copies import build_copy_commands
 from conduit_py.service.admin.emergency import EmergencyAccess
@@ -20,6 +21,7 @@ from conduit_py.service.admin.reports import build_report_commands
 from conduit_py.service.admin.roles import build_device_commands, build_role_commands
 from conduit_py.service.admin.room import AdminRoom
 from conduit_py.service.admin.server import build_server_commands
+from conduit_py.service.appservices.registrations import AppServiceRegistrations
 from conduit_py.service.media.build import MediaServices
 from conduit_py.service.users.build import Accounts
 from conduit_py.service.users.store import Store
@@ -54,6 +56,7 @@ class Commanded:
     current: CurrentConfig
     """The same, as it is reloaded."""
     accounts: Accounts
+    appservices: AppServiceRegistrations
     media: MediaServices
     operated: Operated
 
@@ -85,6 +88,7 @@ def _build_dispatcher(store: Store, room: AdminRoom, to: Commanded) -> Dispatche
             "Administrators": build_role_commands(tools),
             "Devices": build_device_commands(tools),
             "Registration": build_registration_commands(store, accounts.gate, accounts.registration_tokens),
+            "Application services": build_appservice_commands(to.appservices),
             "Reports": build_report_commands(store, accounts.reports),
             **build_operating_commands(config, store, to.operated, to.media),
             "Server": build_server_commands(to.current, store),

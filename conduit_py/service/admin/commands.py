@@ -135,6 +135,10 @@ class SecretArgument(click.Argument):
     """A password, which must stand in no room: the message with it is removed."""
 
 
+class SecretBodyCommand(click.Command):
+    """What comes with it has secrets, which must stand in no room either."""
+
+
 class Dispatcher:
     """One per server.
 
@@ -154,9 +158,11 @@ class Dispatcher:
     def __contains__(self, name: str) -> bool:
         return name in self._commands or name == "help"
 
-    def exposes_secret(self, words: Sequence[str]) -> bool:
-        """Do the words of a command tell a password to everybody who reads them? Maybe, if they make no sense."""
+    def exposes_secret(self, words: Sequence[str], *, has_body: bool) -> bool:
+        """Does a command tell a secret to everybody who reads it? Maybe, if it makes no sense."""
         command = self._commands.get(words[0]) if words else None
+        if isinstance(command, SecretBodyCommand) and has_body:
+            return True
         secrets = () if command is None else [it.name for it in command.params if isinstance(it, SecretArgument)]
         if command is None or not secrets:
             return False
@@ -175,7 +181,7 @@ class Dispatcher:
                 return await self._run(words, call)
             except click.ClickException as error:
                 # What does not fit is named, and may be a part of a password.
-                says_nothing = not call.is_private and self.exposes_secret(words)
+                says_nothing = not call.is_private and self.exposes_secret(words, has_body=False)
                 text = _complaint(error, says_nothing=says_nothing)
                 return Answer(text=text, ok=False, wants_body=isinstance(error, BodyMissing))
             except (MatrixError, Malformed, RemoteError) as error:

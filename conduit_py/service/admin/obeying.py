@@ -45,9 +45,10 @@ INTERRUPTED: Final = (
     "command again if it is needed."
 )
 LONG: Final = "This takes a while. The answer follows when it is done; other commands can be given meanwhile."
+REDACTED: Final = "there was a secret in it"
 EXPOSED: Final = (
-    "Your message had a password in it, so I removed it. Others may have read it all the same: change the password, "
-    "and give it on the command line."
+    "Your message had a password or another secret in it, so I removed it. Others may have read it all the same: "
+    "better change it, and give such commands on the command line."
 )
 
 
@@ -103,7 +104,8 @@ class Obeying:
         try:
             line = Line(()) if order is None else parse_message(order.text)
         except click.UsageError as error:
-            await self._answer(message, Answer(text=error.format_message(), ok=False))
+            is_exposed = order is not None and self.dispatcher.exposes_secret(order.text.split(), has_body=True)
+            await self._answer(message, Answer(text=error.format_message(), ok=False), is_exposed=is_exposed)
             return
         if order is None or not (order.is_addressed or (line.words and line.words[0] in self.dispatcher)):
             # It was redacted meanwhile, or only looked like a command.
@@ -115,7 +117,7 @@ class Obeying:
             await self._begin(nursery, slots, replace(message, line=line))
 
     async def _begin(self, nursery: trio.Nursery, slots: trio.CapacityLimiter, message: _Message) -> None:
-        is_exposed = self.dispatcher.exposes_secret(message.line.words)
+        is_exposed = self.dispatcher.exposes_secret(message.line.words, has_body=bool(message.line.body))
         await self._room.write(partial(self._stage_begun, message, is_exposed))
         self._begun.add(message.event)
         await slots.acquire_on_behalf_of(message)
@@ -131,7 +133,7 @@ class Obeying:
     ) -> None:
         admin.stage_command(turn, message.event, AdminCommand(is_started=True))
         if is_exposed:
-            self._room.stage_redacted(append, message.event_id, "there was a password in it")
+            self._room.stage_redacted(append, message.event_id, REDACTED)
 
     async def _obey(self, message: _Message, is_exposed: bool, slots: trio.CapacityLimiter, done: trio.Event) -> None:
         try:
@@ -153,8 +155,10 @@ class Obeying:
             else:
                 return
 
-    async def _answer(self, message: _Message, answer: Answer) -> None:
+    async def _answer(self, message: _Message, answer: Answer, *, is_exposed: bool = False) -> None:
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
+            if is_exposed:
+                self._room.stage_redacted(append, message.event_id, REDACTED)
             self._stage_said(message, answer, append)
             admin.stage_command_done(turn, message.event)
 

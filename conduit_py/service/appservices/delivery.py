@@ -50,14 +50,24 @@ class Delivery:
         self._post = post
 
     async def run(self) -> None:
-        """A task for each application service that wants to hear of anything."""
+        """A task for each application service that wants to hear of anything, as they come and go."""
+        running: dict[Registration, trio.CancelScope] = {}
         async with trio.open_nursery() as nursery:
-            for appservice in self._appservices:
-                if appservice.url is not None:
-                    nursery.start_soon(self._run_one, appservice)
-            await trio.sleep_forever()
+            while True:
+                has_changed = self._appservices.listen()
+                wanted = {it for it in self._appservices if it.url is not None}
+                for appservice in running.keys() - wanted:
+                    running.pop(appservice).cancel()
+                for appservice in wanted - running.keys():
+                    scope = running[appservice] = trio.CancelScope()
+                    nursery.start_soon(self._run_one, appservice, scope)
+                await has_changed.wait()
 
-    async def _run_one(self, appservice: Registration) -> None:
+    async def _run_one(self, appservice: Registration, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._deliver(appservice)
+
+    async def _deliver(self, appservice: Registration) -> None:
         while True:
             more = self._queue.listen(appservice.id)
             try:

@@ -42,6 +42,12 @@ class AppServiceQueue:
         self._waiting: dict[str, int] = {}
         self._woken: dict[str, trio.Event] = {}
 
+    def forget(self, appservice_id: str) -> None:
+        """There is no such application service any more, or another one of that id."""
+        self._waiting.pop(appservice_id, None)
+        for key in [key for key in self._theirs if key[0] == appservice_id]:
+            del self._theirs[key]
+
     def listen(self, appservice_id: str) -> trio.Event:
         """Is set when something more waits for the application service. Take it before looking."""
         event = self._woken[appservice_id] = trio.Event()
@@ -83,11 +89,13 @@ class AppServiceQueue:
         turn.on_landed(lambda: self._note_given_up(appservice_id, len(oldest)))
 
     def _note_given_up(self, appservice_id: str, count: int) -> None:
-        self._waiting[appservice_id] -= count
+        if appservice_id in self._waiting:
+            self._waiting[appservice_id] -= count
         _log.warning("too much waits for an application service: the oldest is given up", appservice=appservice_id)
 
     def _note_landed(self, appservice_id: str) -> None:
-        self._waiting[appservice_id] += 1
+        if appservice_id in self._waiting:
+            self._waiting[appservice_id] += 1
         woken = self._woken.get(appservice_id)
         if woken is not None:
             woken.set()

@@ -155,7 +155,7 @@ async def test_long_command_does_not_keep_others_waiting(
 async def test_password_in_a_command_is_removed(whole: WholeServer, alice: Chat, work: Work) -> None:
     use(whole, work)
     answer = await alice.ask("set-secret bob hunter2")
-    assert answer.startswith("Your message had a password in it")
+    assert answer.startswith("Your message had a password")
     assert answer.endswith("bob has one")
     assert "hunter2" not in str(await alice.read_all())
     assert "hunter2" not in str(whole.dump())
