@@ -72,7 +72,7 @@ class Sender:
     def __init__(self, name: str, access_token: str, room_id: str, random: Random) -> None:
         self._name = name
         self.access_token = access_token
-        self._room_id = room_id
+        self.room_id = room_id
         self._random = random
         self._unanswered: str | None = None
         self.acknowledged: dict[str, str] = {}
@@ -94,7 +94,7 @@ class Sender:
         if txn_id not in self.acknowledged:
             self._unanswered = txn_id
         content = {"msgtype": "m.text", "body": txn_id}
-        reply = client.put("rooms", self._room_id, "send", "m.room.message", txn_id, json=content)
+        reply = client.put("rooms", self.room_id, "send", "m.room.message", txn_id, json=content)
         event_id = self.acknowledged.setdefault(txn_id, reply["event_id"])
         assert reply["event_id"] == event_id, f"{txn_id} was sent twice"
         if self._unanswered == txn_id:
