@@ -73,7 +73,10 @@ class AdminSocket:
             answer = await self._obey(line, progress)
             nursery.cancel_scope.cancel()
         with suppress(*_GONE):
-            await _send(stream, asdict(answer))
+            # What an answer shows is for rooms; of a terminal nobody knows what it can show.
+            said = asdict(answer)
+            del said["attachment"]
+            await _send(stream, said)
 
     async def _obey(self, line: bytes, progress: _Progress) -> Answer:
         try:
