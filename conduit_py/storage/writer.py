@@ -77,6 +77,11 @@ class Turn:
             callback()
         self._settled.clear()
 
+    def forget(self) -> None:
+        """Let go of who is to be told: they hold the turn, and the garbage collector would have to find that out."""
+        self._landed.clear()
+        self._settled.clear()
+
     def changes(self, *keys: Hashable) -> None:
         """These cache keys are changed by the batch: nobody is given the old value once it may be on disk."""
         self._held.extend(keys)
@@ -201,6 +206,7 @@ class Writer:
                     self._cache.put(key, value, size, turn.pos)
             self._cache.release(turn._held)
             self._call(turn._settled if outcome is not None else turn._landed + turn._settled)
+            turn.forget()
             turn.done.set()
         self._note_full(group)
 

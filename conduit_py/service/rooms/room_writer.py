@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from conduit_py.data import rooms, search, timeline
 from conduit_py.data.auth_chain import stage_auth_events
@@ -89,6 +90,8 @@ class RoomWriter:
         self.resolver = Resolver(tools.resolutions, room.version, self.events, self.current.keys, self.current.chain)
         self.extremities = room.extremities
         self._relations = RelationWrites(snapshot, turn)
+        # No method of this object, which nobody but the garbage collector would part from itself again.
+        self._child = partial(_build_child, tools.short_ids, snapshot, turn, room.short)
         self._redactions = Redactions(snapshot, turn, room, self.current, self._relations, self._child)
         self._is_changed = False
 
@@ -169,20 +172,6 @@ class RoomWriter:
             self._relations.stage(child)
         if pdu.type == REDACTION:
             self._redactions.apply(pdu, event, row.state_after)
-
-    def _child(self, pdu: Pdu, event: ShortEventId, pos: int) -> Child | None:
-        """The event as one that relates to another, None for most."""
-        if "m.relates_to" not in pdu.content:
-            return None
-        return build_child(
-            room=self.room.short,
-            event=event,
-            pos=pos,
-            sender=self.tools.short_ids.intern_user(self.snapshot, self.turn, pdu.sender),
-            type=pdu.type,
-            ts_ms=pdu.origin_server_ts,
-            content=pdu.content,
-        )
 
     # The ends of the room.
 
@@ -300,3 +289,20 @@ class RoomWriter:
 def _server_of_member(pdu: Pdu) -> Iterator[ServerName]:
     if pdu.type == "m.room.member" and pdu.state_key is not None and ":" in pdu.state_key:
         yield server_name_of(pdu.state_key)
+
+
+def _build_child(
+    ids: ShortIds, snapshot: Snapshot, turn: Turn, room: ShortRoomId, pdu: Pdu, event: ShortEventId, pos: int
+) -> Child | None:
+    """The event as one that relates to another, None for most."""
+    if "m.relates_to" not in pdu.content:
+        return None
+    return build_child(
+        room=room,
+        event=event,
+        pos=pos,
+        sender=ids.intern_user(snapshot, turn, pdu.sender),
+        type=pdu.type,
+        ts_ms=pdu.origin_server_ts,
+        content=pdu.content,
+    )
