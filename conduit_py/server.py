@@ -36,7 +36,7 @@ from conduit_py.opening import open_store
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
-from conduit_py.process import raise_file_limit, settle_memory
+from conduit_py.process import collect_daily, raise_file_limit, settle_memory
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.admin.build import Admin, Commanded, build_admin
 from conduit_py.service.admin.commands import Answer, Call
@@ -376,7 +376,7 @@ async def serve(
         server.metrics.copies_cut.read_from(lambda: opened.watch.cuts)
         settle_memory()
         services.start_soon(build_snapshots(config).run)
-        for task in server.tasks:
+        for task in (*server.tasks, collect_daily):
             services.start_soon(task)
         await services.start(AdminSocket(server.admin.dispatcher, config.database_path / SOCKET_NAME).run)
         with server.loop.watching():

@@ -15,7 +15,7 @@ import orjson
 from conduit_py.data import relations
 from conduit_py.data.state_at import HIDDEN
 from conduit_py.data.timeline import client_fields, require_row
-from conduit_py.matrix.canonical_json import encode_canonical_json, parse_json
+from conduit_py.matrix.canonical_json import encode_canonical_json, load_json
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import STATE, EventRow
@@ -109,7 +109,7 @@ def get_origin_server_ts(row: EventRow) -> int:
 
 def get_depth(row: EventRow) -> int:
     """How far from the first event of its room it says that it is."""
-    return cast("int", parse_json(b"{" + row.federation + b"}")["depth"])
+    return cast("int", load_json(b"{" + row.federation + b"}")["depth"])
 
 
 def get_content_json(row: EventRow) -> bytes:

@@ -15,7 +15,7 @@ import orjson
 
 from conduit_py.data.digest import digest
 from conduit_py.data.short_ids import get_room_record
-from conduit_py.matrix.canonical_json import parse_json
+from conduit_py.matrix.canonical_json import load_json
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.pdu import Pdu, build_pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS, RoomVersion
@@ -25,6 +25,7 @@ from kvschema.catalog import timeline
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 from kvschema.catalog.timeline import EventRow, PduId, RoomTime
 
+BRACKET_BYTES = 60
 CLIENT_KEYS = ("content", "origin_server_ts", "redacts", "sender", "state_key", "type")
 """Members of an event that clients see, beside event_id, room_id and unsigned."""
 _NOWHERE = frozenset({"event_id", "room_id", "unsigned", *CLIENT_KEYS})
@@ -69,13 +70,18 @@ def get_pdu(snapshot: Snapshot, event: ShortEventId) -> Pdu:
         row = require_row(snapshot, event)
         record = get_room_record(snapshot, row.room)
         cached = pdu_of_row(row, RoomId(record.room_id), ROOM_VERSIONS[record.room_version])
-        # A decoded event takes about five times the room of its JSON.
-        snapshot.cache.put(("pdu", event), cached, 5 * (len(row.client) + len(row.federation)), snapshot.pos)
+        snapshot.cache.put(("pdu", event), cached, _estimate_bytes(row), snapshot.pos)
     return cached
 
 
+def _estimate_bytes(row: EventRow) -> int:
+    """What a decoded event takes: about five times the room of its JSON, and much more if it is full of empty lists."""
+    fragments = (row.client, row.federation)
+    return sum(5 * len(it) + BRACKET_BYTES * (it.count(b"[") + it.count(b"{")) for it in fragments)
+
+
 def pdu_of_row(row: EventRow, room_id: RoomId, room_version: RoomVersion) -> Pdu:
-    pdu = build_pdu(parse_json(federation_json(row, room_id)), room_version, event_id=EventId(row.event_id))
+    pdu = build_pdu(load_json(federation_json(row, room_id)), room_version, event_id=EventId(row.event_id))
     return replace(pdu, rejected=True) if row.flags & timeline.REJECTED else pdu
 
 
@@ -102,7 +108,7 @@ def client_json(row: EventRow, unsigned: bytes, *, room_id: RoomId | None) -> by
 
 def client_fields(row: EventRow) -> dict[str, Any]:
     """What clients see of the event, parsed: content, origin_server_ts, sender, state_key, type."""
-    return cast("dict[str, Any]", parse_json(b"{" + row.client + b"}"))
+    return cast("dict[str, Any]", load_json(b"{" + row.client + b"}"))
 
 
 def split_pdu(json: Mapping[str, Any]) -> tuple[bytes, bytes]:

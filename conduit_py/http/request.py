@@ -256,7 +256,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
         raise NotJson(f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadJson("The body is not a JSON object")
-    if data.count(b"{") + data.count(b"[") > JSON_DEPTH_MAX and _is_deeper(value, JSON_DEPTH_MAX):
+    if data.count(b"{") + data.count(b"[") > JSON_DEPTH_MAX and canonical_json.is_deeper(value, JSON_DEPTH_MAX):
         raise BadJson(f"The body is nested more than {JSON_DEPTH_MAX} levels deep")
     return value
 
@@ -278,14 +278,6 @@ def _load(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise canonical_json.NotJson(str(error)) from None
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels):
-        children = [child for parent in layer for child in (parent.values() if isinstance(parent, dict) else parent)]
-        layer = [child for child in children if isinstance(child, dict | list)]
-    return bool(layer)
 
 
 def _plain_address(text: str) -> str:

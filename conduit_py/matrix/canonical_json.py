@@ -10,7 +10,6 @@ Spec: appendices/#canonical-json
 from __future__ import annotations
 
 import json
-import re
 from math import isfinite
 from typing import Any, Final
 
@@ -33,7 +32,6 @@ _ORJSON_INT_MIN: Final = -(2**63)
 # about the rest (NaN, lone surrogates), hence always second.
 _DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
-_BRACKETS_OR_STRING: Final = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class NotJson(Malformed):
@@ -64,10 +62,11 @@ def parse_json(data: bytes, *, depth_max: int = JSON_DEPTH_MAX) -> Any:
     ``depth_max``. A federation transaction may pass a higher limit, so that one event that is too deep does not take
     the others with it; above 1024 nothing is parsed.
     """
+    value = load_json(data)
     # Counting brackets is nearly free and clears all honest input; only the rest is looked at closely.
-    if data.count(b"[") + data.count(b"{") > depth_max and _nesting(data) > depth_max:
+    if data.count(b"[") + data.count(b"{") > depth_max and is_deeper(value, depth_max):
         raise NotJson(f"JSON must not be nested deeper than {depth_max} levels")
-    return load_json(data)
+    return value
 
 
 def load_json(data: bytes) -> Any:
@@ -121,13 +120,10 @@ def _check_numbers_and_depth(value: Any, *, strict: bool, values_max: int | None
     return found
 
 
-def _nesting(data: bytes) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS_OR_STRING.finditer(data):
-        token = match.group()
-        if token in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in (b"]", b"}"):
-            depth -= 1
-    return deepest
+def is_deeper(value: Any, levels: int) -> bool:
+    """Are lists and objects nested in more levels than these?"""
+    layer = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        children = [child for parent in layer for child in (parent.values() if isinstance(parent, dict) else parent)]
+        layer = [child for child in children if isinstance(child, dict | list)]
+    return bool(layer)

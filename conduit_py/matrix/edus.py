@@ -45,8 +45,8 @@ ALL_DEVICES: Final = DeviceId("*")
 STATUS_MSG_CHARS_MAX: Final = 1024
 """Longer messages are cut. They are held in memory for everybody who is known to be around."""
 
-ENTRIES_MAX: Final = 5_000
-"""Of one EDU no more receipts, presences or messages are read: 15 to 40 ms. A hostile server can send 400,000."""
+ENTRIES_MAX: Final = 2_500
+"""Of one EDU no more receipts, presences or messages are read: 8 to 20 ms. A hostile server can send ten thousands."""
 
 MESSAGE_ID_CHARS_MAX: Final = 255
 """The spec says 32, but a message lost for that is a conversation that cannot be read."""

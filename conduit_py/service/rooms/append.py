@@ -32,8 +32,10 @@ from conduit_py.service.rooms.room_writer import RoomWriter, WriterTools
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortEventId, ShortUserId
+from kvschema.catalog.timeline import EventRow
 
 PREV_EVENTS_MAX = 20
+PREV_BYTES_MAX = 128 * 1024
 """Spec: rooms/v12/#event-format-1"""
 SENDERS_TRIED_MAX = 20
 
@@ -193,7 +195,7 @@ class RoomAppend:
         version = self.room.version
         auth_types = select_auth_types(version, type=type, sender=sender, state_key=state_key, content=content)
         auth_events = [pdu for auth_type in auth_types if (pdu := self.get_state(*auth_type)) is not None]
-        previous = [self.writer.events.get_row(event) for event in self.writer.extremities[-PREV_EVENTS_MAX:]]
+        previous = self._choose_previous()
         proto = build_event(
             room_version=version,
             room_id=self.room.room_id,
@@ -210,6 +212,18 @@ class RoomAppend:
         pdu = self._append.sign(proto, version) if self._script is None else self._next_of_script(proto)
         self.created.append(pdu)
         return pdu
+
+    def _choose_previous(self) -> list[EventRow]:
+        """The newest ends of the room, but not many that are large: each has to be read for its depth."""
+        chosen: list[EventRow] = []
+        left = PREV_BYTES_MAX
+        for event in self.writer.extremities[: -PREV_EVENTS_MAX - 1 : -1]:
+            row = self.writer.events.get_row(event)
+            left -= len(row.federation)
+            if chosen and left < 0:
+                break
+            chosen.append(row)
+        return chosen[::-1]
 
     def _next_of_script(self, proto: Mapping[str, Any]) -> Pdu:
         """The event that was made at this place when this was rehearsed, from all the same but the time."""
