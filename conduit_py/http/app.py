@@ -18,6 +18,7 @@ from quart_trio import QuartTrio
 
 from conduit_py.http.cors import PREFLIGHT
 from conduit_py.http.errors import ClientDisconnected, HttpError, Refusal, Unrecognized
+from conduit_py.http.held import Shelf
 from conduit_py.http.reply import Reply, render, render_refusal
 from conduit_py.http.request import Network, Request
 from conduit_py.http.router import Router
@@ -63,12 +64,19 @@ class App(QuartTrio):
         self._translate = translate
         self._watch = watch or RequestWatch()
         self._trusted_proxies = trusted_proxies
+        self._shelf = Shelf()
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             await super().asgi_app(scope, receive, send)
             return
-        request = Request(scope, receive, bytes_max=self._request_bytes_max, trusted_proxies=self._trusted_proxies)
+        request = Request(
+            scope,
+            receive,
+            bytes_max=self._request_bytes_max,
+            shelf=self._shelf,
+            trusted_proxies=self._trusted_proxies,
+        )
         with contextlib.suppress(ClientDisconnected), self._watch.begin(request.id, request.method) as tally:
             reply = await self._answer(request, tally)
             if reply is None:
@@ -94,6 +102,8 @@ class App(QuartTrio):
             raise  # nobody is there to be answered
         except Exception as error:
             return self._reply_to(error, request)
+        finally:
+            request.release()
 
     def _reply_to(self, error: Exception, request: Request) -> Reply:
         """A refusal is answered as it says; for anything else the log has the details and the client does not."""

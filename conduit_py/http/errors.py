@@ -13,6 +13,7 @@ from typing import Any, Protocol
 __all__ = [
     "BadJson",
     "BadPath",
+    "Busy",
     "ClientDisconnected",
     "HttpError",
     "MethodNotAllowed",
@@ -43,11 +44,13 @@ class HttpError(Exception):
 
     status: int
     errcode: str
-    extra: Mapping[str, Any] = _NOTHING
 
-    def __init__(self, message: str, *, headers: Mapping[str, str] = _NOTHING) -> None:
+    def __init__(
+        self, message: str, *, headers: Mapping[str, str] = _NOTHING, extra: Mapping[str, Any] = _NOTHING
+    ) -> None:
         super().__init__(message)
         self.headers = headers
+        self.extra = extra
 
 
 class Unrecognized(HttpError):
@@ -74,6 +77,12 @@ class BadJson(HttpError):
 
 class TooLarge(HttpError):
     status, errcode = 413, "M_TOO_LARGE"
+
+
+class Busy(HttpError):
+    """For now."""
+
+    status, errcode = 429, "M_LIMIT_EXCEEDED"
 
 
 class ClientDisconnected(Exception):

@@ -18,6 +18,7 @@ import orjson
 from hypercorn.typing import ASGIReceiveEvent, HTTPScope
 
 from conduit_py.http.errors import BadJson, ClientDisconnected, NotJson, TooLarge
+from conduit_py.http.held import SMALL_BYTES_MAX, Hold, Shelf
 from conduit_py.http.proxies import Network
 from conduit_py.matrix import canonical_json
 from conduit_py.matrix.json_slices import IN_PLACE_BYTES_MAX, TooMuch, parse_in_slices
@@ -28,6 +29,8 @@ __all__ = ["JSON_DEPTH_MAX", "Body", "Network", "Request", "RequestHeaders", "pa
 
 JSON_DEPTH_MAX: Final = 200
 """Nesting of a JSON body. What comes in is stored inside of events and replies, and orjson prints 254 levels."""
+PARSED_FACTOR: Final = 7
+"""How much more memory a large JSON body takes when it is parsed."""
 JSON_BYTES_MAX: Final = 1024 * 1024
 """Of a JSON body, for operations that do not need more."""
 
@@ -121,14 +124,22 @@ class Body:
 class Request:
     """One request. Reading the body is the only thing about it that waits."""
 
-    __slots__ = ("_args", "_data", "_id", "_scope", "_trusted_proxies", "body", "headers", "method")
+    __slots__ = ("_args", "_data", "_hold", "_id", "_scope", "_shelf", "_trusted_proxies", "body", "headers", "method")
 
     def __init__(
-        self, scope: HTTPScope, receive: Receive, *, bytes_max: int, trusted_proxies: Collection[Network] = ()
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        *,
+        bytes_max: int,
+        shelf: Shelf,
+        trusted_proxies: Collection[Network] = (),
     ) -> None:
         self._scope = scope
         self._args: Arguments | None = None
         self._data: bytes | None = None
+        self._shelf = shelf
+        self._hold: Hold | None = None
         self._id = ""
         self._trusted_proxies = trusted_proxies
         self.method = scope["method"]
@@ -225,7 +236,10 @@ class Request:
         return address
 
     async def get_data(self, *, bytes_max: int | None = None) -> bytes:
-        """The whole body. Raises ``TooLarge`` beyond ``bytes_max``, or beyond the server's limit when that is less."""
+        """The whole body. Raises ``TooLarge`` beyond ``bytes_max``, or beyond the server's limit when that is less.
+
+        Raises ``Busy`` while too much is held of other requests.
+        """
         if self._data is None:
             body = self.body
             if bytes_max is not None:
@@ -233,9 +247,33 @@ class Request:
             length = self.content_length
             if length is not None:
                 body.check(length)
-            chunks = [chunk async for chunk in body]
-            self._data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._data = await self._gather(body)
         return self._data
+
+    async def _gather(self, body: Body) -> bytes:
+        data: bytes | bytearray = b""
+        async for chunk in body:
+            if not data:
+                data = chunk
+            elif isinstance(data, bytearray):
+                data += chunk
+            else:
+                data = bytearray(data) + chunk
+            self._count(len(data))
+        return bytes(data)
+
+    def _count(self, size: int) -> None:
+        """What is held of the request. Raises ``Busy``."""
+        if size <= SMALL_BYTES_MAX:
+            return
+        if self._hold is None:
+            self._hold = Hold(self._shelf, self.client_address(self._trusted_proxies))
+        self._hold.grow(size)
+
+    def release(self) -> None:
+        """The request is answered, and nothing of it is held any more."""
+        if self._hold is not None:
+            self._hold.release()
 
     async def json_object(self, *, may_be_empty: bool = False, bytes_max: int = JSON_BYTES_MAX) -> dict[str, Any]:
         """The body as a JSON object; an absent body is ``{}`` where ``may_be_empty``.
@@ -245,7 +283,10 @@ class Request:
         data = await self.get_data(bytes_max=bytes_max)
         if may_be_empty and not data:
             return {}
-        return parse_json_object(data) if len(data) <= IN_PLACE_BYTES_MAX else await _parse_large_object(data)
+        if len(data) <= IN_PLACE_BYTES_MAX:
+            return parse_json_object(data)
+        self._count(PARSED_FACTOR * len(data))
+        return await _parse_large_object(data)
 
 
 def parse_json_object(data: bytes) -> dict[str, Any]:

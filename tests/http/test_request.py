@@ -9,6 +9,7 @@ import pytest
 from hypercorn.typing import ASGIReceiveEvent
 
 from conduit_py.http import BadJson, ClientDisconnected, NotJson, Request, TooLarge, parse_json_object, scrub_query
+from conduit_py.http.held import Shelf
 from conduit_py.http.request import JSON_DEPTH_MAX
 
 
@@ -31,7 +32,7 @@ def request_of(*chunks: bytes, bytes_max: int = 100, query: bytes = b"", client:
         "client": client,
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
     }
-    return Request(scope, receive, bytes_max=bytes_max)
+    return Request(scope, receive, bytes_max=bytes_max, shelf=Shelf())
 
 
 async def test_get_data_joins_what_comes() -> None:

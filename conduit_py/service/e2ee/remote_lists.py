@@ -42,6 +42,9 @@ from kvschema.errors import StorageFull
 USERS_AT_ONCE: Final = 50
 """Users whose keys are read or written without a pause, a few ms."""
 
+OVERTAKEN_MAX: Final = 10_000
+"""Users of a server that changed while it was asked. Of more, it counts as if all had."""
+
 UNKNOWN_VERSION: Final = 0
 
 T = TypeVar("T")
@@ -57,6 +60,13 @@ class _Asking:
     """The position of the store when it was asked."""
     overtaken: set[UserId] = field(default_factory=set)
     """Users whose server told of a change meanwhile: its answer may be from before or after."""
+
+    def note_change(self, user_id: UserId) -> None:
+        if len(self.overtaken) < OVERTAKEN_MAX:
+            self.overtaken.add(user_id)
+
+    def is_overtaken(self, user_id: UserId) -> bool:
+        return user_id in self.overtaken or len(self.overtaken) >= OVERTAKEN_MAX
 
 
 class RemoteLists:
@@ -123,7 +133,7 @@ class RemoteLists:
     def note_change(self, server_name: ServerName, user_id: UserId) -> None:
         """The server told of a change."""
         for asking in self._asking.get(server_name, ()):
-            asking.overtaken.add(user_id)
+            asking.note_change(user_id)
 
     async def keep(
         self,
@@ -158,7 +168,7 @@ class RemoteLists:
         is_known = remote_lists.get_list(snapshot, user) is not None
         has_changed = stage_keys(snapshot, turn, user, read_keys(snapshot, user, user_id), keys)
         remote_lists.stage_list(turn, server_name, user, RemoteList(stream_id, StreamPos(asking.pos)))
-        if user_id in asking.overtaken:
+        if asking.is_overtaken(user_id):
             self.stage_outdated(turn, server_name, user)
         if is_known and has_changed:
             self._lists.stage_remote_changed(snapshot, turn, user)

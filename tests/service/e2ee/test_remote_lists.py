@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from conduit_py.data import remote_lists, short_ids
 from conduit_py.matrix.ids import Malformed, ServerName, UserId
+from conduit_py.service.e2ee import remote_lists as lists
 from conduit_py.service.e2ee.refreshing import DOWNTIME_S
 from conduit_py.service.pruning import Pruning
 from conduit_py.storage.database import record_start
@@ -306,6 +307,16 @@ async def test_list_counts_on_after_a_new_display_name(held: Story, autojump_clo
     await held.alice.put(f"/profile/{held.alice.user_id}/displayname", {"displayname": "Alice"})
     assert await held.devices() == ["BOX"]
     assert held.asked() == []
+
+
+def test_of_very_many_changes_each_may_have_overtaken_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "OVERTAKEN_MAX", 3)
+    asking = lists._Asking(0)
+    for number in range(10):
+        assert not (number < 3 and asking.is_overtaken(UserId(BOB)))
+        asking.note_change(UserId(f"@user{number}:two.test"))
+    assert asking.is_overtaken(UserId(BOB))
+    assert len(asking.overtaken) == 3
 
 
 async def test_answer_that_was_overtaken_by_a_change_is_asked_for_again(

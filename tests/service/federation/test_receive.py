@@ -14,6 +14,7 @@ from conduit_py.data import gaps, received, timeline
 from conduit_py.data import rooms as room_data
 from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.service.errors import InvalidParam, LimitExceeded
+from conduit_py.service.federation.receive import receiver
 from conduit_py.service.federation.receive.receiver import TRANSACTIONS_PER_SERVER_MAX
 from tests.rig.asking import VERSIONS
 from tests.rig.remote_room import RemoteRoom
@@ -123,6 +124,27 @@ async def test_too_many_transactions_at_a_time_are_put_off(receiving: Receiving)
         with pytest.raises(LimitExceeded):
             await receiving.send(peer, edus=[edu])
         wait.set()
+
+
+async def test_transactions_that_are_too_large_together_are_held_off(
+    receiving: Receiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, peer = await begin(receiving)
+    wait = trio.Event()
+
+    async def block(origin: ServerName, content: Mapping[str, Any]) -> None:
+        await wait.wait()
+
+    monkeypatch.setattr(receiver, "HELD_BYTES_MAX", 3000)
+    receiving.receiver._edu_handlers = {"m.typing": block}
+    edu = {"edu_type": "m.typing", "content": {"room_id": peer.room_id, "text": "x" * 2000}}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: receiving.send(peer, edus=[edu]))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(LimitExceeded):
+            await receiving.send(peer, edus=[edu])
+        wait.set()
+    assert await receiving.send(peer, edus=[edu]) == {}
 
 
 async def test_slow_room_keeps_neither_others_nor_the_transaction(

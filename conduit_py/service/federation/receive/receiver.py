@@ -37,7 +37,9 @@ PDUS_MAX: Final = 50
 EDUS_MAX: Final = 100
 """Spec: server-server-api/#transactions"""
 TRANSACTIONS_MAX: Final = 60
-"""Transactions at a time: bounds what is held of them in memory."""
+"""Transactions at a time."""
+HELD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of all of them, as text."""
 TRANSACTIONS_PER_SERVER_MAX: Final = 3
 """A server sends one at a time; one more may be there because it gave up on the first."""
 
@@ -65,6 +67,8 @@ class NotDone(MatrixError):
 class _Flight:
     """A transaction that is being done."""
 
+    size: int
+    """Bytes that are held of it."""
     answer: bytes | None = None
     error: MatrixError | StorageFull | None = None
     landed: trio.Event = field(default_factory=trio.Event)
@@ -99,6 +103,7 @@ class Receiver:
         self._flying: Counter[ServerName] = Counter()
         self.received: Counter[str] = Counter(taken=0, dropped=0)
         """Events of transactions, by what became of them."""
+        self._held = 0
         self._queues = RoomQueues(store, self._receive_in_turn, self._find_event_ids)
 
     async def run(self) -> None:
@@ -135,10 +140,13 @@ class Receiver:
     def _take_off(self, origin: ServerName, txn_id: str, pdus: Sequence[bytes], edus: Sequence[bytes]) -> _Flight:
         if not self._queues.is_running:
             raise NotDone("the server is going down")
-        if len(self._flights) >= TRANSACTIONS_MAX or self._flying[origin] >= TRANSACTIONS_PER_SERVER_MAX:
+        size = sum(map(len, pdus)) + sum(map(len, edus))
+        is_too_much = len(self._flights) >= TRANSACTIONS_MAX or self._held + size > HELD_BYTES_MAX
+        if is_too_much or self._flying[origin] >= TRANSACTIONS_PER_SERVER_MAX:
             raise LimitExceeded("too many transactions at a time: send it again later")
-        flight = self._flights[origin, txn_id] = _Flight()
+        flight = self._flights[origin, txn_id] = _Flight(size)
         self._flying[origin] += 1
+        self._held += size
         self._queues.start(self._fly, flight, origin, txn_id, pdus, edus)
         return flight
 
@@ -154,6 +162,7 @@ class Receiver:
             if flight.answer is None and flight.error is None:
                 flight.error = NotDone("the server is going down")
             del self._flights[origin, txn_id]
+            self._held -= flight.size
             self._flying[origin] -= 1
             if not self._flying[origin]:
                 del self._flying[origin]
