@@ -5,13 +5,19 @@ Spec: client-server-api/#put_matrixclientv3sendtodeviceeventtypetxnid
 
 from __future__ import annotations
 
+from typing import Final
+
 from conduit_py.api.auth import Authenticator
 from conduit_py.api.fields import require_field
+from conduit_py.api.key_fields import require_few
 from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.errors import BadJson
+
+MESSAGES_MAX: Final = 3_000
+"""Clients send some hundred at a time."""
 
 
 def routes(auth: Authenticator, to_device: ToDeviceService) -> Routes:
@@ -25,6 +31,7 @@ def routes(auth: Authenticator, to_device: ToDeviceService) -> Routes:
         for by_device in messages.values():
             if not isinstance(by_device, dict) or not all(isinstance(it, dict) for it in by_device.values()):
                 raise BadJson("messages must be an object of objects of objects")
+        require_few(messages.values(), MESSAGES_MAX, "messages")
         await to_device.send(requester, event_type, txn_id, messages)
         return {}
 

@@ -31,7 +31,7 @@ from kvschema.errors import PreconditionFailed
 
 CONTENT_BYTES_MAX: Final = 64 * 1024
 TYPE_CHARS_MAX: Final = 255
-RECEIVERS_MAX: Final = 10_000
+RECEIVERS_MAX: Final = 3_000
 """Devices that one request sends to."""
 EDU_BYTES_MAX: Final = 64 * 1024
 """Of the contents that go to one server in one EDU: a hundred of them make a transaction."""

@@ -48,6 +48,8 @@ TOMBSTONE_LEVEL = 150
 """In rooms whose creators stand above all levels."""
 
 INVITES_MAX = 100
+INITIAL_STATE_MAX = 100
+"""Events that a new room begins with are all written at once."""
 """Users invited by one request: each costs an event in the batch."""
 
 
@@ -105,6 +107,8 @@ class CreateService:
             raise Forbidden("this server does not allow encryption to be turned on")
         if len(room.invite) > INVITES_MAX:
             raise InvalidParam(f"at most {INVITES_MAX} users can be invited with a new room")
+        if len(room.initial_state) > INITIAL_STATE_MAX:
+            raise InvalidParam(f"a new room can begin with at most {INITIAL_STATE_MAX} events of initial_state")
         alias = None if room.alias_localpart is None else self._parse_alias(room.alias_localpart)
         if alias is not None:
             self._appservices.check_alias(alias, requester.appservice_id)
