@@ -103,6 +103,13 @@ def scan_members(
         yield key.user, ShortEventId(event)
 
 
+def scan_joined_after(
+    snapshot: Snapshot, room: ShortRoomId, last: members.RoomMember | None
+) -> Iterator[members.RoomMember]:
+    """Joined members past one of them, or all."""
+    return members.ROOMUSERID_MEMBER.scan_keys(snapshot, room, JOIN, after=last)
+
+
 def get_member_count(snapshot: Snapshot, room: ShortRoomId, kind: int) -> int:
     return members.ROOMID_MEMBERCOUNT.get(snapshot, members.RoomKind(room, kind)) or 0
 

@@ -50,7 +50,7 @@ def routes(auth: Authenticator, keys: KeyService, lists: DeviceLists) -> Routes:
         requester = auth.require_user(request)
         since = parse_sync_token(require_argument(request, "from"))
         parse_sync_token(require_argument(request, "to"))
-        changes = lists.get_changes(requester, since)
+        changes = await lists.get_changes(requester, since)
         return {"changed": changes.changed, "left": changes.left}
 
     return routes

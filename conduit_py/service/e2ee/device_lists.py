@@ -8,9 +8,12 @@ Spec: client-server-api/#tracking-the-device-list-for-a-user
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
+
+import trio
 
 from conduit_py.data import announcements, device_lists, members, short_ids
 from conduit_py.matrix.ids import UserId
@@ -28,10 +31,13 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.catalog.members import RoomMember
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
 CROSS_SIGNING: Final = ""
 """What changed is none of a user's devices."""
+USERS_AT_ONCE: Final = 500
+"""Members of a room that a user came to who are looked at between two steps of the event loop: about 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,51 +98,93 @@ class DeviceLists:
         device_lists.stage_signed(snapshot, turn, signer, owner)
         turn.on_landed(lambda: self._hub.publish([signer]))
 
-    def get_changes(self, requester: Requester, since: SyncToken) -> Changes:
+    async def get_changes(self, requester: Requester, since: SyncToken) -> Changes:
         """What has changed from a token until now."""
         with self._store.snapshot() as snapshot:
             if snapshot.is_from_lost_future(since.pos):
                 return read_everybody(snapshot, requester.user)
             moved = members.scan_changes(snapshot, requester.user, after=since.pos, until=snapshot.pos)
             rooms = get_rooms(snapshot, requester.user).union(change.room for _, change in moved)
-            return read_changes(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
+            reading = ReadChanges(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
+        while not reading.is_done:
+            await trio.lowlevel.checkpoint()
+            with self._store.snapshot() as snapshot:
+                reading.go_on(snapshot)
+        return reading.changes
 
 
-def read_changes(
-    snapshot: Snapshot,
-    user: ShortUserId,
-    rooms_with_news: Collection[ShortRoomId],
-    *,
-    since: int,
-    until: int,
-) -> Changes:
-    """Past ``since`` up to ``until``, which must be the snapshot's position.
+class ReadChanges:
+    """What changed past ``since`` up to ``until``, which must be the first snapshot's position.
 
-    Nothing happened in the user's other rooms than those with news, and the user came to and went from no others.
+    Nothing happened in the user's other rooms than those with news, and the user came to and went from no others. A
+    large room that the user came to is gone through in slices, in later snapshots.
     """
-    changed = set(device_lists.scan_signed(snapshot, user, after=since, until=until))
-    others = list(device_lists.scan_changed(snapshot, after=since, until=until))
-    if not (others or rooms_with_news):
-        return _name(snapshot, changed, set()) if changed else NO_CHANGES
-    sharing = Sharing(snapshot, user, rooms_with_news, since=since, until=until)
-    for other in others:
-        if other == user or sharing.shares_now(other):
-            changed.add(other)
-    left = set()
-    for other in sharing.find_moved():
-        was_there, is_there = sharing.compare(other)
-        if is_there and not was_there:
-            changed.add(other)
-        elif was_there and not is_there:
-            left.add(other)
-    return _name(snapshot, changed, left) if changed or left else NO_CHANGES
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        user: ShortUserId,
+        rooms_with_news: Collection[ShortRoomId],
+        *,
+        since: int,
+        until: int,
+    ) -> None:
+        self._user = user
+        self._changed = set(device_lists.scan_signed(snapshot, user, after=since, until=until))
+        self._left: set[ShortUserId] = set()
+        self._names: dict[ShortUserId, UserId] = {}
+        self._seen: set[ShortUserId] = {user}
+        self._rooms: list[ShortRoomId] = []
+        """To be gone through."""
+        self._last: RoomMember | None = None
+        self._sharing: Sharing | None = None
+        others = list(device_lists.scan_changed(snapshot, after=since, until=until))
+        if others or rooms_with_news:
+            self._sharing = sharing = Sharing(snapshot, user, rooms_with_news, since=since, until=until)
+            self._changed.update(other for other in others if other == user or sharing.shares_now(other))
+            self._compare(sharing, sharing.get_changed())
+            self._rooms = list(sharing.moved)
+        self.go_on(snapshot)
+
+    @property
+    def is_done(self) -> bool:
+        return not self._rooms
+
+    @property
+    def changes(self) -> Changes:
+        """As far as is known."""
+        if not (self._changed or self._left):
+            return NO_CHANGES
+        named = [sorted(self._names[user] for user in users) for users in (self._changed, self._left)]
+        return Changes(*named)
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Do as much as is done at once."""
+        if self._sharing is not None and self._rooms:
+            self._sharing.go_on(snapshot)
+            room = self._rooms[-1]
+            page = list(islice(members.scan_joined_after(snapshot, room, self._last), USERS_AT_ONCE))
+            self._compare(self._sharing, (key.user for key in page))
+            self._last = page[-1] if page else None
+            if len(page) < USERS_AT_ONCE:
+                self._rooms.pop()
+                self._last = None
+        for user in (self._changed | self._left) - self._names.keys():
+            self._names[user] = short_ids.get_user_id(snapshot, user)
+
+    def _compare(self, sharing: Sharing, others: Iterable[ShortUserId]) -> None:
+        for other in others:
+            if other in self._seen:
+                continue
+            self._seen.add(other)
+            was_there, is_there = sharing.compare(other)
+            if is_there and not was_there:
+                self._changed.add(other)
+            elif was_there and not is_there:
+                self._left.add(other)
 
 
 def read_everybody(snapshot: Snapshot, user: ShortUserId) -> Changes:
     """For a client whose lists are of a history that is gone."""
-    return _name(snapshot, scan_sharing(snapshot, user), set())
-
-
-def _name(snapshot: Snapshot, changed: set[ShortUserId], left: set[ShortUserId]) -> Changes:
-    named = [sorted(short_ids.get_user_id(snapshot, user) for user in users) for users in (changed, left)]
-    return Changes(*named)
+    names = sorted(short_ids.get_user_id(snapshot, other) for other in scan_sharing(snapshot, user))
+    return Changes(names, [])

@@ -16,7 +16,7 @@ import orjson
 from conduit_py.data import one_time_keys, to_device
 from conduit_py.data.one_time_keys import Supply
 from conduit_py.matrix.ids import DeviceId
-from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, read_changes, read_everybody
+from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, ReadChanges, read_everybody
 from conduit_py.service.requester import Requester
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.e2ee import ToDevice
@@ -80,19 +80,25 @@ NO_NEWS: Final = DeviceNews(
 
 def read_device_news(
     snapshot: Snapshot, requester: Requester, asked: Asked, rooms_with_news: Collection[ShortRoomId]
-) -> DeviceNews:
-    """Everything for one reply. Nothing happened in the user's other rooms than those with news."""
+) -> tuple[DeviceNews, ReadChanges | None]:
+    """Everything for one reply. Nothing happened in the user's other rooms than those with news.
+
+    The changes are what is read in the end, if that is not done at once.
+    """
+    unfinished, changes = None, NO_CHANGES
     if asked.since is not None:
-        changes = read_changes(snapshot, requester.user, rooms_with_news, since=asked.since, until=asked.until)
-    else:
-        changes = read_everybody(snapshot, requester.user) if asked.is_gap else NO_CHANGES
+        reading = ReadChanges(snapshot, requester.user, rooms_with_news, since=asked.since, until=asked.until)
+        changes = reading.changes
+        unfinished = None if reading.is_done else reading
+    elif asked.is_gap:
+        changes = read_everybody(snapshot, requester.user)
     device_id = requester.device_id
     if device_id is None:
-        return replace(NO_NEWS, changes=changes)
+        return replace(NO_NEWS, changes=changes), unfinished
     messages, messages_until = _read_messages(snapshot, requester, device_id, asked)
     supply = one_time_keys.get_supply(snapshot, requester.user, device_id)
     has_lost_keys = asked.since is not None and supply.last_claim > asked.since
-    return _build(supply, changes, messages, messages_until, has_lost_keys=has_lost_keys)
+    return _build(supply, changes, messages, messages_until, has_lost_keys=has_lost_keys), unfinished
 
 
 def read_counts(snapshot: Snapshot, requester: Requester) -> DeviceNews:

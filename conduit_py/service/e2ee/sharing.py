@@ -83,11 +83,12 @@ def scan_servers(snapshot: Snapshot, user: ShortUserId, *, without: Collection[S
 
 
 class Sharing:
-    """One user's rooms now and at ``since``, within one snapshot.
+    """One user's rooms at two positions, ``since`` and ``until``.
 
     Nothing happened in the user's other rooms than those with news, and those that the user came to or went from.
     What is asked of another user costs that one's rooms and the rooms with news, whatever their size: the members of
-    a large room that the user has joined are all asked about.
+    a large room that the user has joined are all asked about. That may go on in later snapshots than the one of
+    ``until``: then somebody may be said to be met who had been before, never the other way round.
     """
 
     def __init__(
@@ -99,44 +100,45 @@ class Sharing:
         since: int,
         until: int,
     ) -> None:
-        self._snapshot, self._user, self._since = snapshot, user, since
-        self._chain = StateChain(snapshot)
-        self._moved = frozenset(members.get_changes(snapshot, user, after=since, until=until))
+        self._user, self._since, self._until = user, since, until
+        self.moved = frozenset(members.get_changes(snapshot, user, after=since, until=until))
         """Rooms that the user may have come to or gone from."""
-        noisy = {*rooms_with_news, *self._moved}
+        self.go_on(snapshot)
+        noisy = {*rooms_with_news, *self.moved}
         self._states_then = {room: get_state_id_at(snapshot, room, since) for room in noisy}
         self._changed = {room: frozenset(self._scan_changed_members(room)) for room in noisy}
         """Users whose membership is not what it was."""
 
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Read from this snapshot from now on."""
+        self._snapshot = snapshot
+        self._chain = StateChain(snapshot)
+
     @cached_property
     def _now(self) -> frozenset[ShortRoomId]:
         """Rooms that the user is in. Most replies do not need to know."""
-        return get_rooms(self._snapshot, self._user)
+        return self._rooms_until(scan_own_rooms(self._snapshot, self._user))
 
     @cached_property
     def _then(self) -> tuple[frozenset[ShortRoomId], frozenset[ShortRoomId]]:
         """Rooms that the user was in, without news and with them."""
-        came_back = {room for room in self._moved if self._was_joined(room, self._user, self._now)}
-        then = (self._now - self._moved) | came_back
+        came_back = {room for room in self.moved if self._was_joined(room, self._user, self._now)}
+        then = (self._now - self.moved) | came_back
         return then - self._changed.keys(), then & self._changed.keys()
 
     def shares_now(self, other: ShortUserId) -> bool:
-        return not self._now.isdisjoint(_rooms_of(self._snapshot, other))
+        return not self._now.isdisjoint(self._rooms_of(other))
 
     def compare(self, other: ShortUserId) -> tuple[bool, bool]:
         """Was a room shared with another user, and is one?"""
-        rooms = _rooms_of(self._snapshot, other)
+        rooms = self._rooms_of(other)
         quiet, noisy = self._then
         was_shared = not quiet.isdisjoint(rooms) or any(self._was_joined(room, other, rooms) for room in noisy)
         return was_shared, not self._now.isdisjoint(rooms)
 
-    def find_moved(self) -> set[ShortUserId]:
-        """Other users whose sharing may have changed: that came to or went from a room, or were met in a new one."""
-        found: set[ShortUserId] = set().union(*self._changed.values())
-        for room in self._moved:
-            found.update(other for other, _ in members.scan_members(self._snapshot, room, JOIN))
-        found.discard(self._user)
-        return found
+    def get_changed(self) -> set[ShortUserId]:
+        """Users who came to or went from a room."""
+        return set().union(*self._changed.values())
 
     def _scan_changed_members(self, room: ShortRoomId) -> Iterator[ShortUserId]:
         then, now = self._states_then[room], get_current_state_id(self._snapshot, room)
@@ -159,7 +161,16 @@ class Sharing:
     def _says_join(self, event: ShortEventId) -> bool:
         return timeline.get_pdu(self._snapshot, event).content.get("membership") == "join"
 
+    def _rooms_of(self, user: ShortUserId) -> frozenset[ShortRoomId]:
+        """Rooms that a user of any server is joined to, as far as we know."""
+        return self._rooms_until(members.scan_remote_rooms(self._snapshot, user)) or self._rooms_until(
+            scan_own_rooms(self._snapshot, user)
+        )
 
-def _rooms_of(snapshot: Snapshot, user: ShortUserId) -> set[ShortRoomId]:
-    """Rooms that a user of any server is joined to, as far as we know."""
-    return {room for room, _ in members.scan_remote_rooms(snapshot, user)} or set(get_rooms(snapshot, user))
+    def _rooms_until(self, rooms: Iterable[tuple[ShortRoomId, int]]) -> frozenset[ShortRoomId]:
+        return frozenset(room for room, began in rooms if began <= self._until)
+
+
+def scan_own_rooms(snapshot: Snapshot, user: ShortUserId) -> Iterator[tuple[ShortRoomId, int]]:
+    """Rooms that a local user is joined to, and since when."""
+    return ((room, row.pos) for room, row in members.scan_rooms(snapshot, user, JOIN))

@@ -20,6 +20,7 @@ from conduit_py.data import short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.e2ee.device_lists import ReadChanges
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_counts, read_device_news
 from conduit_py.service.hub import RoomNews, SyncHub
 from conduit_py.service.presence import PresenceService
@@ -152,10 +153,10 @@ class SyncBuilder:
             if view.filter.room.matches_room(farewell.room_id)
         ]
         reply.global_data = _build_global_data(snapshot, view, plan)
-        reply.device_news = _read_device_news(snapshot, view, plan)
+        reply.device_news, reading = _read_device_news(snapshot, view, plan)
         if reply.device_news.messages_until is not None:
             reply.token = replace(reply.token, to_device=reply.device_news.messages_until)
-        return _Work(view, plan, reply, sent, is_quiet=not plan.todo and is_plain(view))
+        return _Work(view, plan, reply, sent, reading, is_quiet=not plan.todo and is_plain(view))
 
     def _build_presence(self, snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:
         token, wants = view.request.since, view.filter.presence
@@ -169,6 +170,12 @@ class SyncBuilder:
 
     def _go_on(self, snapshot: Snapshot, work: _Work) -> bool:
         """Do as much as fits into one slice. True when there is no more."""
+        if work.reading is not None:
+            work.reading.go_on(snapshot)
+            if not work.reading.is_done:
+                return False
+            work.reply.device_news = replace(work.reply.device_news, changes=work.reading.changes)
+            work.reading = None
         ends = self._clock() + SLICE_S
         slice_ = Slice(snapshot, work.view)
         while work.section is not None or work.plan.todo:
@@ -203,13 +210,15 @@ class _Work:
     plan: Plan
     reply: Reply
     sent: SentMembers | None
+    reading: ReadChanges | None
+    """Whose device lists are to be told, as long as it is not known."""
     is_quiet: bool
     """Nothing happened in the user's rooms, and messages could be told by ``build_messages``."""
     telling: set[ShortEventId] = field(default_factory=set)
     section: RoomSection | None = None
 
 
-def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> DeviceNews:
+def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, ReadChanges | None]:
     token = view.request.since
     asked = Asked(
         since=view.since,

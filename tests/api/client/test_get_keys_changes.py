@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from conduit_py.service.e2ee import device_lists
+from conduit_py.service.sync import build
 from tests.rig.asking import ask_member
 from tests.rig.client import Client
 from tests.rig.crypto import CrossSigning, Json, Keys, sync
 from tests.rig.crypto import query as query_keys
 from tests.rig.rooms import ban, create, join, kick, leave, send
 from tests.rig.whole import WholeServer
+
+
+@pytest.fixture(autouse=True, params=[1, device_lists.USERS_AT_ONCE])
+def users_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A room is gone through in slices, or at once."""
+    count: int = request.param
+    monkeypatch.setattr(device_lists, "USERS_AT_ONCE", count)
+    return count
 
 
 @pytest.fixture
@@ -101,6 +113,25 @@ async def test_who_joins_is_told_of_everybody_and_everybody_of_who_joins(
     assert [await watcher.changes() for watcher in watchers] == [(["bob"], []), (["alice", "carol"], [])]
     await send(alice, room_id, "news that change nothing")
     assert [await watcher.changes() for watcher in watchers] == [([], []), ([], [])]
+
+
+async def test_who_comes_to_another_room_between_two_slices_is_told_all_the_same(
+    alice: Client, bob: Client, carol: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bob is met in the room that alice came to, and not in the one that he came to while that was gone through."""
+    old, new = await create(alice), await create(bob)
+    await join(carol, new)
+    watcher = await watch(alice)
+    await join(alice, new)
+    todo = [bob]
+
+    async def come() -> None:
+        if todo:
+            await join(todo.pop(), old)
+
+    monkeypatch.setattr(build, "trio", SimpleNamespace(lowlevel=SimpleNamespace(checkpoint=come)))
+    changed, left = (await sync(alice, watcher.since))["device_lists"].values()
+    assert (short(changed), left) == (["bob", "carol"], [])
 
 
 async def test_who_joins_a_second_room_is_known_already(alice: Client, bob: Client) -> None:
