@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 
 from conduit_py.data import members, short_ids, timeline
-from conduit_py.data.state import StateChain, get_current_state_id
+from conduit_py.data.state import EMPTY, StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.storage.database import Snapshot
@@ -107,7 +107,8 @@ class Sharing:
         noisy = {*rooms_with_news, *self.moved}
         self._states_then = {room: get_state_id_at(snapshot, room, since) for room in noisy}
         self._changed = {room: frozenset(self._scan_changed_members(room)) for room in noisy}
-        """Users whose membership is not what it was."""
+        """Users whose membership is not what it was. Of a room that we did not know then, nobody is among them: all
+        are asked about who are there now, and none of them was."""
 
     def go_on(self, snapshot: Snapshot) -> None:
         """Read from this snapshot from now on."""
@@ -142,7 +143,7 @@ class Sharing:
 
     def _scan_changed_members(self, room: ShortRoomId) -> Iterator[ShortUserId]:
         then, now = self._states_then[room], get_current_state_id(self._snapshot, room)
-        if then == now:
+        if then in (now, EMPTY):
             return
         for state_key in self._chain.changes_between(then, now):
             record = short_ids.get_state_key_record(self._snapshot, state_key)
@@ -152,6 +153,8 @@ class Sharing:
 
     def _was_joined(self, room: ShortRoomId, user: ShortUserId, rooms_now: Collection[ShortRoomId]) -> bool:
         """Was the user joined to a room with news?"""
+        if self._states_then[room] == EMPTY:
+            return False
         if user not in self._changed[room]:
             return room in rooms_now
         state_key = short_ids.get_state_key(self._snapshot, _MEMBER, short_ids.get_user_id(self._snapshot, user))
