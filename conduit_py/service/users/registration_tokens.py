@@ -54,7 +54,8 @@ class RegistrationTokenService:
 
         :param expires_ms: when it ends, in ms since 1970; 0 for never.
         """
-        text = new_token() if token is None else token
+        # In a command, what begins with a hyphen is an option.
+        text = new_token().lstrip("-") if token is None else token
         if not registration_tokens.is_token(text):
             raise InvalidParam(
                 f"A registration token has 1 to {REGISTRATION_TOKEN_BYTES_MAX} of the characters A-Z a-z 0-9 . _ ~ -"
