@@ -15,7 +15,7 @@ from conduit_py.service.backup.messages import Impossible, Tell
 from tests.backup.household import Household
 from tests.rig.process import ServerProcess
 
-WORKERS = ("verify", "make", "restore", "compact")
+WORKERS = ("verify", "make", "restore", "compact", "snapshots")
 
 
 @pytest.fixture(autouse=True)

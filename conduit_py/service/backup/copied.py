@@ -90,10 +90,9 @@ def _refusal(directory: Path, what: str) -> SchemaMismatch:
     snapshots = find_snapshots(directory)
     data = directory / DIRECTORY / DATA_FILE
     if snapshots:
-        newest = snapshots[-1]
         instead = (
-            f"The newest consistent snapshot in this directory is {newest}. To go on from it: "
-            f"cp {newest / DATA_FILE} {data}"
+            f"The newest consistent snapshot in this directory is {snapshots[-1]}. To go on from it: "
+            f"conduit_py restore --replace {snapshots[-1]}"
         )
     else:
         instead = "Put back another copy; there is no consistent snapshot in this directory"

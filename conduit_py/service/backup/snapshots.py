@@ -83,17 +83,15 @@ class Snapshots:
         """Make one now, and remove the oldest of those that are too many. Raises ``Impossible``."""
         name = datetime.fromtimestamp(self._now_s(), UTC).strftime(_NAME)
         begun_s = time.monotonic()
-        arguments = {"directory": str(self._directory), "name": name}
+        arguments = {"directory": str(self._directory), "name": name, "kept": self._kept}
         answer = await run_apart(__name__, "write_snapshot", arguments, ignore)
         made = self._directory / SNAPSHOTS / name
         seconds = round(time.monotonic() - begun_s, 1)
         _log.info("made a snapshot of the database", path=str(made), bytes=answer["bytes"], seconds=seconds)
-        for old in find_snapshots(self._directory)[: -self._kept]:
-            await trio.to_thread.run_sync(shutil.rmtree, old)
         return made
 
 
-def write_snapshot(tell: Tell, *, directory: str, name: str) -> Mapping[str, Any]:
+def write_snapshot(tell: Tell, *, directory: str, name: str, kept: int) -> Mapping[str, Any]:
     """In the process of its own. The name appears when everything is on disk."""
     data = Path(directory) / DIRECTORY / DATA_FILE
     folder = Path(directory) / SNAPSHOTS
@@ -114,6 +112,8 @@ def write_snapshot(tell: Tell, *, directory: str, name: str) -> Mapping[str, Any
     sync_directory(unfinished)
     unfinished.rename(folder / name)
     sync_directory(folder)
+    for old in find_snapshots(Path(directory))[:-kept]:
+        shutil.rmtree(old)
     return {"bytes": size}
 
 
