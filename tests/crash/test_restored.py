@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.rig.client import Client
 from tests.rig.crypto import ALGORITHM, Keys
-from tests.rig.process import ServerProcess, check_files
+from tests.rig.process import ServerProcess, check_files, copy_data
 from tests.rig.wire import WireClient
 
 WARNING = "the database is a copy that was put back"
@@ -55,7 +55,7 @@ def test_copy_that_was_put_back_hands_out_no_key_again(tmp_path: Path) -> None:
         alice.cut_off()
         server.stop()
         backup = tmp_path / "backup"
-        shutil.copytree(server.data, backup)
+        copy_data(server.data, backup)
 
         server.start()
         assert alice.supply() == (4, [ALGORITHM])
@@ -88,7 +88,7 @@ def test_copy_is_recognized_again_if_the_server_died_over_it(tmp_path: Path) -> 
         alice = Owner(server)
         alice.cut_off()
         server.kill()
-        shutil.copytree(server.data, tmp_path / "copy")
+        copy_data(server.data, tmp_path / "copy")
         shutil.rmtree(server.data)
         shutil.copytree(tmp_path / "copy", server.data)
         server.start(wait=False)

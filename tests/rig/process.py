@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from conduit_py.data.consistency import check_consistency
+from conduit_py.service.admin.wire import SOCKET_NAME
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import DIRECTORY, Database
 from kvschema.catalog import CATALOG
@@ -186,6 +188,11 @@ def check_files(data: Path) -> list[str]:
     engine = LmdbEngine(data / DIRECTORY, [tree.name for tree in CATALOG], reserve_bytes=0)
     with closing(engine), Database(engine, ObjectCache(0)).snapshot() as snapshot:
         return list(check_consistency(snapshot))
+
+
+def copy_data(data: Path, to: Path) -> None:
+    """Copy a data directory, but for the socket that a killed server leaves in it: Python cannot copy that."""
+    shutil.copytree(data, to, ignore=shutil.ignore_patterns(SOCKET_NAME))
 
 
 def free_port() -> int:

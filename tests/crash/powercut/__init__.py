@@ -53,7 +53,8 @@ def environment(library: Path, live_dir: Path, durable_dir: Path, *, sync_us: in
     """Variables under which a process is watched. What is in ``live_dir`` now counts as durable; an older log goes."""
     shutil.rmtree(durable_dir, ignore_errors=True)
     live_dir.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(live_dir, durable_dir / BASE)
+    # Sockets are no data, and cannot be copied.
+    shutil.copytree(live_dir, durable_dir / BASE, ignore=shutil.ignore_patterns("*.sock"))
     return {
         "LD_PRELOAD": str(library),
         "POWERCUT_LIVE": str(live_dir.resolve()),
