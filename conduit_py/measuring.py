@@ -34,6 +34,7 @@ def watch_store(store: Store, hub: SyncHub) -> Metrics:
 def watch_services(metrics: Metrics, built: Operations) -> None:
     """What the services keep."""
     metrics.received_pdus.read_from(lambda: built.receiver.received)
+    metrics.server_requests.read_from(lambda: built.federation.client.asked)
     metrics.media_bytes.read_from(lambda: _media_bytes(built.media.sweep))
     metrics.sending_waiting.read_from(lambda: waiting_by_kind(built.sending.senders))
     metrics.sending_destinations.read_from(lambda: destinations_by_state(built.sending.senders))

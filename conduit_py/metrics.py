@@ -212,7 +212,7 @@ class Metrics:
         self.disk_full = Gauge("conduit_py_disk_full", "1 while writes are refused for want of room.")
         self.database_bytes = ReadSamples(
             "conduit_py_database_bytes",
-            "Bytes: what the pages of the database take, its map, and what is free on its disk.",
+            "Bytes: of the database in trees, in pages that were ever used, in its map, and what is free on its disk.",
             "of",
         )
         self.media_bytes = ReadSamples(
@@ -223,6 +223,9 @@ class Metrics:
             "Events in transactions of other servers; dropped got an error for an answer.",
             "outcome",
             is_counter=True,
+        )
+        self.server_requests = ReadSamples(
+            "conduit_py_server_requests_total", "Requests to other servers.", "outcome", is_counter=True
         )
         self.sending_waiting = ReadSamples(
             "conduit_py_sending_waiting", "What waits to be sent to other servers, about.", "kind"

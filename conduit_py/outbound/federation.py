@@ -5,8 +5,9 @@ Spec: server-server-api/
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,7 @@ from conduit_py.matrix.json_parts import find_parts_in_slices
 from conduit_py.matrix.signing import SigningKey
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.observe.requests import SERVERS, timed
-from conduit_py.outbound.errors import Refused, Unreachable
+from conduit_py.outbound.errors import Refused, RemoteError, Unreachable
 from conduit_py.outbound.http import HttpClient, HttpReply, HttpStream, Target, retry_after_ms
 from conduit_py.outbound.resolve import Resolver
 from conduit_py.slices import parse_large_json, run_slices
@@ -91,6 +92,8 @@ class FederationClient:
         self._signing_key = signing_key
         self._is_forbidden = is_forbidden
         self._is_allowed = is_allowed
+        self.asked = Counter(answered=0, refused=0, unreachable=0)
+        """Requests by what became of them."""
 
     async def fetch(
         self,
@@ -111,15 +114,15 @@ class FederationClient:
         Raises `Unreachable`, `Refused`, and `Malformed` for content that has no JSON encoding.
         """
         body = _encode(content)
-        with timed(SERVERS, destination=destination, path=path.partition("?")[0]):
+        with self._noting(destination, path):
             target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
             headers["Accept"] = "application/json"
             reply = await self._http.fetch(
                 method, target, path, headers=headers, body=body, bytes_max=bytes_max, timeout_s=timeout_s
             )
-        if texts_of and 200 <= reply.status < 300:
-            return await _read_texts(destination, reply, texts_of)
-        return await read_answer(destination, reply)
+            if texts_of and 200 <= reply.status < 300:
+                return await _read_texts(destination, reply, texts_of)
+            return await read_answer(destination, reply)
 
     @asynccontextmanager
     async def fetch_stream(
@@ -137,7 +140,7 @@ class FederationClient:
         Raises as `fetch` does; the block raises `Unreachable` where the answer breaks off.
         """
         body = _encode(content)
-        with timed(SERVERS, destination=destination, path=path.partition("?")[0]):
+        with self._noting(destination, path):
             target, headers = await self._prepare(method, destination, path, body, is_signed=is_signed)
             async with self._http.stream(
                 target, path, method=method, headers=headers, body=body, timeout_s=timeout_s
@@ -145,6 +148,17 @@ class FederationClient:
                 if not 200 <= answer.status < 300:
                     await read_answer(destination, await answer.read(REFUSAL_BYTES_MAX))
                 yield answer
+
+    @contextmanager
+    def _noting(self, destination: ServerName, path: str) -> Iterator[None]:
+        """One request, for those who watch over the server."""
+        try:
+            with timed(SERVERS, destination=destination, path=path.partition("?")[0]):
+                yield
+        except RemoteError as error:
+            self.asked["refused" if isinstance(error, Refused) else "unreachable"] += 1
+            raise
+        self.asked["answered"] += 1
 
     def may_ask(self, destination: ServerName) -> bool:
         """Whether this server asks that one at all."""

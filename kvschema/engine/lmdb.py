@@ -154,9 +154,14 @@ class LmdbEngine:
         return self._map
 
     def measure(self) -> Mapping[str, int]:
-        """See ``Engine``: what the pages take, the map, and what else could be written to the disk."""
+        """See ``Engine``. Pages that are in no tree are free, or kept for snapshots and copies."""
         pages = int(self._env.info()["last_pgno"]) + 1
-        return {"pages": pages * self._page_bytes, "map": self._map, "disk_free": self._space.free_bytes()}
+        return {
+            "trees": self._tree_bytes(),
+            "pages": pages * self._page_bytes,
+            "map": self._map,
+            "disk_free": self._space.free_bytes(),
+        }
 
     def apply(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
         """See ``Engine``."""
@@ -242,10 +247,13 @@ class LmdbEngine:
 
     def _free_bytes(self) -> int:
         """Promised bytes of the map in no tree: freed pages and pages never used."""
+        return min(self._map, self._space.promised) - self._tree_bytes()
+
+    def _tree_bytes(self) -> int:
         with self._env.begin() as transaction:
             stats = [transaction.stat(database) for database in self._trees.values()]
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        return min(self._map, self._space.promised) - int(pages) * self._page_bytes
+        return int(pages) * self._page_bytes
 
     def _make_room(self, bytes_wanted: int, *, may_use_reserve: bool) -> bool:
         """False where the disk has none, and neither has letting go of what copies need."""

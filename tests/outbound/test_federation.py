@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn, cast
+
 import orjson
 import pytest
 
-from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.ids import Malformed, ServerName
 from conduit_py.outbound.errors import Refused, Unreachable
-from conduit_py.outbound.federation import build_path, read_answer
+from conduit_py.outbound.federation import FederationClient, build_path, read_answer
 from conduit_py.outbound.http import HttpReply
 
 TWO = ServerName("two.test")
@@ -57,3 +59,27 @@ def test_segments_of_a_path_cannot_become_others() -> None:
     assert build_path("_matrix", "a/b?c#d", "!r:two.test", query={"q": "x y&z"}) == (
         "/_matrix/a%2Fb%3Fc%23d/%21r%3Atwo.test?q=x+y%26z"
     )
+
+
+class Nowhere:
+    async def fetch_target(self, server_name: ServerName) -> NoReturn:
+        raise Malformed("it leads nowhere")
+
+
+async def test_requests_are_counted_by_what_became_of_them() -> None:
+    client = FederationClient(
+        cast("Any", None),
+        cast("Any", Nowhere()),
+        server_name=ServerName("one.test"),
+        signing_key=cast("Any", None),
+        is_forbidden=lambda name: name == "bad.test",
+        is_allowed=True,
+    )
+    with pytest.raises(Unreachable):
+        await client.fetch("GET", TWO, "/")
+    with pytest.raises(Refused):
+        await client.fetch("GET", ServerName("bad.test"), "/")
+    with pytest.raises(Unreachable):
+        async with client.fetch_stream(TWO, "/", timeout_s=1):
+            pass
+    assert client.asked == {"answered": 0, "refused": 1, "unreachable": 2}
