@@ -13,6 +13,7 @@ from conduit_py.matrix.ids import RoomId
 from conduit_py.service.rooms.removal import GRACE_S, TOLD_S
 from kvschema.catalog.rooms import REMOVEDROOMIDS
 from kvschema.engine import Engine
+from tests.rig.admin import Console
 from tests.rig.client import Client
 from tests.rig.network import Network, Node, open_network
 from tests.rig.rooms import create, in_room, join, leave, send
@@ -169,6 +170,20 @@ async def test_server_that_does_not_listen_holds_up_no_removal(network: Network,
     await send(alice, await create(alice), "the server goes on")
 
 
+async def test_many_rooms_are_removed_in_the_time_of_one(network: Network, autojump_clock: MockClock) -> None:
+    one = network["one.test"]
+    alice = await one.register("alice")
+    rooms = [RoomId(await create(alice)) for _ in range(10)]
+    kept = await create(alice)
+    started = trio.current_time()
+    for room_id in rooms:
+        await one.built.rooms.removal.begin(room_id)
+    for room_id in rooms:
+        await one.built.rooms.removal.wait_until_removed(room_id)
+    assert trio.current_time() - started < 2 * GRACE_S
+    assert list((await sync(alice))["rooms"]["join"]) == [kept]
+
+
 async def test_invited_users_are_rid_of_the_invite(network: Network, autojump_clock: MockClock) -> None:
     one, two = network["one.test"], network["two.test"]
     alice, bob = await one.register("alice"), await two.register("bob")
@@ -224,6 +239,8 @@ async def test_disabled_room_is_shut_and_opens_again(network: Network, autojump_
     assert not [it for it in network.requests[requests:] if it[0] == "one.test"]
     read = (await alice.get(in_room(room_id, "messages"), dir="b", limit="1")).json["chunk"]
     assert read[0]["content"]["body"] == "before"
+    asking = Console(two.built.admin.dispatcher)
+    assert "404 M_NOT_FOUND" in await asking.fail(f"fetch-pdu one.test '{read[0]['event_id']}'")
 
     # Leaving is always possible, and others hear of it.
     await leave(carol, room_id)

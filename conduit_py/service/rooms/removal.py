@@ -66,6 +66,8 @@ TOLD_POLL_S: Final = 1.0
 SERVERS_AT_ONCE: Final = 100
 """Queues that are looked at in one go."""
 LEAVING_AT_ONCE: Final = 8
+ROOMS_AT_ONCE: Final = 100
+"""Most of the time is spent waiting, for other servers and for readers."""
 RETRY_S: Final = 60.0
 """After a full disk."""
 
@@ -101,6 +103,8 @@ class RoomRemoval:
         self._note_unqueued = note_unqueued
         self._has_work = trio.Event()
         self._has_ended = trio.Event()
+        self._going: set[RoomId] = set()
+        self._work = trio.Lock()
 
     async def begin(self, room_id: RoomId) -> bool:
         """Have a room removed. False if that is going on already.
@@ -129,19 +133,29 @@ class RoomRemoval:
             await has_ended.wait()
 
     async def run(self) -> None:
-        """Removes rooms for as long as the server runs, what the last run left unfinished first."""
-        while True:
-            self._has_work = trio.Event()
+        """Removes rooms for as long as the server runs, what the last run left unfinished too."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._has_work = trio.Event()
+                with self._store.snapshot() as snapshot:
+                    todo = (room_id for room_id, _ in closed.scan_removed(snapshot) if room_id not in self._going)
+                    begun = list(islice(todo, ROOMS_AT_ONCE - len(self._going)))
+                for room_id in begun:
+                    self._going.add(room_id)
+                    nursery.start_soon(self._attempt, room_id)
+                await self._has_work.wait()
+
+    async def _attempt(self, room_id: RoomId) -> None:
+        try:
             with self._store.snapshot() as snapshot:
-                todo = list(closed.scan_removed(snapshot))
-            try:
-                for room_id, row in todo:
-                    await self._remove(OneRoom(row.room, room_id), row)
-            except StorageFull:
-                await trio.sleep(RETRY_S)
-            else:
-                if not todo:
-                    await self._has_work.wait()
+                row = closed.get_removed(snapshot, room_id)
+            if row is not None:
+                await self._remove(OneRoom(row.room, room_id), row)
+        except StorageFull:
+            await trio.sleep(RETRY_S)
+        finally:
+            self._going.discard(room_id)
+            self._has_work.set()
 
     async def _remove(self, room: OneRoom, row: RemovedRoom) -> None:
         _log.info("removing a room", room=room.room_id, is_cut_off=row.is_cut_off)
@@ -258,10 +272,11 @@ class RoomRemoval:
         """Stage batch after batch. Returns how much was written."""
         writes, after, is_done = 0, None, False
         while not is_done:
-            async with self._store.writer.turn(may_use_reserve=True) as turn:
-                with self._store.snapshot() as snapshot:
-                    after = stage(snapshot, turn, after)
-            writes += len(turn.batch.writes)
-            is_done = after is None
-            await trio.sleep(0 if is_done else PAUSE_S)
+            async with self._work:  # Rooms wait side by side, and take turns at the disk.
+                async with self._store.writer.turn(may_use_reserve=True) as turn:
+                    with self._store.snapshot() as snapshot:
+                        after = stage(snapshot, turn, after)
+                writes += len(turn.batch.writes)
+                is_done = after is None
+                await trio.sleep(PAUSE_S)
         return writes
