@@ -74,7 +74,7 @@ def _build_event_commands(tools: DebugTools) -> Iterator[click.Command]:
     @click.command("get-auth-chain")
     @click.argument("event_id")
     async def get_auth_chain(event_id: str) -> Answer:
-        """Count the events that an event was allowed by, and those that they were allowed by in turn."""
+        """Count the events that allowed an event: its auth chain."""
         with tools.store.snapshot() as snapshot:
             event = timeline.get_event(snapshot, EventId(parse_event_id(event_id)))
         if event is None:

@@ -57,7 +57,10 @@ def build_federation_commands(tools: FederationTools) -> tuple[click.Command, ..
     @click.command("retry-destination")
     @click.argument("server")
     async def retry_destination(server: str) -> Answer:
-        """Try to reach a server now that could not be reached, and look up anew where it is."""
+        """Try now to reach a server that could not be reached.
+
+        Where it is is looked up anew.
+        """
         name = _parse_server(server)
         async with store.writer.turn(may_use_reserve=True) as turn:
             destinations.stage_forgotten(turn, name)
@@ -96,7 +99,7 @@ def _state(status: DestinationStatus) -> str:
     if status.is_sending:
         return "sending"
     if status.failing_since_ms:
-        return f"failing since {show_time(status.failing_since_ms)}, tried again {show_time(status.retry_ms)}"
+        return f"failing since {show_time(status.failing_since_ms)}, tried again {show_time(status.retry_ms)} UTC"
     return "waiting"
 
 
@@ -107,7 +110,7 @@ def _describe(store: Store, status: DestinationStatus) -> str:
     is_idle = not (status.events or status.edus or status.failing_since_ms or status.is_sending)
     facts = [
         ("Server:", status.server_name),
-        ("State:", "idle" if is_idle else f"{_state(status)} (UTC)"),
+        ("State:", "idle" if is_idle else _state(status)),
         ("Failed in a row:", str(status.failures)),
         ("Events that wait:", _events(status)),
         ("EDUs that wait:", str(status.edus)),

@@ -177,7 +177,10 @@ def _build_purging(tools: MediaTools) -> Iterable[click.Command]:
     @click.command("purge-media")
     @click.pass_obj
     async def purge_media(call: Call) -> Answer:
-        """Remove the media listed below, one mxc:// URI in each line, and all that has the same content."""
+        """Remove media, and all that has the same content.
+
+        They are listed in a code block below, one mxc:// URI in each line.
+        """
         listed = parse_lines(call, _MXCS, parse_uri)
         with store.snapshot() as snapshot:
             found = [(mxc, row) for mxc in listed if (row := data.get_media(snapshot, mxc)) is not None]
@@ -188,7 +191,10 @@ def _build_purging(tools: MediaTools) -> Iterable[click.Command]:
     @_force
     @click.pass_obj
     async def purge_media_from_users(call: Call, from_last: str | None, force_filehash: bool) -> Answer:
-        """Remove what the users listed below uploaded here, one user in each line."""
+        """Remove what users of this server uploaded.
+
+        They are listed in a code block below, one user in each line.
+        """
         listed = frozenset(parse_lines(call, _USERS, tools.find_user))
         selection = Selection(server_name=tools.server_name, users=listed, after_ms=tools.since(from_last))
         return await _purge(tools, call, await find_media(store, selection), with_same_content=force_filehash)
@@ -222,9 +228,9 @@ def _build_blocking(tools: MediaTools) -> Iterable[click.Command]:
     @_reason
     @click.pass_obj
     async def block_media(call: Call, and_purge: bool, reason: str | None) -> Answer:
-        """Let nobody see the media listed below any more, one mxc:// URI in each line.
+        """Let nobody see media any more.
 
-        They need not be here. Of those that are here the content is blocked as well, under whatever URI it comes.
+        They are listed in a code block below, one mxc:// URI in each line. They need not be here. Of those that are here the content is blocked as well, under whatever URI it comes.
         """
         listed = parse_lines(call, _MXCS, parse_uri)
         await block(call, listed, reason)
@@ -240,7 +246,10 @@ def _build_blocking(tools: MediaTools) -> Iterable[click.Command]:
     @_reason
     @click.pass_obj
     async def block_media_from_users(call: Call, from_last: str | None, reason: str | None) -> Answer:
-        """Let nobody see what the users listed below uploaded here, one user in each line."""
+        """Let nobody see what users of this server uploaded.
+
+        They are listed in a code block below, one user in each line.
+        """
         listed = frozenset(parse_lines(call, _USERS, tools.find_user))
         selection = Selection(server_name=tools.server_name, users=listed, after_ms=tools.since(from_last))
         found = [mxc for mxc, _ in await find_media(store, selection)]
@@ -263,7 +272,10 @@ def _build_blocking(tools: MediaTools) -> Iterable[click.Command]:
     @click.command("unblock-media")
     @click.pass_obj
     async def unblock_media(call: Call) -> Answer:
-        """Let everybody see the media listed below again, one mxc:// URI in each line, and their content."""
+        """Let everybody see media again, and their content.
+
+        They are listed in a code block below, one mxc:// URI in each line.
+        """
         listed = parse_lines(call, _MXCS, parse_uri)
         unblocked = sum([await blocks.unblock(mxc) for mxc in listed])
         return Answer(text=f"Unblocked {_media(unblocked)}.")

@@ -139,7 +139,7 @@ def _build_looking(tools: RoomTools) -> Iterable[click.Command]:
 
     @click.command("incoming-federation")
     async def incoming_federation() -> Answer:
-        """List the rooms of which events of other servers are being taken in."""
+        """List the rooms of which events of other servers are being taken in now."""
         handled = list(islice(tools.receiver.scan_receiving(), SHOWN_MAX))
         if not handled:
             return Answer(text="Nothing is being taken in.")
