@@ -230,7 +230,8 @@ def _build_blocking(tools: MediaTools) -> Iterable[click.Command]:
     async def block_media(call: Call, and_purge: bool, reason: str | None) -> Answer:
         """Let nobody see media any more.
 
-        They are listed in a code block below, one mxc:// URI in each line. They need not be here. Of those that are here the content is blocked as well, under whatever URI it comes.
+        They are listed in a code block below, one mxc:// URI in each line. They need not be here. Of those that are
+        here the content is blocked as well, under whatever URI it comes.
         """
         listed = parse_lines(call, _MXCS, parse_uri)
         await block(call, listed, reason)
