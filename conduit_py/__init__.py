@@ -4,12 +4,14 @@ Layers, imports pointing down (checked by import-linter)::
 
     commands    the command line, one module for each command
     server      builds everything once, owns every task
+    measuring   which number is kept where; with it reloading (SIGHUP) and process (limits, memory)
     api         HTTP in, HTTP out: parse, authenticate, call one service method, render
     service     decides and orchestrates: locks, reads, rules, stages, commits, wakes
     data        names for what is stored: get_, scan_, stage_; no decisions, no async
     outbound    network clients
     storage     snapshots, the one writer, positions, the object cache
     http        connections, routes, replies; knows nothing of Matrix
+    observe     where the time of requests and of the event loop goes
     config log metrics
     kvschema    (top level) what is stored, under which key, in which encoding
     matrix      the rules: values in, verdicts out; no clock, no I/O
