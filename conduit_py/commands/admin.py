@@ -12,7 +12,10 @@ from conduit_py.commands.options import Refused, config_option
 from conduit_py.commands.talking import give
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    short_help="Give a command of the Admin Room.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @config_option
 def command(config_path: Path | None, words: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from conduit_py.commands.options import Refused, config_option
 from conduit_py.config import Config, Tls, find_foreign_database
 
 
-@click.command
+@click.command(short_help="Say whether the server can start.")
 @click.option("--show", is_flag=True, help="Show every setting in force, secrets hidden.")
 @config_option
 def command(config_path: Path | None, show: bool) -> None:

@@ -15,7 +15,7 @@ from conduit_py.service.backup.compact import compact
 from conduit_py.service.backup.messages import Impossible
 
 
-@click.command
+@click.command(short_help="Give back space that deletions freed.")
 @config_option
 def command(config_path: Path | None) -> None:
     """Give the space that deletions have freed in the database back to the disk. The server must not be running."""

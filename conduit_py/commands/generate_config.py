@@ -14,7 +14,7 @@ _MODE = 0o600
 """Passwords and tokens will stand in it."""
 
 
-@click.command
+@click.command(short_help="Write a configuration with every key.")
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 def command(output: Path | None) -> None:
     """Write a configuration with every key, commented out at its default.

@@ -19,7 +19,7 @@ HEALTH_PATH = "/health"
 ANSWER_BYTES_MAX = 64 * 1024
 
 
-@click.command
+@click.command(short_help="Ask the running server whether it is well.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5, help="Seconds to wait. Default: 5.")
 @config_option
 def command(config_path: Path | None, timeout_s: float) -> None:

@@ -11,7 +11,7 @@ from conduit_py.commands.options import config_option, password_option
 from conduit_py.commands.talking import give
 
 
-@click.command
+@click.command(short_help="Give an account a new password.")
 @click.argument("username")
 @click.option("--keep-sessions", is_flag=True, help="Leave the user logged in everywhere.")
 @password_option

@@ -16,7 +16,7 @@ from conduit_py.service.backup.messages import Impossible
 from conduit_py.service.backup.restore import Restored, restore
 
 
-@click.command
+@click.command(short_help="Put a copy into the data directory.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Keep the database that is there aside, and put the copy in its place.")
 @config_option

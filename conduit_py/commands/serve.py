@@ -18,7 +18,7 @@ from conduit_py.server import Started, serve
 from kvschema.errors import StorageError
 
 
-@click.command
+@click.command(short_help="Run the server. The default.")
 @config_option
 def command(config_path: Path | None) -> None:
     """Run the server until it is told to stop (SIGTERM, SIGINT). This is the default.

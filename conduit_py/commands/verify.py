@@ -19,7 +19,7 @@ from conduit_py.service.backup.verify import Report, verify
 IMPOSSIBLE_CODE = 2
 
 
-@click.command
+@click.command(short_help="Say whether a data directory is whole.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option("--hashes", is_flag=True, help="Read every media file as well, instead of trusting its size.")
 @config_option

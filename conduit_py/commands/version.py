@@ -10,7 +10,7 @@ from conduit_py import __version__
 from kvschema.catalog import SCHEMA_VERSION
 
 
-@click.command
+@click.command(short_help="Show the versions of everything.")
 def command() -> None:
     """Show the versions of the program, of its database schema, and of what it runs on."""
     click.echo(f"conduit_py {__version__}")

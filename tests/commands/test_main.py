@@ -30,6 +30,8 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
     help_text = invoke("--help").stdout
     for name in COMMANDS:
         assert f"\n  {name} " in help_text
+    assert "..." not in help_text.partition("Commands:")[2]
+    for name in COMMANDS:
         assert invoke(name, "--help").exit_code == 0
 
 
