@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -133,7 +134,7 @@ class LmdbEngine:
         if promise is None or not promise.seconds:
             self._space.write_stamp(replace(self._space.stamp, floor=UNPINNED))
             return None
-        pins = Pins(promise, self._env.begin, self._space, path / LOCK_FILE)
+        pins = Pins(promise, partial(_begin, self._env), self._space, path / LOCK_FILE)
         undo.callback(pins.end)
         return pins
 
@@ -364,6 +365,16 @@ def _open_environment(path: Path, trees_max: int, map_bytes: int) -> lmdb.Enviro
         raise _failure(error) from error
 
 
+def _begin(environment: lmdb.Environment) -> lmdb.Transaction:
+    """A read transaction."""
+    try:
+        return environment.begin()
+    except lmdb.ReadersFullError:
+        # Tools that looked at the file and were killed leave their slots behind.
+        environment.reader_check()
+        return environment.begin()
+
+
 def _failure(error: lmdb.Error) -> StorageError:
     """What an error of LMDB means to a caller."""
     if any(words in str(error) for words in _FULL_WORDS):
@@ -390,12 +401,7 @@ class LmdbReader:
         self._trees = trees
 
     def __enter__(self) -> LmdbReader:
-        try:
-            self._transaction = self._env.begin()
-        except lmdb.ReadersFullError:
-            # Tools that looked at the file and were killed leave their slots behind.
-            self._env.reader_check()
-            self._transaction = self._env.begin()
+        self._transaction = _begin(self._env)
         self._get: _Get = self._transaction.get
         return self
 

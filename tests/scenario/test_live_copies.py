@@ -36,7 +36,7 @@ def test_every_copy_within_the_bounds_is_whole_and_holds_what_was_acknowledged(t
 @pytest.mark.slow
 def test_copies_without_the_promise_are_torn(tmp_path: Path) -> None:
     """So that the test above shows something."""
-    with open_live_server(tmp_path, database_mib=64, copy_seconds=0, copy_growth_mb=4096) as (_, copying):
+    with open_live_server(tmp_path, database_mib=32, copy_seconds=0, copy_growth_mb=4096) as (_, copying):
         for _ in range(2):
             copying.copy(mib_per_s=20)
     assert all(outcome.fault for outcome in copying.look())
@@ -44,11 +44,11 @@ def test_copies_without_the_promise_are_torn(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_copy_slowed_past_the_bounds_is_refused_at_start(tmp_path: Path) -> None:
-    with open_live_server(tmp_path, database_mib=64, copy_seconds=1, copy_growth_mb=4096) as (_, copying):
-        copying.copy(mib_per_s=15)
+    with open_live_server(tmp_path, database_mib=32, copy_seconds=1, copy_growth_mb=4096) as (_, copying):
+        copying.copy(mib_per_s=10)
         copying.copy()
     slow, fast = copying.look(keep=1)
-    assert slow.database_seconds > 4
+    assert slow.database_seconds > 3
     assert slow.fault is not None
     assert slow.fault.startswith("refused: the server went on writing while it was copied")
     assert fast.fault is None or fast.database_seconds > 1

@@ -7,6 +7,8 @@ server respects: what it looks at stays as it is, and the file grows meanwhile b
 
 - ``verify`` walks everything: the pages of the file, the rows, the media files.
 - ``make`` makes a backup, ``restore`` puts one back, ``compact`` copies the database into its own place.
+- ``copied`` verifies a directory that is a copy when a server is started on it, and refuses one that is not whole.
+- ``snapshots`` are made now and then inside the directory while the server runs.
 - ``copying`` and ``marks`` are how files come into being, and what they say of themselves.
 - ``messages`` is what is told on the way.
 
