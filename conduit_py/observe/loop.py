@@ -6,7 +6,8 @@ would cost as much for every step of every request. What ran is found out by a t
 ``SLOW_TURN_S`` and, when a turn has lasted that long, takes down where the loop's thread stands. While nothing happens
 the thread sleeps.
 
-A full run of the garbage collector may fall on any line; how much of a slow turn it took is told along with the line.
+A full run of the garbage collector may fall on any line; how much of a slow turn it took is told along with the line,
+and so is how much of it the loop's thread ran at all: a host that is short of processors makes every turn slow.
 """
 
 from __future__ import annotations
@@ -51,11 +52,14 @@ class LoopWatch(trio.abc.Instrument):
         count: Callable[[float], None] = lambda seconds: None,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._count = count
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._seldom = Seldom(WARNING_EVERY_S, clock)
         self._started: float | None = None
+        self._started_cpu = 0.0
         self._seen_at: tuple[str, ...] = ()
         self._collecting: float | None = None
         self._collected = 0.0
@@ -74,6 +78,7 @@ class LoopWatch(trio.abc.Instrument):
     # Called by trio
 
     def after_io_wait(self, timeout: float) -> None:
+        self._started_cpu = self._cpu_clock()
         self._started = self._clock()
         if self._is_asleep:
             self._woken.set()
@@ -96,6 +101,7 @@ class LoopWatch(trio.abc.Instrument):
             _log.warning(
                 "the event loop stood still",
                 ms=round(seconds * 1000),
+                cpu_ms=round((self._cpu_clock() - self._started_cpu) * 1000),
                 garbage_collection_ms=round(collected * 1000),
                 ran=" < ".join(seen) or "unknown",
                 left_out=left_out,

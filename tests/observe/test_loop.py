@@ -27,7 +27,7 @@ class Turns:
     def __init__(self) -> None:
         self.clock = Clock()
         self.counted: list[float] = []
-        self.watch = LoopWatch(self.counted.append, clock=self.clock)
+        self.watch = LoopWatch(self.counted.append, clock=self.clock, cpu_clock=lambda: self.clock.now / 2)
 
     def turn(self, seconds: float) -> None:
         self.watch.after_io_wait(0)
@@ -50,7 +50,7 @@ def test_slow_turn_is_warned_of_and_what_ran_is_named(turns: Turns, caplog: pyte
     turns.turn(0.3)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert fields(record)["ms"] == 300
+    assert (fields(record)["ms"], fields(record)["cpu_ms"]) == (300, 150)
     assert "conduit_py.observe.loop" in str(fields(record)["ran"])
 
 
