@@ -37,6 +37,7 @@ def test_file_shrinks_and_every_row_stays(data: Path) -> None:
     assert invoke("verify", data, "--hashes").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_process")
 def test_compacted_database_is_no_copy(running: Household) -> None:
     """Otherwise its one-time keys would be dropped."""

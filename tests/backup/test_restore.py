@@ -54,6 +54,7 @@ def test_backup_is_restored_to_an_empty_place(lived: Household, backup: Path, tm
         assert server.read_log().count("the database is a copy that was put back") == 1
 
 
+@pytest.mark.slow
 def test_what_was_there_is_kept_aside(running: Household, tmp_path: Path) -> None:
     config = config_of(running)
     assert invoke("backup", "-c", config, tmp_path / "backup").exit_code == 0
@@ -173,6 +174,7 @@ def test_source_that_is_none_is_refused(data: Path, tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (1, f"{data} is the data directory itself\n")
 
 
+@pytest.mark.slow
 def test_directory_of_a_running_server_is_no_copy(running: Household, tmp_path: Path) -> None:
     done = invoke("restore", "-c", write_config(tmp_path / "new"), running.server.data)
     assert done.exit_code == 1

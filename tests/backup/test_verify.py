@@ -208,6 +208,7 @@ def test_terminal_sees_bars(data: Path) -> None:
     assert b"100%" in shown
 
 
+@pytest.mark.slow
 def test_archive_that_nobody_can_import_by_name(data: Path, tmp_path: Path) -> None:
     """A zipapp puts the program on its own module path, where a fresh Python would not look."""
     program = tmp_path / "program"

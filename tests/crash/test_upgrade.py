@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from conduit_py.storage.database import DIRECTORY
 from kvschema.batch import WriteBatch
 from kvschema.catalog import CATALOG
@@ -41,6 +43,7 @@ def read_met(data: Path) -> list[int]:
         return [count for _, count in MET.scan(reader)]
 
 
+@pytest.mark.slow
 def test_migration_that_is_killed_goes_on(tmp_path: Path) -> None:
     chance = Random(9)
     with ServerProcess(tmp_path / "server") as process:
