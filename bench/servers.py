@@ -103,6 +103,8 @@ def prepare_server(name: str, cache: Path) -> Server:
 class Ours:
     name: str
     checkout: Path
+    command: tuple[str, ...] = ("-m", "conduit_py")
+    """For Python."""
 
     @property
     def version(self) -> str:
@@ -131,7 +133,7 @@ class Ours:
         lines = [f"{key} = {json.dumps(value)}" for key, value in config.items()]
         path = directory / "conduit.toml"
         path.write_text("\n".join(("[global]", *lines, "")))
-        arguments = [sys.executable, "-m", "conduit_py", "--config", str(path)]
+        arguments = [sys.executable, *self.command, "--config", str(path)]
         metrics = Address("127.0.0.1", metrics_port)
         return run_process(arguments, port=port, directory=directory, import_path=self.checkout, metrics=metrics)
 

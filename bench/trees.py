@@ -17,3 +17,13 @@ def count_rows(data: Path) -> dict[str, int]:
             return {tree.name: rows for tree in CATALOG if (rows := reader.count(tree.name))}
     finally:
         engine.close()
+
+
+def tree_bytes(engine: LmdbEngine) -> dict[str, int]:
+    """Bytes of the pages that each tree takes."""
+    with engine._env.begin() as transaction:
+        stats = {name: transaction.stat(tree) for name, tree in engine._trees.items()}
+    return {
+        name: (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"]
+        for name, stat in stats.items()
+    }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -115,6 +115,25 @@ class StateChain:
                 return event or None
             state_id = diff.base
         return None
+
+    def get_several(
+        self, state_id: StateId, keys: Sequence[ShortStateKey | None], known: dict[StateId, tuple[ShortEventId, ...]]
+    ) -> tuple[ShortEventId, ...]:
+        """The events of a few entries, 0 where the state has none.
+
+        What other states say that were met on the way stays in ``known``: states that follow each other share most.
+        """
+        if not state_id:
+            return (ShortEventId(0),) * len(keys)
+        found = known.get(state_id)
+        if found is None:
+            diff = self._diff(state_id)
+            said = [ShortEventId(0) if key is None else diff.get(key) for key in keys]
+            if None in said:
+                below = self.get_several(diff.base, keys, known)
+                said = [before if event is None else event for event, before in zip(said, below, strict=True)]
+            found = known[state_id] = tuple(event or ShortEventId(0) for event in said)
+        return found
 
     def get_loose(self, state: LooseState, state_key: ShortStateKey) -> ShortEventId | None:
         """The same of a state that may have no name."""

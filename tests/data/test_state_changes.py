@@ -51,3 +51,20 @@ def test_changes_between_states_make_the_one_into_the_other(
     applied = {key: event for key, event in (old | changed).items() if event}
     assert applied == new
     assert all(old.get(key, 0) != event for key, event in changed.items())
+
+
+@given(chains, st.lists(st.integers(0, 13), min_size=1, max_size=4))
+def test_several_entries_are_found_as_each_alone(steps: list[tuple[int, dict[int, int]]], keys: list[int]) -> None:
+    """In any order of states, with what was met on the way remembered."""
+    engine = MemoryEngine()
+    stamp(engine, "one.test")
+    database = Database(engine, ObjectCache(1_000_000))
+    states = trio.run(_build, database, steps)
+    wanted = [ShortStateKey(key) if key else None for key in keys]
+
+    with database.snapshot() as snapshot:
+        chain = StateChain(snapshot)
+        known: dict[StateId, tuple[ShortEventId, ...]] = {}
+        for state_id in (*reversed(states), *states):
+            alone = tuple(0 if key is None else chain.get(state_id, key) or 0 for key in wanted)
+            assert chain.get_several(state_id, wanted, known) == alone

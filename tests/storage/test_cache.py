@@ -29,6 +29,17 @@ def test_least_recently_used_goes_first(cache: ObjectCache) -> None:
     assert [cache.get(key, 1) for key in (0, 1, 2, "new")] == [0, None, 2, "new"]
 
 
+def test_several_are_got_as_one_by_one(cache: ObjectCache) -> None:
+    cache.put("a", "A", 100, 1)
+    cache.put("later", "L", 100, 7)
+    for number in range(8):
+        cache.put(number, number, 100, 1)
+    assert cache.get_all(["a", "missing", "later"], 5) == ["A", None, None]
+    assert (cache.hits, cache.misses) == (1, 2)
+    cache.put("new", "new", 100, 1)
+    assert cache.get_all(["a", "later"], 9) == ["A", None], "what was got stays longest"
+
+
 def test_one_value_cannot_push_out_all_others(cache: ObjectCache) -> None:
     cache.put("a", "A", 100, 1)
     cache.put("large", "L", 5 * (ENTRY_BYTES + 100), 1)

@@ -51,6 +51,9 @@ class Visibility:
         self._user_id = user_id
         self._chain = state.StateChain(snapshot)
         self._moments: dict[StateId, _Moment] = {}
+        self._events: dict[StateId, tuple[ShortEventId, ...]] = {}
+        """What states say of the two entries that count, also of states that were only met on the way."""
+        self._by_events: dict[tuple[ShortEventId, ...], _Moment] = {}
         self._standings: dict[ShortRoomId, _Standing] = {}
         self._visibility_key = short_ids.get_state_key(snapshot, _VISIBILITY_TYPE, "")
         self._member_key = short_ids.get_state_key(snapshot, _MEMBER_TYPE, user_id)
@@ -97,10 +100,13 @@ class Visibility:
     def _moment(self, state_id: StateId) -> _Moment:
         moment = self._moments.get(state_id)
         if moment is None:
-            keys = (self._visibility_key, self._member_key)
-            visibility, member = (None if key is None else self._chain.get(state_id, key) for key in keys)
-            view = UserView(parse_history_visibility(self._content(visibility)), self._membership(member))
-            moment = self._moments[state_id] = _Moment(view, visibility, member)
+            events = self._chain.get_several(state_id, (self._visibility_key, self._member_key), self._events)
+            moment = self._by_events.get(events)
+            if moment is None:
+                visibility, member = (event or None for event in events)
+                view = UserView(parse_history_visibility(self._content(visibility)), self._membership(member))
+                moment = self._by_events[events] = _Moment(view, visibility, member)
+            self._moments[state_id] = moment
         return moment
 
     def _view_before(self, row: EventRow, after: _Moment) -> UserView:
