@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,19 +161,27 @@ class _Steps:
     def __init__(self, timers: Timers, part: str, coroutine: Awaitable[Any]) -> None:
         self._timers, self._part, self._coroutine = timers, part, coroutine
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        steps: Any = self._coroutine.__await__()
-        step: Callable[[], Any] = functools.partial(steps.send, None)
-        while True:
-            try:
-                with self._timers.running(self._part):
-                    waited = step()
-            except StopIteration as end:
-                return end.value
-            try:
-                step = functools.partial(steps.send, (yield waited))
-            except BaseException as error:
-                step = functools.partial(steps.throw, error)
+    def __await__(self) -> Any:
+        self._steps: Any = self._coroutine.__await__()
+        return self
+
+    def __iter__(self) -> _Steps:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        """What the interpreter asks of whatever is awaited; the end comes as ``StopIteration``."""
+        with self._timers.running(self._part):
+            return self._steps.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        with self._timers.running(self._part):
+            return self._steps.throw(*error)
+
+    def close(self) -> None:
+        self._steps.close()
 
 
 def serve(arguments: list[str], output: Path) -> None:
