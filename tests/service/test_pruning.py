@@ -17,8 +17,9 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog import transactions as transaction_trees
 from kvschema.catalog import users
+from kvschema.catalog.members import USERPOS_FAREWELL, Farewell, UserPos
 from kvschema.catalog.receipts import Notified
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, StreamPos
 from kvschema.catalog.users import ByTokenHash, LoginToken, OpenIdToken, Token, UiaSession, UserTokenHash
 from kvschema.errors import StorageFull
 from tests.rig.server import START_MS, Server
@@ -263,3 +264,21 @@ async def test_full_disk_ends_one_sweep_and_no_other(
     monkeypatch.setattr(pruning, "SWEEPS", (refused, note))
     await make(server).sweep_all()
     assert swept == [True]
+
+
+async def test_farewells_go_after_ninety_days(server: Server, autojump_clock: trio.testing.MockClock) -> None:
+    async def store_farewell(pos: int) -> None:
+        async with server.store.writer.turn() as turn:
+            key = UserPos(USER, StreamPos(pos))
+            turn.batch.put(USERPOS_FAREWELL, key, Farewell("!gone:one.test", server.store.now_ms(), ""))
+
+    async with running(server):
+        await store_farewell(1)
+        await trio.sleep(DAY_S)
+        await store_farewell(2)
+        await trio.sleep(88.9 * DAY_S)
+        assert rows(server, USERPOS_FAREWELL.name) == 2
+        await trio.sleep(0.2 * DAY_S)
+        assert rows(server, USERPOS_FAREWELL.name) == 1
+        await trio.sleep(DAY_S)
+        assert rows(server, USERPOS_FAREWELL.name) == 0
