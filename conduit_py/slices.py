@@ -1,4 +1,4 @@
-"""Long computations on the event loop that let others have their turn: one at a time, so that they do not add up."""
+"""Long computations on the event loop that let others have their turn, so that they do not add up."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ T = TypeVar("T")
 
 
 async def run_slices(slices: Slices[T]) -> T:
-    """What a generator returns, with a turn for others whenever it yields. Whoever came first is done first."""
+    """What a generator returns, with a turn for others whenever it yields.
+
+    Of several, one does a slice between two steps of the event loop, and then the next.
+    """
     try:
         turn = _TURN.get()
     except LookupError:
         turn = trio.Lock()
         _TURN.set(turn)
-    async with turn:
-        while True:
-            await trio.lowlevel.checkpoint()
+    while True:
+        # Waiting for it lets others have their turn even where nobody has it.
+        async with turn:
             try:
                 next(slices)
             except StopIteration as done:

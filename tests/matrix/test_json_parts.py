@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit_py.matrix.canonical_json import NotJson
-from conduit_py.matrix.json_parts import SKELETON_BYTES_MAX, find_parts
+from conduit_py.matrix.json_parts import BYTES_BETWEEN_BRACKETS_MAX, PARTS_MAX, SKELETON_BYTES_MAX, find_parts
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(alphabet=st.characters(codec="utf-8"))
 VALUES = st.recursive(
@@ -74,3 +74,11 @@ def test_text_that_breaks_off_is_looked_through_once() -> None:
     """A megabyte of an unfinished string takes no time: it is not tried from every place."""
     with pytest.raises(NotJson):
         find_parts(b'{"a":"' + b"x" * 1_000_000, entries_max=1)
+
+
+def test_too_many_members_or_too_long_ones_are_none() -> None:
+    members = [b'"%d":[]' % number for number in range(PARTS_MAX + 1)]
+    assert len(find_parts(b"{%b}" % b",".join(members[1:]), entries_max=1).parts) == PARTS_MAX
+    for text in (b"{%b}" % b",".join(members), b'{"a":[%b""]}' % (b'"",' * (BYTES_BETWEEN_BRACKETS_MAX // 3))):
+        with pytest.raises(NotJson):
+            find_parts(text, entries_max=1)

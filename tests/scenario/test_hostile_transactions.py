@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 import trio
 
-from bench.federation import ROOM_ID, SEND, SERVER_NAME, Room, Running, key_of, open_server, write_answer
+from bench.federation import KEY_ID, ROOM_ID, SEND, SERVER_NAME, Room, Running, key_of, open_server, write_answer
 from conduit_py.api.federation.transactions import BODY_BYTES_MAX
 from conduit_py.matrix.canonical_json import encode_canonical_json
-from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.matrix.x_matrix import build_x_matrix
+from conduit_py.outbound.http import HttpReply, Target
 
 EVIL = ServerName("server0.test")
 BOB = f"@user0:{EVIL}"
@@ -102,7 +103,9 @@ def build_transactions() -> dict[str, tuple[int, Mapping[str, Any]]]:
     }
 
 
-def build_talk(running: Running, folder: Path, *, content: Mapping[str, Any], shape: str) -> list[Any]:
+def build_talk(
+    running: Running, folder: Path, *, content: Mapping[str, Any], shape: str, prev: EventId | None = None
+) -> list[Any]:
     """Events of bob's, which the room takes, each after the other or all after the same."""
     joined = running.peers.joined
     assert joined is not None
@@ -111,9 +114,34 @@ def build_talk(running: Running, folder: Path, *, content: Mapping[str, Any], sh
     pdus = []
     for _ in range(50):
         if not room.last or shape == "fork":
-            room.last = [joined.event_id]
+            room.last = [prev or joined.event_id]
         pdus.append(room.add("m.room.message", BOB, None, content, [*joined.auth_events[:2], members[BOB]]).json)
     return pdus
+
+
+def encode(pdus: list[Any]) -> bytes:
+    return encode_canonical_json({"pdus": pdus, "edus": []}, strict=True)
+
+
+FORGERIES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "signature": lambda pdu: {**pdu, "signatures": {EVIL: {KEY_ID: "A" * 86}}},
+    "hash": lambda pdu: {**pdu, "hashes": {"sha256": "A" * 43}},
+    "auth": lambda pdu: {**pdu, "auth_events": ["$" + "A" * 43] * 10},
+    "sender": lambda pdu: {**pdu, "sender": "@alice:one.test"},
+}
+
+ANSWERS: dict[str, bytes] = {
+    "lists": b'{"events":[[]%b]}' % (b",[]" * 5_000_000),
+    "nested lists": b'{"events":[%b[]]}' % (b"[[[]]]," * 100_000),
+    "numbers": b'{"events":[0%b]}' % (b",0" * 7_000_000),
+    "text": b'{"events":["%b"]}' % (b"x" * 15_000_000),
+    "many texts": b'{"events":[%b""]}' % (b'"a",' * 3_000_000),
+    "members": b'{"events":[],%b"a":0}' % b"".join(b'"%x":[],' % number for number in range(900_000)),
+    "deep": b'{"events":[%b]}' % (b"[" * 7_000_000 + b"]" * 7_000_000),
+    "open": b'{"events":[' * 1_000_000,
+    "blank": b'{"events":[%b]}' % (b" " * 15_000_000),
+    "ids": b'{"pdu_ids":["$a"%b],"auth_chain_ids":[]}' % (b',"$a"' * 450_000),
+}
 
 
 @pytest.mark.slow
@@ -135,3 +163,28 @@ async def test_no_transaction_stops_the_event_loop(tmp_path: Path) -> None:
             body = encode_canonical_json(talk, strict=True)
             assert await send(running, shape, body) == 200
             assert await send(running, shape, body) == 200
+
+
+@pytest.mark.slow
+async def test_no_flood_and_no_answer_stops_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 events that follow nothing that is known, forged ones, and answers to what they make us ask."""
+    await trio.to_thread.run_sync(write_answer, tmp_path, 20, 1)
+    async with open_server(tmp_path) as running:
+        await running.join()
+        for number in range(200):
+            talk = build_talk(running, tmp_path, content={"body": f"{number}"}, shape="fork", prev=EventId("$nowhere"))
+            assert await send(running, f"flood{number}", encode(talk)) == 200
+        known = build_talk(running, tmp_path, content={"body": "forged"}, shape="fork")
+        for name, forge in FORGERIES.items():
+            assert await send(running, name, encode([forge(pdu) for pdu in known])) == 200
+        fetch = running.peers.fetch
+        for name, answer in ANSWERS.items():
+
+            async def lie(method: str, target: Target, path: str, answer: bytes = answer, **more: Any) -> HttpReply:
+                reply = await fetch(method, target, path, **more)
+                return HttpReply(200, {}, answer) if "/federation/" in path else reply
+
+            monkeypatch.setattr(running.peers, "fetch", lie)
+            prev = EventId(f"$before {name}")
+            lost = build_talk(running, tmp_path, content={"body": name}, shape="fork", prev=prev)[:1]
+            assert await send(running, f"answer {name}".replace(" ", "-"), encode(lost)) == 200, name
