@@ -107,7 +107,7 @@ class Obeying:
             is_exposed = order is not None and self.dispatcher.exposes_secret(order.text.split(), has_body=True)
             await self._answer(message, Answer(text=error.format_message(), ok=False), is_exposed=is_exposed)
             return
-        if order is None or not (order.is_addressed or (line.words and line.words[0] in self.dispatcher)):
+        if order is None or not (order.is_addressed or self._is_one(line)):
             # It was redacted meanwhile, or only looked like a command.
             async with self._store.writer.turn() as turn:
                 admin.stage_command_done(turn, event)
@@ -115,6 +115,11 @@ class Obeying:
             await self._answer(message, Answer(text=NOT_ADMIN, ok=False))
         else:
             await self._begin(nursery, slots, replace(message, line=line))
+
+    def _is_one(self, line: Line) -> bool:
+        """Is what somebody wrote to nobody in particular a command? "help me" is none."""
+        name, *rest = line.words or ("",)
+        return name in self.dispatcher and (name != "help" or not rest or rest[0] in self.dispatcher)
 
     async def _begin(self, nursery: trio.Nursery, slots: trio.CapacityLimiter, message: _Message) -> None:
         is_exposed = self.dispatcher.exposes_secret(message.line.words, has_body=bool(message.line.body))

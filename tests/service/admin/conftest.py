@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ from tests.rig.whole import WholeServer, open_whole
 
 
 @pytest.fixture
-async def whole(server: Server) -> AsyncIterator[WholeServer]:
-    async with open_whole(server) as whole:
+async def whole(server: Server, tmp_path: Path) -> AsyncIterator[WholeServer]:
+    async with open_whole(server, MEDIA__PATH=str(tmp_path / "media")) as whole:
         await whole.admin.prepare()
         yield whole
 

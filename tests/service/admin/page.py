@@ -45,7 +45,8 @@ removes your message from the room; do not count on that.
 ## The command line
 
 `conduit_py admin` gives the same commands to the server that runs with this configuration, through a socket in its data
-directory that only the server's user and root may open. Where no server runs, it does the command itself.
+directory, `admin.sock`, which only the server's user and root may open. Where no server runs, it does them itself. The
+socket is no data: a copy of the directory needs none, and tools that cannot copy sockets may skip it.
 
 ```sh by-hand: needs a server with its accounts
 conduit_py admin list-local-users

@@ -33,7 +33,7 @@ async def test_command_is_answered_with_a_notice_in_reply(whole: WholeServer, al
 
 
 async def test_talk_is_not_answered(whole: WholeServer, alice: Chat) -> None:
-    for body in ("good morning", "well-known is not set up", "verify it please"):
+    for body in ("good morning", "well-known is not set up", "verify it please", "help me"):
         await alice.say(body)
     await alice.ask("!admin help")
     assert sum(event["sender"] == "@conduit:one.test" for event in await timeline_of(alice)) == 2
