@@ -76,8 +76,10 @@ def test_interrupted_compaction_changes_nothing(data: Path, monkeypatch: pytest.
     monkeypatch.setattr(apart, "_BOOT", boot)
     assert invoke("compact", "-c", write_config(data)).exit_code == 1
     assert (data / "db" / "data.mdb").read_bytes() == before
+    assert len(list((data / "db").glob(".compact.*.unfinished"))) == 1
     monkeypatch.undo()
     assert invoke("compact", "-c", write_config(data)).exit_code == 0
+    assert not list((data / "db").glob(".compact.*"))
     assert invoke("verify", data).exit_code == 0
 
 

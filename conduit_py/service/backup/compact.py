@@ -51,7 +51,10 @@ def run(tell: Tell, *, directory: str) -> Mapping[str, Any]:
     target = Path(directory).resolve()
     data_file = target / DIRECTORY / DATA_FILE
     find_data_file(target)
-    with take_directory(target), staging(data_file.parent, "compact", ".unfinished") as staging_directory:
+    with (
+        take_directory(target),
+        staging(data_file.parent, "compact", ".unfinished", is_alone=True) as staging_directory,
+    ):
         staged = staging_directory / DIRECTORY / DATA_FILE
         staged.parent.mkdir()
         try:

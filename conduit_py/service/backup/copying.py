@@ -25,8 +25,14 @@ _CANNOT_LINK: Final = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, er
 
 
 @contextmanager
-def staging(parent: Path, name: str, suffix: str) -> Iterator[Path]:
-    """A private directory to put things together in. What is left in it at the end is removed."""
+def staging(parent: Path, name: str, suffix: str, *, is_alone: bool = False) -> Iterator[Path]:
+    """A private directory to put things together in. What is left in it at the end is removed.
+
+    :param is_alone: nobody else makes one of the name, so those that are there are left of work that was killed.
+    """
+    if is_alone:
+        for left in parent.glob(f".{name}.*{suffix}"):
+            shutil.rmtree(left)
     directory = Path(mkdtemp(dir=parent, prefix=f".{name}.", suffix=suffix))
     try:
         yield directory

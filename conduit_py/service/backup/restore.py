@@ -122,7 +122,11 @@ def run(
     if current.exists() and current.samefile(copy):
         raise Impossible(f"{where} is the data directory itself")
     files = open_media(Path(media_path).resolve(), DirectoryStructure(*structure))
-    with take_directory(target), _keep_out(where), staging(target, "restore", UNFINISHED) as staging_directory:
+    with (
+        take_directory(target),
+        _keep_out(where),
+        staging(target, "restore", UNFINISHED, is_alone=True) as staging_directory,
+    ):
         staged = staging_directory / DATA_FILE
         require_room(target, copy.stat().st_size + ROOM_BYTES)
         copy_file(copy, staged, tell)
