@@ -25,6 +25,10 @@ tested with, or replaced by, another.
 HTTP/2 is not offered, over TLS neither, and an upgrade to h2c or WebSocket is ignored, as the protocol allows:
 hypercorn's HTTP/2 has open crashes, and the proxies in front of a home server speak HTTP/1.1 to it.
 
+Large JSON is parsed on the event loop, in slices with turns for others between them: a parser in C would keep the
+interpreter to itself in a thread as well, for a second with the worst 16 MiB. What all requests together hold in memory
+has a bound (``held``), because many bodies have to be read before it is known who sends them.
+
 A half-closed connection counts as closed. A client that shuts its sending side and still waits cannot be told from one
 that has gone, and the long-polls of those must end.
 

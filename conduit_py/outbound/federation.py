@@ -30,6 +30,8 @@ NOTARY_TIMEOUT_S: Final = 20.0
 """A notary may have to ask the servers first."""
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+ROOM_VERSION_CHARS_MAX: Final = 32
+"""Spec: client-server-api/#room-versions"""
 ENTRIES_MAX: Final = 500_000
 """Of lists of which the entries are not parsed at once: the state of the largest rooms."""
 REFUSAL_BYTES_MAX: Final = 64 * 1024
@@ -272,10 +274,11 @@ async def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, An
             # Not the homeserver spoke but what stands before it.
             raise Unreachable(f"{destination} answered with status {reply.status}")
         raise Refused(reply.status, "M_UNKNOWN", "no reason given", retry_after_ms=retry_after_ms(reply.headers))
-    message, after_ms = answer.get("error"), answer.get("retry_after_ms")
+    message, after_ms, room_version = (answer.get(name) for name in ("error", "retry_after_ms", "room_version"))
     raise Refused(
         reply.status,
         errcode[:ERRCODE_CHARS_MAX],
         message if isinstance(message, str) else "no reason given",
         retry_after_ms=after_ms if type(after_ms) is int else retry_after_ms(reply.headers),
+        room_version=room_version[:ROOM_VERSION_CHARS_MAX] if isinstance(room_version, str) else None,
     )

@@ -45,6 +45,9 @@ async def test_refusal_tells_status_errcode_and_message() -> None:
     assert (await refusal(reply(404))).errcode == "M_UNKNOWN"
     assert (await refusal(reply(302, {}, location="https://elsewhere.test/"))).status == 302
     assert len((await refusal(reply(400, {"errcode": "M" * 1000}))).errcode) == 255
+    unknown = {"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "no", "room_version": "99"}
+    assert (await refusal(reply(400, unknown))).room_version == "99"
+    assert (await refusal(reply(400, {**unknown, "room_version": 99}))).room_version is None
 
 
 async def test_refusal_of_the_moment_may_be_tried_again() -> None:

@@ -27,5 +27,6 @@ def build_refusal(room_id: RoomId, errors: Sequence[RemoteError]) -> MatrixError
     best = min(clear, key=lambda error: error.errcode == "M_NOT_FOUND", default=None)
     if best is not None:
         status = best.status if best.status in (400, 403, 404, 429) else 403
-        return MatrixError(best.message, errcode=best.errcode, status=status)
+        extra = None if best.room_version is None else {"room_version": best.room_version}
+        return MatrixError(best.message, errcode=best.errcode, status=status, extra=extra)
     return MatrixError(f"no server has helped: {errors[0]}", errcode="M_UNKNOWN", status=502)

@@ -4,6 +4,7 @@ The way of a transaction:
 
 - ``receiver`` does each once, however often it is sent, and shares it out: events by room, the rest by type. It answers
   when all is on disk.
+- ``event_texts`` parses events when their turn comes: until then each is kept as the text that it came as.
 - ``room_queues`` has the rooms side by side, each in order, and writes down what is slow.
 - ``room_events`` checks the events of one room and hands them on in an order in which each follows what it refers to.
 - ``missing`` fetches what an event refers to and we do not hold, first of all without the room's lock.
