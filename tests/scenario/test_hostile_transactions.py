@@ -95,11 +95,11 @@ def build_transactions() -> dict[str, tuple[int, Mapping[str, Any]]]:
         "levels": (400, {"pdus": [{**raw, "content": {"users": dict.fromkeys(users, 1)}}], "edus": []}),
         "text": (400, {"pdus": [{**raw, "content": {"body": "x" * 15_000_000}}], "edus": []}),
         "texts": (200, {"pdus": [{**raw, "content": {"body": "x" * 400_000}}] * 30, "edus": []}),
-        "receipts": (200, edus("m.receipt", *[receipts] * 15)),
+        "receipts": (200, edus("m.receipt", *[receipts] * 5)),
         "rooms": (200, edus("m.receipt", {f"!r{number}:{EVIL}": {} for number in range(35_000)})),
-        "presence": (200, edus("m.presence", *[online] * 15)),
-        "messages": (200, edus("m.direct_to_device", *[messages] * 15)),
-        "devices": (200, edus("m.direct_to_device", *[devices] * 15)),
+        "presence": (200, edus("m.presence", *[online] * 5)),
+        "messages": (200, edus("m.direct_to_device", *[messages] * 5)),
+        "devices": (200, edus("m.direct_to_device", *[devices] * 5)),
     }
 
 
@@ -137,8 +137,8 @@ ANSWERS: dict[str, bytes] = {
     "text": b'{"events":["%b"]}' % (b"x" * 15_000_000),
     "many texts": b'{"events":[%b""]}' % (b'"a",' * 3_000_000),
     "members": b'{"events":[],%b"a":0}' % b"".join(b'"%x":[],' % number for number in range(900_000)),
-    "deep": b'{"events":[%b]}' % (b"[" * 7_000_000 + b"]" * 7_000_000),
-    "open": b'{"events":[' * 1_000_000,
+    "deep": b'{"events":[%b]}' % (b"[" * 1_000_000 + b"]" * 1_000_000),
+    "open": b'{"events":[' * 200_000,
     "blank": b'{"events":[%b]}' % (b" " * 15_000_000),
     "ids": b'{"pdu_ids":["$a"%b],"auth_chain_ids":[]}' % (b',"$a"' * 450_000),
 }
