@@ -10,6 +10,7 @@ a new account has joined ten of the rooms, has synced, and has read a page of ea
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -19,16 +20,18 @@ from typing import Final
 import orjson
 import trio
 
-from bench.driver.process import read_memory
+from bench.driver.process import read_memory, read_usage
 from bench.driver.scene import CLIENT, register
 from bench.driver.wire import Connection, DriverError, encode_request, path_part
 from bench.servers import Running, default_cache, prepare_server
 from conduit_py.data import rooms
 from conduit_py.matrix.ids import RoomId
 from conduit_py.service.requester import Requester
-from conduit_py.storage.database import DIRECTORY
+from conduit_py.storage.database import DATA_FILE, DIRECTORY
 from kvschema.catalog import CATALOG
 from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.ownership import claim
+from kvschema.engine.stamp import MARK_CHARS
 from tests.service.sync.world import SERVER_NAME, World, open_world
 
 MEMBERS: Final = 20
@@ -54,9 +57,11 @@ async def fill(data: Path, events: int, room_count: int) -> list[RoomId]:
                 await _talk(world, people, room_ids[-1], events // room_count)
                 if number % 10 == 9:
                     print(f"  {number + 1} rooms are filled", file=sys.stderr, flush=True)
-            return room_ids
     finally:
         engine.close()
+    # It was not made by a server: without this, it would be taken for a copy, and verified first.
+    claim(data / DIRECTORY / DATA_FILE, secrets.token_hex(MARK_CHARS // 2))
+    return room_ids
 
 
 async def _talk(world: World, people: list[Requester], room_id: RoomId, count: int) -> None:
@@ -92,12 +97,15 @@ def measure(directory: Path) -> bool:
         with server.start(directory, {"server_name": SERVER_NAME}) as running:
             pid = running.gauges.pid
             assert pid is not None
-            started = read_memory(pid).rss_anon
+            cpu_s, started = read_usage(pid).cpu_s, read_memory(pid).rss_anon
             if number == 0 and not (directory / "used").exists():
                 use(running, room_ids)
                 (directory / "used").touch()
             used = read_memory(pid).rss_anon
-        print(f"first answer after {running.start_s:5.2f} s, RssAnon {started:5.1f} MiB, after use {used:5.1f} MiB")
+        print(
+            f"first answer after {running.start_s:5.2f} s and {cpu_s:5.2f} s of CPU time, "
+            f"RssAnon {started:5.1f} MiB, after use {used:5.1f} MiB"
+        )
         is_right = is_right and running.start_s < START_S_MAX and used < MEMORY_MIB_MAX
     return is_right
 
