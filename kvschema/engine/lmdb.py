@@ -28,7 +28,7 @@ from kvschema.batch import ADD, DELETE, PUT, WriteBatch
 from kvschema.codec import KEY_BYTES_MAX
 from kvschema.engine import Outcome
 from kvschema.engine.file_space import FULL, FileSpace, make_directory, sync_directory
-from kvschema.engine.ownership import Ownership, is_copy
+from kvschema.engine.ownership import Ownership, adopt_marks, is_copy
 from kvschema.engine.pages import Damaged
 from kvschema.engine.pins import CopyPromise, Pins
 from kvschema.engine.stamp import STAMP_BYTES, UNPINNED, Torn, check_whole
@@ -95,6 +95,8 @@ class LmdbEngine:
             self._map = int(self._env.info()["map_size"])
             self._space = FileSpace(data, self._map)
             undo.callback(self._space.close)
+            if is_own:
+                adopt_marks(path, self._space)
             if not self._space.promise(self._map) and size == 0:
                 raise StorageFull(f"{_FULL}: a new database needs {(self._map + reserve_bytes) >> 20} MiB at {path}")
             # On a full disk the reserve is what the file already has behind the map.

@@ -48,6 +48,13 @@ def _find_markers(directory: Path) -> list[str]:
     return [name for name in os.listdir(directory) if name.startswith(_PREFIX)]
 
 
+def adopt_marks(directory: Path, space: FileSpace) -> None:
+    """An own file that lost its stamp in a power cut is to have one again that knows the markers."""
+    marks = [name.rpartition("-")[2] for name in _find_markers(directory)]
+    if not space.stamp.mark and marks:
+        space.stamp = replace(space.stamp, mark=marks[0], mark_before=marks[-1])
+
+
 def claim(data: Path, mark: str) -> None:
     """Make a file that has a stamp, and that nobody has open, the own one of the directory in which it lies."""
     space = FileSpace(data, 0)

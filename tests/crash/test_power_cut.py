@@ -11,8 +11,9 @@ from random import Random
 
 import pytest
 
+from conduit_py.storage.database import DIRECTORY
 from tests.crash.load import Load
-from tests.crash.powercut import build_library, cut, environment
+from tests.crash.powercut import build_library, cut, environment, keep_owned
 from tests.rig.process import ServerProcess
 
 SYNC_US = 300
@@ -40,9 +41,12 @@ class Plug:
     def pull(self) -> None:
         """Cut the power: afterwards the files are what was left of them."""
         self.server.kill()
+        database = self.server.data / DIRECTORY
+        markers = [path.name for path in database.glob("own-*")]
         shutil.rmtree(self.server.data)
         chance = self._random.choice((None, self._random))
         cut(self._durable, self.server.data, chance)
+        keep_owned(database, markers)
 
 
 def check_cuts(library: Path, directory: Path, *, rounds: int, seed: int) -> None:
@@ -59,6 +63,7 @@ def check_cuts(library: Path, directory: Path, *, rounds: int, seed: int) -> Non
         plug.watch()
         load.finish(server)
         server.check_log()
+        assert "the database is a copy" not in server.read_log(), "whose power is cut finds what is its own"
     load.check_files(server.data, is_finished=True)
 
 

@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 import pytest
 
+from kvschema.engine.file_space import identify
+
 _SOURCE = Path(__file__).parent / "powercut.c"
 _HEAD = struct.Struct("<cHQI")
 _TORN_FROM_BYTES = 8192
@@ -150,6 +152,21 @@ def write_image(image: dict[str, bytes], directory: Path) -> None:
     for path, content in image.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_bytes(content)
+
+
+def keep_owned(data_dir: Path, names: list[str]) -> None:
+    """Put markers of ownership back, which are empty files and so in no image; they mean the file of the image.
+
+    A disk whose power was cut has the same files still, and the names of markers are on it before anything goes on.
+    """
+    data = data_dir / "data.mdb"
+    for left in data_dir.glob("own-*"):
+        left.unlink()
+    if data.exists():
+        with data.open("rb") as file:
+            identity = identify(file.fileno())
+        for name in names:
+            (data_dir / f"own-{identity}-{name.rpartition('-')[2]}").touch()
 
 
 def cut(durable_dir: Path, image_dir: Path, random: Random | None) -> None:
