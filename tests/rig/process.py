@@ -35,6 +35,7 @@ database_reserve_mb = 1
 port = {port}
 metrics_address = "127.0.0.1:{metrics_port}"
 allow_registration = true
+require_admin_token = true
 log = "info"
 [password_hash]
 time = 1
@@ -47,7 +48,10 @@ _BAD_LINE = re.compile(r"^Traceback|^\S+ (?:ERROR|CRITICAL) |Error:|^Exception i
 
 
 class ServerProcess:
-    """One server in ``directory``, running or not. Use it in a ``with`` block, which kills what still runs."""
+    """One server in ``directory``, running or not. Use it in a ``with`` block, which kills what still runs.
+
+    Nobody is an administrator, and in the Admin Room, who did not register with the token of the greeting.
+    """
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self.greeting = ""
