@@ -4,7 +4,8 @@ A turn of the loop runs every task that has something to do, one after the other
 instrument takes the time of each turn, which costs a microsecond; the tasks are not timed one by one, because that
 would cost as much for every step of every request. What ran is found out by a thread instead: it looks every
 ``SLOW_TURN_S`` and, when a turn has lasted that long, takes down where the loop's thread stands. While nothing happens
-the thread sleeps.
+the thread sleeps. It asks ``faulthandler``, which looks at all frames in one go: the frame objects of a thread that
+runs on meanwhile are no safe ground to walk on.
 
 A full run of the garbage collector may fall on any line; how much of a slow turn it took is told along with the line,
 and so is how much of it the loop's thread ran at all: a host that is short of processors makes every turn slow.
@@ -12,13 +13,15 @@ and so is how much of it the loop's thread ran at all: a host that is short of p
 
 from __future__ import annotations
 
+import faulthandler
 import gc
-import sys
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -36,7 +39,8 @@ COUNTED_TURN_S: Final = 0.005
 WINDOW_S: Final = 10.0
 """How far back ``lag_s`` looks: this long at least, twice as long at most."""
 FRAMES_MAX: Final = 8
-_ROOTS: Final = ("conduit_py", "kvschema")
+_ROOT: Final = Path(__file__).parents[2]
+_PACKAGES: Final = ("conduit_py", "kvschema")
 _FULL: Final = 2
 """The oldest generation of the garbage collector."""
 
@@ -131,7 +135,7 @@ class LoopWatch(trio.abc.Instrument):
         """Take down where the thread ``ident`` stands if its turn is slow by now."""
         started = self._started
         if started is not None and self._clock() - started >= SLOW_TURN_S:
-            places = tuple(_places(sys._current_frames().get(ident)))
+            places = tuple(_places(_read_stack(ident)))
             if self._started == started:
                 self._seen_at = places
 
@@ -161,14 +165,32 @@ class LoopWatch(trio.abc.Instrument):
             self._woken.set()
 
 
-def _places(frame: FrameType | None) -> Iterator[str]:
+_FRAME: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+
+
+def _read_stack(ident: int) -> Iterator[tuple[Path, str, str]]:
+    """File, line and function of each frame of a thread, the innermost first."""
+    descriptor = os.memfd_create("stacks", os.MFD_CLOEXEC)
+    with open(descriptor, "r+b") as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        text = file.read().decode(errors="replace")
+    _, _, stack = text.partition(f"hread {ident:#018x} ")
+    for line in stack.splitlines()[1:]:
+        frame = _FRAME.fullmatch(line)
+        if frame is None:
+            return
+        yield Path(frame[1]), frame[2], frame[3]
+
+
+def _places(stack: Iterator[tuple[Path, str, str]]) -> Iterator[str]:
     """The innermost lines of ours, and the innermost line at all where that is not one of them."""
     found = 0
-    is_innermost = True
-    while frame is not None and found < FRAMES_MAX:
-        module = str(frame.f_globals.get("__name__", "?"))
-        if is_innermost or module.partition(".")[0] in _ROOTS:
-            yield f"{module}:{frame.f_lineno} {frame.f_code.co_name}"
+    for depth, (path, line, function) in enumerate(stack):
+        is_ours = path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[0] in _PACKAGES
+        if is_ours or depth == 0:
+            name = ".".join(path.relative_to(_ROOT).with_suffix("").parts) if is_ours else path.stem
+            yield f"{name}:{line} {function}"
             found += 1
-        is_innermost = False
-        frame = frame.f_back
+        if found == FRAMES_MAX:
+            return

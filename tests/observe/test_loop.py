@@ -112,7 +112,7 @@ def block() -> None:
 def test_thread_finds_the_line_in_a_real_loop(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conduit_py.observe.loop._ROOTS", ("tests",))
+    monkeypatch.setattr("conduit_py.observe.loop._PACKAGES", ("tests",))
     callbacks = list(gc.callbacks)
 
     async def main() -> None:
