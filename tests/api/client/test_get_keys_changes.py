@@ -116,14 +116,16 @@ async def test_who_joins_is_told_of_everybody_and_everybody_of_who_joins(
 
 
 async def test_who_comes_to_another_room_between_two_slices_is_told_all_the_same(
-    alice: Client, bob: Client, carol: Client, monkeypatch: pytest.MonkeyPatch
+    whole: WholeServer, alice: Client, bob: Client, carol: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bob is met in the room that alice came to, and not in the one that he came to while that was gone through."""
+    """Dave is met in the room that alice came to, and not in the one that he came to while that was gone through."""
     old, new = await create(alice), await create(bob)
     await join(carol, new)
+    dave = await whole.register("dave")
+    await join(dave, new)
     watcher = await watch(alice)
     await join(alice, new)
-    todo = [bob]
+    todo = [dave]
 
     async def come() -> None:
         if todo:
@@ -131,7 +133,7 @@ async def test_who_comes_to_another_room_between_two_slices_is_told_all_the_same
 
     monkeypatch.setattr(build, "trio", SimpleNamespace(lowlevel=SimpleNamespace(checkpoint=come)))
     changed, left = (await sync(alice, watcher.since))["device_lists"].values()
-    assert (short(changed), left) == (["bob", "carol"], [])
+    assert (short(changed), left) == (["bob", "carol", "dave"], [])
 
 
 async def test_who_joins_a_second_room_is_known_already(alice: Client, bob: Client) -> None:
