@@ -120,7 +120,9 @@ class FileSpace:
 def identify(descriptor: int) -> str:
     """Which file it is: no other on this machine is called so at the same time, nor, mostly, at another."""
     status = os.fstat(descriptor)
-    return f"{status.st_dev}-{status.st_ino}-{_read_generation(descriptor)}"
+    # Numbers of devices can be others after a reboot; most file systems have a number of their own that stays.
+    device = os.fstatvfs(descriptor).f_fsid or status.st_dev
+    return f"{device}-{status.st_ino}-{_read_generation(descriptor)}"
 
 
 def _read_generation(descriptor: int) -> int:

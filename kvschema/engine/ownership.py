@@ -1,7 +1,7 @@
 """Tells a database file from its copies, before anything is read from it.
 
-Beside the file lies an empty one, the *marker*. Its name says which file is meant (device, inode and generation), and
-has a *mark* of random digits that the stamp of the file repeats. A copy of the directory has a marker that means
+Beside the file lies an empty one, the *marker*. Its name says which file is meant (file system, inode and generation),
+and has a *mark* of random digits that the stamp of the file repeats. A copy of the directory has a marker that means
 another file. A file that was put into the place of another has a stamp with another mark, or, where the marker was
 copied along and into the same directory, there are two. That last case is why the mark changes: at every start and
 every stop, and now and then between, so what was copied earlier has an earlier one.

@@ -255,3 +255,20 @@ def test_torn_copy_is_opened_by_nobody(home: Home, tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatch, match="a copy that is not whole: its end is missing"):
         LmdbEngine(copy.path, NAMES, map_bytes=MIB, reserve_bytes=MIB)
     assert (copy.path / DATA).read_bytes() == before
+
+
+def test_file_stays_ones_own_when_the_system_numbers_its_disks_anew(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write()
+    if not os.statvfs(home.path).f_fsid:
+        pytest.skip("this file system has no number of its own")
+    look = os.fstat
+
+    def look_after_reboot(descriptor: int) -> os.stat_result:
+        found = list(look(descriptor))
+        found[2] += 1
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", look_after_reboot)
+    assert not home.is_copy
