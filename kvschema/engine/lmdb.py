@@ -209,8 +209,15 @@ class LmdbEngine:
                 raise failure from error
 
     def _apply_group(self, batches: Sequence[WriteBatch]) -> list[Outcome]:
-        with self._env.begin(write=True) as transaction:
-            return [self._apply_nested(transaction, batch) for batch in batches]
+        try:
+            with self._env.begin(write=True) as transaction:
+                for batch in batches:
+                    self._write(transaction, batch)
+        except (BatchRefused, lmdb.BadValsizeError):
+            # Seldom. The others land without the one that is refused; nested transactions copy each page they write.
+            with self._env.begin(write=True) as transaction:
+                return [self._apply_nested(transaction, batch) for batch in batches]
+        return [None] * len(batches)
 
     def _apply_nested(self, parent: lmdb.Transaction, batch: WriteBatch) -> Outcome:
         try:
