@@ -283,5 +283,7 @@ class _Reading:
     def _skip_long_string(self, at: int) -> int:
         match = _LONG_STRING.match(self._text, at, at + ENTRY_BYTES_MAX)
         if match is None:
-            raise NotJson("the text ends too early, or has a string that is too long")
+            if len(self._text) - at > ENTRY_BYTES_MAX:
+                raise TooMuch(f"a string is longer than {ENTRY_BYTES_MAX} bytes")
+            raise NotJson("the text ends too early")
         return match.end()

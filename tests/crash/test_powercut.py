@@ -11,7 +11,17 @@ from random import Random
 import pytest
 
 from kvschema.errors import StorageError
-from tests.crash.powercut import BASE, Disk, build_library, cut, environment, records, workload, write_image
+from tests.crash.powercut import (
+    BASE,
+    Disk,
+    build_library,
+    cut,
+    environment,
+    keep_owned,
+    records,
+    workload,
+    write_image,
+)
 
 ROOT = Path(__file__).parents[2]
 SYNC_US = 300
@@ -47,6 +57,10 @@ class Server:
             told += [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith(b"\n")]
         return max(told)
 
+    def keep_owned(self) -> None:
+        """The image is of the server's own file, and no copy."""
+        keep_owned(self.image / "db", [path.name for path in (self.live / "db").glob("own-*")])
+
     def run(self, tasks: int, commits: int, *unsafe: str) -> None:
         with self.start(tasks, commits, *unsafe) as process:
             process.communicate(timeout=60)
@@ -63,6 +77,7 @@ def check_kill(server: Server, seed: int) -> None:
     acknowledged = server.kill_after(random.randrange(1, 300))
     for chance in (None, *(Random(f"{seed} {n}") for n in range(5))):
         cut(server.durable, server.image, chance)
+        server.keep_owned()
         assert workload.complaints(server.image, acknowledged) == []
 
 
@@ -83,6 +98,7 @@ def check_cuts(server: Server, cuts: int, seed: int, *, is_tidy: bool = False) -
             acknowledged = max(acknowledged, int(record.data))
         if place in places:
             write_image(disk.image(None if is_tidy else random.choice((None, random))), server.image)
+            server.keep_owned()
             try:
                 found += workload.complaints(server.image, acknowledged)
             except StorageError as error:

@@ -17,7 +17,7 @@ PATIENCE_S = 20
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path) as server:
+    with ServerProcess(tmp_path, {"CONDUIT_REQUIRE_ADMIN_TOKEN": "false"}) as server:
         server.start()
         yield server
 

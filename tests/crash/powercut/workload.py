@@ -8,7 +8,9 @@ that a batch that is not whole shows. A position is acknowledged on standard out
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,8 @@ from conduit_py.storage.database import Database, record_start, stamp
 from conduit_py.storage.writer import Turn, Writer, open_writer
 from kvschema.catalog import CATALOG, rooms, server, state
 from kvschema.engine.lmdb import LmdbEngine
+from kvschema.engine.pins import CopyPromise
+from kvschema.engine.stamp import MARK_CHARS
 
 START = 1000
 ACKS = "acks"
@@ -30,7 +34,13 @@ UNSAFE: dict[str, dict[str, Any]] = {"nosync": {"sync": False, "metasync": False
 
 def opened(live: Path) -> Database:
     names = [tree.name for tree in CATALOG]
-    engine = LmdbEngine(live / "db", names, map_bytes=1 << 20, reserve_bytes=1 << 20)
+    copies = CopyPromise(
+        seconds=60,
+        growth_bytes=1 << 30,
+        clock=time.monotonic,
+        random_mark=lambda: secrets.token_hex(MARK_CHARS // 2),
+    )
+    engine = LmdbEngine(live / "db", names, map_bytes=1 << 20, reserve_bytes=1 << 20, copies=copies)
     stamp(engine, "one.test")
     return Database(engine, ObjectCache(1))
 
