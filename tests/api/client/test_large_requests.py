@@ -34,7 +34,7 @@ CASES: dict[str, tuple[str, str, Any, int]] = {
         400,
     ),
     "bytes": ("POST", "/createRoom", {"name": "x" * JSON_BYTES_MAX}, 413),
-    "one string": ("POST", "/createRoom", {"name": "x" * (JSON_BYTES_MAX - 100)}, 400),
+    "one string": ("POST", "/createRoom", {"name": "x" * (JSON_BYTES_MAX - 100)}, 413),
     "values": ("POST", "/createRoom", {"x": [EMPTY] * 150_000}, 413),
 }
 
