@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvschema.engine.file_space import FULL, FileSpace, identify, sync_directory
-from kvschema.engine.pages import read_metas
+from kvschema.engine.pages import Damaged, read_metas
 from kvschema.engine.stamp import read_stamp
 
 CHANGE_S = 3600
@@ -31,11 +31,16 @@ _PREFIX = "own-"
 
 def is_copy(data: Path) -> bool:
     """Is there a file that came here as a copy? Raises ``Damaged`` where it is none of LMDB's."""
-    if not data.exists() or data.stat().st_size == 0:
+    if not data.exists():
+        return False
+    markers = [name.removeprefix(_PREFIX).rpartition("-") for name in _find_markers(data.parent)]
+    if data.stat().st_size == 0:
+        if markers:
+            # There is a marker only beside a file that had something in it.
+            raise Damaged("it is empty: whatever copied it was interrupted, perhaps by a full disk")
         return False
     with data.open("rb") as file:
         identity, stamp = identify(file.fileno()), read_stamp(file.fileno())
-    markers = [name.removeprefix(_PREFIX).rpartition("-") for name in _find_markers(data.parent)]
     # A power cut can leave a file that has grown without its stamp.
     known = {mark for _, _, mark in markers} if stamp is None else {stamp.mark, stamp.mark_before}
     if markers and all(meant == identity and mark in known for meant, _, mark in markers):

@@ -272,3 +272,14 @@ def test_file_stays_ones_own_when_the_system_numbers_its_disks_anew(
 
     monkeypatch.setattr(os, "fstat", look_after_reboot)
     assert not home.is_copy
+
+
+def test_copy_that_has_nothing_in_it_is_refused(home: Home, tmp_path: Path) -> None:
+    """As a full disk leaves it: a server must not begin anew there."""
+    home.write()
+    other = Home(tmp_path / "other")
+    shutil.copytree(home.path, other.path)
+    os.truncate(other.path / DATA, 0)
+    with pytest.raises(SchemaMismatch, match="it is empty: whatever copied it was interrupted"):
+        other.open()
+    assert (other.path / DATA).stat().st_size == 0
