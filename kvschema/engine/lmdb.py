@@ -29,7 +29,7 @@ from kvschema.codec import KEY_BYTES_MAX
 from kvschema.engine import Outcome
 from kvschema.engine.file_space import FULL, FileSpace, make_directory, sync_directory
 from kvschema.engine.ownership import Ownership, adopt_marks, is_copy
-from kvschema.engine.pages import Damaged
+from kvschema.engine.pages import Damaged, read_metas
 from kvschema.engine.pins import CopyPromise, Pins
 from kvschema.engine.stamp import STAMP_BYTES, UNPINNED, Torn, check_whole
 from kvschema.engine.steps import added, check_required
@@ -89,6 +89,7 @@ class LmdbEngine:
                 # A power cut must not leave a file that has its size and not its beginning.
                 self._env.sync(True)
             self._check_owner(path, tree_names)
+            self._check_lock(data)
             self._env.reader_check()
             self._page_bytes = int(self._env.stat()["psize"])
             # LMDB makes the map larger than asked where its pages need it.
@@ -118,6 +119,19 @@ class LmdbEngine:
             raise SchemaMismatch(
                 f"{path} holds the database of another program: set database_path to an empty directory; "
                 "the data that is there stays untouched"
+            )
+
+    def _check_lock(self, data: Path) -> None:
+        """Whoever still reads a file that was here before keeps LMDB's lock file, and with it the number of the last
+        transaction of that file: LMDB would take the older meta page of this one, and write over what the newer leads to.
+        """
+        # For writing, because that sets the number right after a process that was killed while it landed a transaction.
+        with self._env.begin(write=True) as transaction:
+            is_known = int(transaction.id()) - 1 == max(meta.transaction for meta in read_metas(data))
+        if not is_known:
+            raise SchemaMismatch(
+                f"a process still reads the database that was at {data} before, perhaps a backup or a verification that "
+                "is under way: wait for its end, or end it. Nothing was changed"
             )
 
     def _open_trees(self, tree_names: Sequence[str]) -> dict[str, lmdb._Database]:

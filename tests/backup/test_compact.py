@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,30 @@ def test_compacted_database_is_no_copy(running: Household) -> None:
     assert running.read() == running.sent
     running.server.stop()
     assert "the database is a copy" not in running.server.read_log()
+
+
+READ_AND_WAIT = """
+import sys
+from pathlib import Path
+from kvschema.engine.lmdb_file import open_file
+with open_file(Path(sys.argv[1]), trees_max=1, is_shared=True):
+    print("reading", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_somebody_who_reads_the_old_file_does_no_harm(data: Path) -> None:
+    """LMDB's lock file says of it which transaction was the last, and would say so of the new one."""
+    before = rows(data)
+    command = [sys.executable, "-c", READ_AND_WAIT, str(data / "db" / "data.mdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"reading\n"
+        assert invoke("compact", "-c", write_config(data)).exit_code == 0
+        assert rows(data) == before
+        other.kill()
+        other.wait()
+    assert rows(data) == before
 
 
 def test_damaged_database_is_left_alone(data: Path) -> None:

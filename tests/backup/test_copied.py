@@ -63,6 +63,18 @@ async def test_copy_that_was_torn_is_refused_before_anybody_looks_into_it(
     assert contents(data) == before
 
 
+def test_torn_copy_is_found_torn_and_nothing_is_made_of_it(data: Path, tmp_path: Path) -> None:
+    """What is compacted or backed up is marked as whole, so nobody would know any more."""
+    tear(data)
+    before, config = contents(data), write_config(data)
+    for command in ("verify", data), ("compact", "-c", config), ("backup", "-c", config, tmp_path / "made"):
+        done = invoke(*command)
+        assert done.exit_code == 1
+        assert "the server went on writing while it was copied" in done.output
+    assert contents(data) == before
+    assert not (tmp_path / "made").exists()
+
+
 async def test_copy_whose_end_is_missing_is_refused(data: Path) -> None:
     path = data / "db" / "data.mdb"
     os.truncate(path, path.stat().st_size // 2)

@@ -15,15 +15,17 @@ from typing import Any, Final
 
 from conduit_py.service.backup.apart import run_apart
 from conduit_py.service.backup.copying import copy_database, require_room, staging
-from conduit_py.service.backup.marks import mark_as_copy, mark_as_original
+from conduit_py.service.backup.marks import mark_as_copy, mark_as_original, require_whole
 from conduit_py.service.backup.messages import Impossible, Progress, Tell, ignore
 from conduit_py.service.backup.places import find_data_file, take_directory
 from conduit_py.storage.database import DATA_FILE, DIRECTORY
 from kvschema.catalog import CATALOG
 from kvschema.engine.file_space import sync_directory
+from kvschema.engine.lmdb import LOCK_FILE
 from kvschema.engine.lmdb_file import FileReader, open_file
 from kvschema.engine.ownership import is_copy
 from kvschema.engine.pages import Damaged
+from kvschema.engine.stamp import Torn
 from kvschema.errors import StorageError
 
 ROOM_BYTES: Final = 16 << 20
@@ -58,12 +60,15 @@ def run(tell: Tell, *, directory: str) -> Mapping[str, Any]:
         staged = staging_directory / DIRECTORY / DATA_FILE
         staged.parent.mkdir()
         try:
+            require_whole(data_file)
             _copy(data_file, staged, tell)
-        except (Damaged, StorageError) as error:
+        except (Damaged, Torn, StorageError) as error:
             raise Impossible(f"{error}; nothing was changed, and verify says more") from error
         bytes_before = data_file.stat().st_size
         was_copy = is_copy(data_file)
         mark_as_copy(staged)
+        # Whoever still reads the old file keeps the lock file, with what it says of that.
+        (data_file.parent / LOCK_FILE).unlink(missing_ok=True)
         staged.replace(data_file)
         if not was_copy:
             mark_as_original(data_file)

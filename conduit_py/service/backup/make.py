@@ -34,7 +34,7 @@ from conduit_py.service.backup.copying import (
     sync_tree,
     write_durably,
 )
-from conduit_py.service.backup.marks import mark_as_copy
+from conduit_py.service.backup.marks import mark_as_copy, require_whole
 from conduit_py.service.backup.messages import Finding, Impossible, Kind, Progress, Tell, ignore
 from conduit_py.service.backup.places import MEDIA, find_data_file, keep_out_servers, open_media
 from conduit_py.service.backup.verify import get_schema, is_current
@@ -45,6 +45,7 @@ from kvschema.catalog import CATALOG, PRODUCT, server
 from kvschema.engine.file_space import make_directory, sync_directory
 from kvschema.engine.lmdb_file import open_file
 from kvschema.engine.pages import Damaged
+from kvschema.engine.stamp import Torn
 from kvschema.errors import StorageError
 
 FACTS: Final = "backup.json"
@@ -127,7 +128,7 @@ def run(
         staged = stack.enter_context(staging(target.parent, target.name, UNFINISHED))
         try:
             facts = _copy(source, files, staged, MediaChoice(media_choice), tell)
-        except (Damaged, StorageError) as error:
+        except (Damaged, Torn, StorageError) as error:
             raise Impossible(f"{error}; verify says more") from error
         write_durably(staged / FACTS, orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         sync_tree(staged)
@@ -153,6 +154,7 @@ def check_destination(destination: Path, source: Path, media_root: Path) -> Path
 
 def _copy(source: Path, files: MediaFiles, staged: Path, choice: MediaChoice, tell: Tell) -> dict[str, Any]:
     data_file, copy = find_data_file(source), staged / DIRECTORY / DATA_FILE
+    require_whole(data_file)
     make_directory(copy.parent)
     trees = [tree.name for tree in CATALOG]
     with (

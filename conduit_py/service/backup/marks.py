@@ -6,9 +6,15 @@ import os
 import secrets
 from pathlib import Path
 
-from kvschema.engine.ownership import claim
+from kvschema.engine.ownership import claim, is_copy
 from kvschema.engine.pages import read_metas
-from kvschema.engine.stamp import MARK_CHARS, Stamp, append_stamp
+from kvschema.engine.stamp import MARK_CHARS, Stamp, append_stamp, check_whole
+
+
+def require_whole(path: Path) -> None:
+    """Raises ``Torn`` where it is a copy that was torn: whatever is made of it would not say so any more."""
+    if is_copy(path):
+        check_whole(path)
 
 
 def mark_as_copy(path: Path) -> None:

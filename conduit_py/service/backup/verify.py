@@ -20,6 +20,7 @@ from conduit_py.config import DirectoryStructure
 from conduit_py.data import media
 from conduit_py.data.consistency import check_consistency
 from conduit_py.service.backup.apart import run_apart
+from conduit_py.service.backup.marks import require_whole
 from conduit_py.service.backup.messages import Died, Finding, Impossible, Kind, Message, Progress, Tell, ignore
 from conduit_py.service.backup.places import MEDIA, find_data_file, keep_out_servers, open_media
 from conduit_py.storage.cache import ObjectCache
@@ -27,6 +28,7 @@ from conduit_py.storage.database import Snapshot
 from kvschema.catalog import CATALOG, PRODUCT, SCHEMA_VERSION, server
 from kvschema.engine.lmdb_file import open_file
 from kvschema.engine.pages import Damaged
+from kvschema.engine.stamp import Torn
 from kvschema.errors import SchemaMismatch, StorageError
 from kvschema.migrate import check_catalog
 
@@ -158,6 +160,7 @@ def check_copy(
 ) -> None:
     """Every step, as far as the file goes. Media are checked where it is said where they are."""
     try:
+        require_whole(path)
         with open_file(path, trees_max=len(CATALOG) + 1, is_shared=is_shared) as reader:
             if not teller.find(Kind.PROBLEM, reader.check_pages(partial(teller.progress, "pages"))):
                 return
@@ -170,6 +173,8 @@ def check_copy(
                 problems = check_consistency(snapshot, partial(teller.progress, "rows"))
                 if teller.find(Kind.PROBLEM, problems) and media_path is not None:
                     _check_media(snapshot, media_path, structure, teller, with_hashes=with_hashes)
+    except Torn as torn:
+        teller.find(Kind.PROBLEM, [f"it is a copy that is not whole: {torn}"])
     except (Damaged, SchemaMismatch) as problem:
         teller.find(Kind.PROBLEM, [str(problem)])
     except StorageError as error:
