@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from conduit_py.service.backup import snapshots
 from conduit_py.service.backup.messages import Impossible, ignore
 from conduit_py.service.backup.snapshots import FIRST_S, PATIENCE_S, Snapshots, find_snapshots
 from conduit_py.service.backup.verify import verify
+from kvschema.engine.pages import HEADER_BYTES, read_metas, walk_pages
 from kvschema.engine.stamp import Stamp, check_whole
 
 DAY_S = 86_400
@@ -70,6 +72,47 @@ async def test_restart_does_not_make_one_before_its_time(data: Path, autojump_cl
         assert len(names(data)) == 2
 
 
+async def test_clock_that_was_ahead_costs_no_snapshot(data: Path, autojump_clock: trio.testing.MockClock) -> None:
+    ahead = Snapshots(data, interval_s=DAY_S, kept=1, now_s=lambda: trio.current_time() + 1000 * DAY_S)
+    future = await ahead.make()
+    async with running(make(data, kept=1)):
+        await trio.sleep(DAY_S + 1)
+        (first,) = names(data)
+        assert first != future.name
+        await trio.sleep(DAY_S)
+        (second,) = names(data)
+        assert second > first
+
+
+async def test_damaged_database_leaves_the_last_snapshot_alone(
+    data: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    first = await make(data, kept=1).make()
+    damage_leaf(data / "db" / "data.mdb")
+    await trio.sleep(DAY_S)
+    with pytest.raises(Impossible, match="has keys out of order; verify says more"):
+        await make(data, kept=1).make()
+    assert os.listdir(data / "snapshots") == [first.name]
+
+
+def damage_leaf(path: Path) -> None:
+    """Exchange two rows of a tree, which LMDB does not see."""
+    meta = max(read_metas(path), key=lambda meta: meta.transaction)
+    for page in range(2, meta.last_page + 1):
+        start = page * meta.page_bytes
+        with path.open("r+b") as file:
+            file.seek(start)
+            before = file.read(HEADER_BYTES + 4)
+            file.seek(start + HEADER_BYTES)
+            file.write(before[-2:] + before[-4:-2])
+        if any("tree " in problem and "out of order" in problem for problem in walk_pages(path, meta)):
+            return
+        with path.open("r+b") as file:
+            file.seek(start)
+            file.write(before)
+    raise AssertionError("there is no tree with two rows")
+
+
 async def test_none_is_made_where_none_is_wanted(data: Path, autojump_clock: trio.testing.MockClock) -> None:
     await make(data, kept=0).run()
     assert names(data) == []
@@ -123,3 +166,11 @@ async def test_process_of_its_own_makes_one(data: Path) -> None:
     made = await Snapshots(data, interval_s=DAY_S, kept=1, now_s=lambda: 0.0).make()
     assert made.name == "1970-01-01T00-00-00Z"
     check_whole(made / "data.mdb")
+
+
+@pytest.mark.usefixtures("own_process")
+async def test_process_that_cannot_be_started_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade of the host's Python: the server goes on."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(Impossible, match="cannot be started: .*/nowhere/python"):
+        await make(data).make()

@@ -41,22 +41,30 @@ async def run_apart(module: str, function: str, arguments: Mapping[str, Any], te
     """
     order = {"path": sys.path, "module": module, "function": function, "arguments": arguments}
     answers: list[Mapping[str, Any]] = []
+    last_words = bytearray()
     async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            partial(
-                trio.run_process,
-                [sys.executable, "-P", "-c", _BOOT],
-                stdin=orjson.dumps(order) + b"\n",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
+        start = partial(
+            trio.run_process,
+            [sys.executable, "-P", "-c", _BOOT],
+            stdin=orjson.dumps(order) + b"\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
         )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        last_words = bytearray()
-        nursery.start_soon(_read_stderr, process.stderr, last_words)
-        await _read_lines(process.stdout, lambda line: _hear(line, tell, answers))
+        process: trio.Process | None = None
+        why = ""
+        try:
+            process = await nursery.start(start)
+        except OSError as error:
+            # The system has no room for one more, or the program was removed while it ran.
+            why = str(error)
+        if process is not None:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            nursery.start_soon(_read_stderr, process.stderr, last_words)
+            await _read_lines(process.stdout, lambda line: _hear(line, tell, answers))
+    if process is None:
+        raise Impossible(f"a process for the work cannot be started: {why}")
     # Whoever did the work may have been ended right after it.
     if not answers:
         raise _obituary(process.returncode or 0, bytes(last_words))

@@ -77,7 +77,8 @@ class Snapshots:
         if not snapshots:
             return min(FIRST_S, self._interval_s)
         made_s = datetime.strptime(snapshots[-1].name, _NAME).replace(tzinfo=UTC).timestamp()
-        return max(0.0, made_s + self._interval_s - self._now_s())
+        # One from the future was made before the clock was set right.
+        return min(max(0.0, made_s + self._interval_s - self._now_s()), self._interval_s)
 
     async def make(self) -> Path:
         """Make one now, and remove the oldest of those that are too many. Raises ``Impossible``."""
@@ -105,6 +106,7 @@ def write_snapshot(tell: Tell, *, directory: str, name: str, kept: int) -> Mappi
             os.chmod(copy, 0o600)
             reader.copy_to(file.fileno())
         append_stamp(copy, Stamp(floor=0))
+        _check_pages(copy)
     except (StorageError, Damaged, OSError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise Impossible(str(error)) from error
@@ -112,9 +114,17 @@ def write_snapshot(tell: Tell, *, directory: str, name: str, kept: int) -> Mappi
     sync_directory(unfinished)
     unfinished.rename(folder / name)
     sync_directory(folder)
-    for old in find_snapshots(Path(directory))[:-kept]:
+    others = [path for path in find_snapshots(Path(directory)) if path.name != name]
+    for old in others[: max(0, len(others) - (kept - 1))]:
         shutil.rmtree(old)
     return {"bytes": size}
+
+
+def _check_pages(copy: Path) -> None:
+    """What a bad disk has done to the database must not take the place of a snapshot that is whole."""
+    with open_file(copy, trees_max=1, is_shared=False) as reader:
+        for problem in reader.check_pages(lambda done, total: None):
+            raise Damaged(f"the database is damaged: {problem}; verify says more")
 
 
 def _require_room(data: Path) -> None:
