@@ -389,7 +389,13 @@ async def command_alone(config: Config, words: Sequence[str], call: Call) -> Ans
     async with open_store(config) as opened:
         server = await build(config, opened.store, hash_limiter=trio.CapacityLimiter(PASSWORDS_AT_ONCE))
         await server.admin.prepare()
-        return await server.admin.dispatcher.run(words, call)
+        async with trio.open_nursery() as services:
+            # What the command begins, and may wait for the end of.
+            for task in server.tasks:
+                services.start_soon(task)
+            answer = await server.admin.dispatcher.run(words, call)
+            services.cancel_scope.cancel()
+        return answer
 
 
 def _start_tracer(config: Config, services: trio.Nursery) -> Tracer | None:

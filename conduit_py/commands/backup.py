@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import click
-import trio
 
 from conduit_py.commands.configuration import read_configuration
 from conduit_py.commands.options import Refused, config_option
 from conduit_py.commands.progress import Bars
+from conduit_py.commands.running import run
 from conduit_py.service.backup.make import MediaChoice, make_backup
 from conduit_py.service.backup.messages import Impossible
 
@@ -43,7 +43,7 @@ def command(config_path: Path | None, destination: Path, media: str) -> None:
             tell=bars.tell,
         )
         try:
-            made = trio.run(work)
+            made = run(work)
         except (Impossible, OSError) as error:
             raise Refused(str(error)) from None
     click.echo(made.summary())

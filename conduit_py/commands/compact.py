@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import click
-import trio
 
 from conduit_py.commands.configuration import read_configuration
 from conduit_py.commands.options import Refused, config_option
 from conduit_py.commands.progress import Bars
+from conduit_py.commands.running import run
 from conduit_py.service.backup.compact import compact
 from conduit_py.service.backup.messages import Impossible
 
@@ -22,7 +22,7 @@ def command(config_path: Path | None) -> None:
     config = read_configuration(config_path).config
     with Bars() as bars:
         try:
-            done = trio.run(partial(compact, config.database_path, tell=bars.tell))
+            done = run(partial(compact, config.database_path, tell=bars.tell))
         except (Impossible, OSError) as error:
             raise Refused(str(error)) from None
     before, after = (size / 2**20 for size in (done.bytes_before, done.bytes_after))

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import click
-import trio
 
 from conduit_py.commands.configuration import read_configuration
 from conduit_py.commands.options import Refused, config_option
 from conduit_py.commands.progress import Bars
+from conduit_py.commands.running import run
 from conduit_py.service.backup.messages import Impossible
 from conduit_py.service.backup.restore import Restored, restore
 
@@ -39,7 +39,7 @@ def command(config_path: Path | None, source: Path, replace: bool) -> None:
             tell=bars.tell,
         )
         try:
-            restored = trio.run(work)
+            restored = run(work)
         except (Impossible, OSError) as error:
             raise Refused(str(error)) from None
     click.echo(_summary(config.database_path, restored))

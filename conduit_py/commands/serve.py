@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import click
-import trio
 
 from conduit_py import __version__
 from conduit_py.commands.configuration import read_configuration, say_what_is_odd
 from conduit_py.commands.options import Refused, config_option
+from conduit_py.commands.running import run
 from conduit_py.config import load_config
 from conduit_py.log import setup_logging
 from conduit_py.server import Started, serve
@@ -29,7 +29,7 @@ def command(config_path: Path | None) -> None:
     setup_logging(loaded.config.log, loaded.config.log_format)
     say_what_is_odd(loaded)
     try:
-        trio.run(serve, loaded.config, _greet, lambda: load_config(loaded.path, os.environ))
+        run(serve, loaded.config, _greet, lambda: load_config(loaded.path, os.environ))
     except* (StorageError, OSError) as group:
         raise Refused("\n".join(str(error) for error in _leaves(group))) from None
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 import orjson
-import trio
 
 from conduit_py.commands.options import Refused
+from conduit_py.commands.running import run
 from conduit_py.config import Config
 from conduit_py.log import setup_logging
 from conduit_py.service.admin.commands import Answer, Call
@@ -77,7 +77,7 @@ def _do_alone(config: Config, words: Sequence[str], body: str | None) -> Answer:
 
     setup_logging("error", config.log_format)
     try:
-        return trio.run(command_alone, config, words, Call(is_private=True, body=body))
+        return run(command_alone, config, words, Call(is_private=True, body=body))
     except* (StorageError, OSError) as group:
         error = group.exceptions[0]
         while isinstance(error, BaseExceptionGroup):

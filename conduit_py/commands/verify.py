@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import click
-import trio
 
 from conduit_py.commands.configuration import read_configuration
 from conduit_py.commands.options import config_option
 from conduit_py.commands.progress import Bars
+from conduit_py.commands.running import run
 from conduit_py.config import DirectoryStructure
 from conduit_py.service.backup.messages import Impossible
 from conduit_py.service.backup.verify import Report, verify
@@ -41,7 +41,7 @@ def command(config_path: Path | None, directory: Path | None, hashes: bool) -> N
             verify, directory, media_path=media_path, structure=structure, with_hashes=hashes, tell=bars.tell
         )
         try:
-            report: Report = trio.run(work)
+            report: Report = run(work)
         except (Impossible, OSError) as error:
             click.echo(str(error), err=True)
             sys.exit(IMPOSSIBLE_CODE)

@@ -7,6 +7,7 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import server
 
 _KEYPAIR = server.ByName("keypair")
+_PUT_BACK = server.ByName("put_back")
 
 
 def get_keypair(snapshot: Snapshot) -> tuple[str, bytes] | None:
@@ -25,6 +26,15 @@ def get_last_gap(snapshot: Snapshot, *, longer_than: int) -> int:
     """
     newest_first = server.STARTGAP.scan(snapshot, after=server.ByPos((1 << 64) - 1), reverse=True)
     return next((end for key, end in newest_first if end - key.pos > longer_than), 0)
+
+
+def get_put_back_ms(snapshot: Snapshot) -> int:
+    """When a copy was last put in the place of the database; 0 if that never was."""
+    return int.from_bytes(server.GLOBAL.get(snapshot, _PUT_BACK) or b"", "big")
+
+
+def stage_put_back(turn: Turn, now_ms: int) -> None:
+    turn.batch.put(server.GLOBAL, _PUT_BACK, now_ms.to_bytes(8, "big"))
 
 
 def stage_keypair(turn: Turn, key_id: str, seed: bytes) -> None:

@@ -9,6 +9,7 @@ media, filters and events. What is not: one-time keys, and what this server and 
 
 from __future__ import annotations
 
+from conduit_py.data.server import stage_put_back
 from conduit_py.log import get_logger
 from conduit_py.service.e2ee.announcing import announce_all
 from conduit_py.service.e2ee.keys import drop_one_time_keys
@@ -34,6 +35,8 @@ async def set_right_if_restored(store: Store) -> None:
 
 async def set_right(store: Store) -> None:
     """What ``set_right_if_restored`` does with a copy."""
+    async with store.writer.turn(may_use_reserve=True) as turn:
+        stage_put_back(turn, store.now_ms())
     await drop_one_time_keys(store)
     await mark_all_outdated(store)
     await announce_all(store)

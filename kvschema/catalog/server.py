@@ -26,7 +26,7 @@ GLOBAL: Tree[ByName, bytes] = Tree(
     RAW,
     since=1,
     doc="Single facts: product, schema, server_name, catalog, file, position, keypair, first_admin_token, admin_made,"
-    " admin_room, registration_closed.",
+    " admin_room, registration_closed, put_back.",
     bound="a fixed set of names",
 )
 

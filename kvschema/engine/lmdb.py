@@ -123,15 +123,16 @@ class LmdbEngine:
 
     def _check_lock(self, data: Path) -> None:
         """Whoever still reads a file that was here before keeps LMDB's lock file, and with it the number of the last
-        transaction of that file: LMDB would take the older meta page of this one, and write over what the newer leads to.
+        transaction of that file: LMDB would take the older meta page of this one, and write over what the newer leads
+        to.
         """
         # For writing, because that sets the number right after a process that was killed while it landed a transaction.
         with self._env.begin(write=True) as transaction:
             is_known = int(transaction.id()) - 1 == max(meta.transaction for meta in read_metas(data))
         if not is_known:
             raise SchemaMismatch(
-                f"a process still reads the database that was at {data} before, perhaps a backup or a verification that "
-                "is under way: wait for its end, or end it. Nothing was changed"
+                f"a process still reads the database that was at {data} before, perhaps a backup or a verification "
+                "that is under way: wait for its end, or end it. Nothing was changed"
             )
 
     def _open_trees(self, tree_names: Sequence[str]) -> dict[str, lmdb._Database]:

@@ -15,6 +15,7 @@ disk. The first is what the file was an hour ago at the most; both have the iden
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,7 +104,7 @@ class Ownership:
         try:
             os.close(os.open(self._directory / self._name(mark), os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in (*FULL, errno.EMFILE, errno.ENFILE):
                 raise
             self._space.write_stamp(stamp)
             return

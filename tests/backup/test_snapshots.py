@@ -172,5 +172,5 @@ async def test_process_of_its_own_makes_one(data: Path) -> None:
 async def test_process_that_cannot_be_started_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an upgrade of the host's Python: the server goes on."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(Impossible, match="cannot be started: .*/nowhere/python"):
+    with pytest.raises(Impossible, match=r"cannot be started: .*/nowhere/python"):
         await make(data).make()

@@ -84,7 +84,7 @@ def test_file_that_was_cut_off(data: Path) -> None:
     os.truncate(path, meta.last_page * PAGE)
     done = invoke("verify", data)
     assert done.exit_code == 1
-    assert f"and page {meta.last_page} is used: its end is missing" in done.stdout
+    assert "its end is missing" in done.stdout
     assert done.stdout.endswith(f"{data} is damaged: put back a copy that is whole\n")
 
 

@@ -22,6 +22,7 @@ _FACTS = frozenset(
         "admin_made",
         "admin_room",
         "registration_closed",
+        "put_back",
     }
 )
 

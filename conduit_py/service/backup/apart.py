@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -26,6 +28,7 @@ _BOOT: Final = (
 )
 LINE_BYTES_MAX: Final = 1 << 20
 STDERR_BYTES_MAX: Final = 64 * 1024
+WATCH_S: Final = 0.5
 NICENESS: Final = 5
 """The server goes first where there are few cores."""
 _FROM_OUTSIDE: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -39,7 +42,7 @@ async def run_apart(module: str, function: str, arguments: Mapping[str, Any], te
 
     Raises ``Impossible`` where it does, and ``Died``.
     """
-    order = {"path": sys.path, "module": module, "function": function, "arguments": arguments}
+    order = {"path": sys.path, "parent": os.getpid(), "module": module, "function": function, "arguments": arguments}
     answers: list[Mapping[str, Any]] = []
     last_words = bytearray()
     async with trio.open_nursery() as nursery:
@@ -111,6 +114,7 @@ def _obituary(code: int, last_words: bytes) -> Died:
 def obey(order: Mapping[str, Any]) -> None:
     """The other side: do what the line on standard input says."""
     os.nice(NICENESS)
+    threading.Thread(target=_end_with, args=(order["parent"],), daemon=True).start()
     # What was begun is cleaned up.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     work: Work = getattr(import_module(order["module"]), order["function"])
@@ -119,6 +123,13 @@ def obey(order: Mapping[str, Any]) -> None:
     except (Impossible, OSError) as error:
         answer = {"refusal": str(error)}
     _write({"answer": answer})
+
+
+def _end_with(parent: int) -> None:
+    """Who gave the order may be killed, and whoever comes next gives it again."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
 
 
 def _tell_on(message: Message) -> None:

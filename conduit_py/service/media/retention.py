@@ -22,6 +22,7 @@ import trio
 
 from conduit_py.config import MediaRetention, MediaScope, RetentionPolicies
 from conduit_py.data import media
+from conduit_py.data.server import get_put_back_ms
 from conduit_py.log import get_logger
 from conduit_py.matrix.ids import ServerName
 from conduit_py.service.media.files import Found, MediaFiles, file_key
@@ -42,7 +43,9 @@ SCANNED_MAX: Final = 500
 REMOVED_MAX: Final = 100
 """Pending ids in one batch."""
 LEFT_OVER_MS: Final = 24 * 3600 * 1000
-"""How old a file without a row has to be. Whoever has put back an old database can still think again."""
+"""How old a file without a row has to be: the row of a new one may be on its way."""
+PUT_BACK_MS: Final = 30 * 24 * 3600 * 1000
+"""For so long the files that are newer than a database that was put back are kept: it may be put back again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,13 @@ class MediaSweep:
     def _is_left_over(self, found: Found) -> bool:
         with self._store.snapshot() as snapshot:
             has_row = media.get_file(snapshot, found.file_hash) is not None
-        return not has_row and found.modified_ms + LEFT_OVER_MS <= self._store.now_ms()
+            put_back_ms = get_put_back_ms(snapshot)
+        if has_row:
+            return False
+        keep_until_ms = found.modified_ms + LEFT_OVER_MS
+        if found.modified_ms <= put_back_ms:
+            keep_until_ms = max(keep_until_ms, put_back_ms + PUT_BACK_MS)
+        return keep_until_ms <= self._store.now_ms()
 
     async def _remove_left_over(self, found: Found) -> bool:
         async with self._store.locks.hold(file_key(found.file_hash)):

@@ -13,6 +13,7 @@ import trio.testing
 
 from conduit_py.config import MediaRetention, MediaScope, RetentionPolicies
 from conduit_py.data import media as rows
+from conduit_py.data.server import stage_put_back
 from conduit_py.service.media import retention
 from conduit_py.service.media.files import INCOMING, MARK
 from kvschema.catalog import media as trees
@@ -261,6 +262,21 @@ async def test_start_removes_what_a_crash_left(
         await trio.sleep(2 * DAY_S)
         assert not young.exists()
         assert len(media.on_disk()) == 1
+
+
+async def test_media_newer_than_a_database_that_was_put_back_are_kept_for_a_month(
+    server: Server, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_media(server, tmp_path / "media") as media:
+        await upload(await media.register("alice"), b"x")
+        async with media.store.writer.turn() as turn:
+            stage_put_back(turn, START_MS)
+        newer = left_over(media, b"newer", 2 * DAY_S)
+    async with kept(server, tmp_path):
+        await trio.sleep(29 * DAY_S)
+        assert newer.exists()
+        await trio.sleep(3 * DAY_S)
+        assert not newer.exists()
 
 
 async def test_a_file_without_a_reference_is_collected(
