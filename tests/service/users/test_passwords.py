@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from argon2 import extract_parameters
 
 from conduit_py.config import PasswordHash
 from conduit_py.service.errors import InvalidParam, MatrixError
@@ -60,3 +61,10 @@ def test_check_new_refuses_none_and_too_much() -> None:
         passwords.check_new("")
     with pytest.raises(InvalidParam):
         passwords.check_new("é" * PASSWORD_BYTES_MAX)
+
+
+def test_made_up_hash_is_computed_like_a_real_one() -> None:
+    passwords = Passwords(CHEAP, None)
+    made_up = extract_parameters(passwords._decoy)
+    assert made_up == extract_parameters(passwords._hasher.hash("x"))
+    assert not passwords._matches(passwords._decoy, "")
