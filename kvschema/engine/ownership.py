@@ -32,13 +32,14 @@ _PREFIX = "own-"
 
 def is_copy(data: Path) -> bool:
     """Is there a file that came here as a copy? Raises ``Damaged`` where it is none of LMDB's."""
-    if not data.exists():
+    if not data.parent.exists():
         return False
     markers = [name.removeprefix(_PREFIX).rpartition("-") for name in _find_markers(data.parent)]
-    if data.stat().st_size == 0:
+    if not data.exists() or data.stat().st_size == 0:
         if markers:
             # There is a marker only beside a file that had something in it.
-            raise Damaged("it is empty: whatever copied it was interrupted, perhaps by a full disk")
+            what = "empty" if data.exists() else "missing"
+            raise Damaged(f"it is {what}: whatever copied it was interrupted, perhaps by a full disk")
         return False
     with data.open("rb") as file:
         identity, stamp = identify(file.fileno()), read_stamp(file.fileno())

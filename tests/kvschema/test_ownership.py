@@ -283,3 +283,13 @@ def test_copy_that_has_nothing_in_it_is_refused(home: Home, tmp_path: Path) -> N
     with pytest.raises(SchemaMismatch, match="it is empty: whatever copied it was interrupted"):
         other.open()
     assert (other.path / DATA).stat().st_size == 0
+
+
+def test_copy_without_the_file_itself_is_no_new_database(home: Home, tmp_path: Path) -> None:
+    home.write()
+    other = Home(tmp_path / "other")
+    shutil.copytree(home.path, other.path)
+    (other.path / DATA).unlink()
+    with pytest.raises(SchemaMismatch, match="it is missing: whatever copied it was interrupted"):
+        other.open()
+    assert not (other.path / DATA).exists()
