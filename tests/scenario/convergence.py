@@ -210,18 +210,24 @@ class Story:
 
 
 def find_members(states: dict[str, State]) -> dict[str, State]:
-    """Those whom not most of the others take for gone.
+    """Those whom not most of the others take for gone, and who take not most of the others for gone.
 
     Who is in by a join that the others did not let pass, such as one made while they changed who may come in, is told
-    nothing by anybody, not even that: no protocol between servers has a message for it.
+    nothing by anybody, not even that: no protocol between servers has a message for it. Nor does anybody hear from who
+    let none of the others' joins pass.
     """
     members = {}
     for user_id, state in states.items():
-        others = [other for name, other in states.items() if name != user_id]
-        denials = sum(other.get(("m.room.member", user_id), ("", None))[1] != "join" for other in others)
-        if denials * 2 <= len(others):
+        others = {name: other for name, other in states.items() if name != user_id}
+        denials = sum(takes_for_gone(other, user_id) for other in others.values())
+        denied = sum(takes_for_gone(state, name) for name in others)
+        if max(denials, denied) * 2 <= len(others):
             members[user_id] = state
     return members
+
+
+def takes_for_gone(state: State, user_id: str) -> bool:
+    return state.get(("m.room.member", user_id), ("", None))[1] != "join"
 
 
 def play(seed: int) -> None:
