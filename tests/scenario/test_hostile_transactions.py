@@ -45,8 +45,10 @@ async def watching() -> AsyncIterator[Watch]:
     async def run() -> None:
         while True:
             before = time.thread_time()
-            await trio.lowlevel.checkpoint()
-            watch.busy_ms = max(watch.busy_ms, (time.thread_time() - before) * 1000)
+            try:
+                await trio.lowlevel.checkpoint()
+            finally:  # The last step of the block too, at whose end this is cancelled.
+                watch.busy_ms = max(watch.busy_ms, (time.thread_time() - before) * 1000)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
