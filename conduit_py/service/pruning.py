@@ -8,7 +8,7 @@ too. Nothing is remembered between runs: a sweep that was cut off by a restart b
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -195,9 +195,7 @@ def sweep_server_transactions(snapshot: Snapshot, turn: Turn, place: Place, now_
     expired = [key for key, row in rows if row.done_ms <= limit_ms][:REMOVED_MAX]
     for key in expired:
         received.stage_removed(turn, key)
-    if len(expired) == REMOVED_MAX:
-        return (expired[-1],)
-    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+    return _next_place([key for key, _ in rows], expired)
 
 
 def sweep_farewells(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -> Place | None:
@@ -207,9 +205,14 @@ def sweep_farewells(snapshot: Snapshot, turn: Turn, place: Place, now_ms: int) -
     expired = [key for key, row in rows if row.removed_ms <= limit_ms][:REMOVED_MAX]
     for key in expired:
         members.stage_farewell_removed(turn, key)
-    if len(expired) == REMOVED_MAX:
-        return (expired[-1],)
-    return (rows[-1][0],) if len(rows) == SCANNED_MAX else None
+    return _next_place([key for key, _ in rows], expired)
+
+
+def _next_place(scanned: Sequence[Any], removed: Sequence[Any]) -> Place | None:
+    """Where to go on after a batch of keys; None at the end."""
+    if len(removed) == REMOVED_MAX:
+        return (removed[-1],)
+    return (scanned[-1],) if len(scanned) == SCANNED_MAX else None
 
 
 SWEEPS: tuple[Sweep, ...] = (

@@ -5,8 +5,8 @@ Spec: server-server-api/#request-authentication
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, TypeVar
 
 from conduit_py.http.request import Network, Request
 from conduit_py.matrix.ids import ServerName
@@ -14,6 +14,8 @@ from conduit_py.service.federation.auth import RequestVerifier
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """For questions about thousands of devices."""
+
+T = TypeVar("T")
 
 
 class ServerAuthenticator:
@@ -45,27 +47,22 @@ class ServerAuthenticator:
         Raises ``M_UNAUTHORIZED``, ``M_FORBIDDEN``, ``M_NOT_JSON``, ``M_BAD_JSON``, ``M_TOO_LARGE`` and
         ``M_LIMIT_EXCEEDED``.
         """
-        self._verifier.require_allowed()
-        self.throttle(request)
-        body = await request.get_data(bytes_max=bytes_max)
-        authorization = request.headers.getlist("authorization")
-        origin, content = await self._verifier.verify(
-            authorization, method=request.method, uri=request.raw_uri, body=body
-        )
-        self._heard_from(origin)
-        return origin, content
+        return await self._require(request, self._verifier.verify, bytes_max)
 
     async def require_signed_text(self, request: Request, *, bytes_max: int) -> tuple[ServerName, bytes]:
         """The same with the body as it was signed, which may be no JSON."""
+        return await self._require(request, self._verifier.verify_text, bytes_max)
+
+    async def _require(
+        self, request: Request, verify: Callable[..., Awaitable[tuple[ServerName, T]]], bytes_max: int
+    ) -> tuple[ServerName, T]:
         self._verifier.require_allowed()
         self.throttle(request)
         body = await request.get_data(bytes_max=bytes_max)
         authorization = request.headers.getlist("authorization")
-        origin, text = await self._verifier.verify_text(
-            authorization, method=request.method, uri=request.raw_uri, body=body
-        )
+        origin, content = await verify(authorization, method=request.method, uri=request.raw_uri, body=body)
         self._heard_from(origin)
-        return origin, text
+        return origin, content
 
     def require_allowed(self) -> None:
         """Raises ``Forbidden`` while this server keeps to itself."""
