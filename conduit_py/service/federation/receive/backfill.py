@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from conduit_py.data import gaps, members, rooms, state
+from conduit_py.data import gaps, rooms
 from conduit_py.data.closed import get_closed
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import LooseState
 from conduit_py.log import get_logger
-from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, parse_user_id, server_name_of
+from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.outbound.errors import RemoteError
 from conduit_py.outbound.federation import Fetcher
@@ -25,9 +25,10 @@ from conduit_py.outbound.federation_events import fetch_backfill
 from conduit_py.service.federation.pauses import Pauses
 from conduit_py.service.federation.receive.missing import MissingEventsFetcher, StillMissing, connect, is_held
 from conduit_py.service.federation.receive.order import by_prev_events
+from conduit_py.service.federation.receive.sources import choose_servers
 from conduit_py.service.rooms.receive import Arrival, MissingEvents
 from conduit_py.service.rooms.write import RoomWrites
-from conduit_py.storage.database import Database, Snapshot
+from conduit_py.storage.database import Database
 from conduit_py.storage.locks import KeyedLocks
 from kvschema.catalog.timeline import Gap
 
@@ -37,8 +38,6 @@ EVENTS_MAX: Final = 100
 """Events asked for at a time."""
 NAMED_MAX: Final = 20
 """Missing events that are named to the other server."""
-SERVERS_MAX: Final = 5
-"""Servers that are asked, one after the other."""
 STATES_MAX: Final = 3
 """States before events that are fetched for one page."""
 PAUSE_MS: Final = 30_000
@@ -128,28 +127,3 @@ class Backfill:
             return False
         await self._writes.move_gap(room.room_id, pos)
         return True
-
-
-def choose_servers(snapshot: Snapshot, room: Room, *, own: ServerName) -> list[ServerName]:
-    """Servers in the room, those first that are likely to have all of it: of who has power, of who made it."""
-    joined = [name for name in members.scan_servers(snapshot, room.short) if name != own]
-    levels = state.get_current_pdu(snapshot, room.short, "m.room.power_levels", "")
-    create = state.get_current_pdu(snapshot, room.short, "m.room.create", "")
-    users = {} if levels is None else levels.content.get("users", {})
-    by_power = sorted(users.items(), key=lambda entry: -_level(entry[1])) if isinstance(users, dict) else []
-    named = [user_id for user_id, _ in by_power]
-    if create is not None:
-        named.append(create.sender)
-    likely = [name for name in map(_server_of, named) if name in joined]
-    return list(dict.fromkeys([*likely, *joined]))[:SERVERS_MAX]
-
-
-def _level(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _server_of(user_id: str) -> ServerName | None:
-    try:
-        return server_name_of(parse_user_id(user_id))
-    except Malformed:
-        return None

@@ -1,8 +1,11 @@
-"""What an event refers to and we do not hold: fetched from the server that sent the event, and stored.
+"""What an event refers to and we do not hold: fetched and stored.
 
 - Events before it: a stretch of history up to what we hold (``/get_missing_events``). Where it is too long, the state
   before the oldest event that was fetched is asked for (``/state_ids``), and a gap is left in the timeline.
 - Events that allowed it: its whole auth chain (``/event_auth``), or one by one.
+
+The server that sent the event is asked first, then some others in the room (``sources``). These need not have the event
+itself yet: of what came before it they are asked with ``/backfill``, and for what allowed it one by one.
 
 Nothing is locked meanwhile. What could not be fetched is left alone for a while, and longer each time.
 
@@ -27,6 +30,7 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.outbound.errors import RemoteError
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.outbound.federation_events import (
+    fetch_backfill,
     fetch_event,
     fetch_event_auth,
     fetch_missing_events,
@@ -42,6 +46,7 @@ from conduit_py.service.federation.receive.event_texts import (
     split_events,
 )
 from conduit_py.service.federation.receive.order import by_auth_events, by_prev_events
+from conduit_py.service.federation.receive.sources import Sources
 from conduit_py.service.federation.receive.state_told import lay_out_state
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Database, Snapshot
@@ -51,6 +56,8 @@ _log = get_logger(__name__)
 
 EXTREMITIES_MAX: Final = 20
 """Of what we hold, so many events are named to the other server."""
+NAMED_MAX: Final = 20
+"""The same for missing events."""
 SINGLE_EVENTS_MAX: Final = 100
 """Missing events of a state that are fetched one by one; of more, the whole state is fetched."""
 AUTH_DEPTH_MAX: Final = 20
@@ -89,6 +96,7 @@ class MissingEventsFetcher:
         self._fetcher = fetcher
         self._checks = checks
         self._prev_events_max = prev_events_max
+        self._sources = Sources(database, server_name=writes.append.server_name, now_ms=now_ms)
         self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=now_ms)
 
     async def fetch_before(self, origin: ServerName, room: Room, pdu: Pdu) -> list[Pdu]:
@@ -100,51 +108,58 @@ class MissingEventsFetcher:
         with self._database.snapshot() as snapshot:
             earliest = _get_extremities(snapshot, room)
             min_depth = _get_first_depth(snapshot, room)
-            missing = [("before", other) for other in pdu.prev_events if not is_held(snapshot, room, other)]
-        if not any(map(self._pauses.is_over, missing)):
+            missing = [other for other in pdu.prev_events if not is_held(snapshot, room, other)]
+        if not any(self._pauses.is_over(("before", other)) for other in missing):
             return []
-        try:
-            texts = await fetch_missing_events(
-                self._fetcher,
-                origin,
-                room.room_id,
-                earliest_events=earliest,
-                latest_events=[pdu.event_id],
-                limit=self._prev_events_max,
-                min_depth=min_depth,
-            )
-        except RemoteError as error:
-            self._note_failures("events before one", origin, missing, error)
-            return []
-        # The newest first: what lies before them is of no use without them.
-        found = await self.check(room, texts[: self._prev_events_max][::-1])
-        with self._database.snapshot() as snapshot:
-            fresh = [it for it in found if it.depth >= min_depth and not is_held(snapshot, room, it.event_id)]
-        wanted = connect(pdu.prev_events, fresh)
-        if not wanted:
-            self._note_failures("events before one", origin, missing, None)
-        return [other for other in by_prev_events(wanted) if other.event_id != pdu.event_id]
+
+        async def ask(server_name: ServerName) -> list[Pdu] | None:
+            """The newest first: what lies before them is of no use without them."""
+            limit = self._prev_events_max
+            if server_name == origin:
+                texts = await fetch_missing_events(
+                    self._fetcher,
+                    server_name,
+                    room.room_id,
+                    earliest_events=earliest,
+                    latest_events=[pdu.event_id],
+                    limit=limit,
+                    min_depth=min_depth,
+                )
+                texts = texts[:limit][::-1]
+            else:
+                named = missing[:NAMED_MAX]
+                texts = await fetch_backfill(self._fetcher, server_name, room.room_id, named, limit=limit)
+            found = await self.check(room, texts[:limit])
+            with self._database.snapshot() as snapshot:
+                fresh = [it for it in found if it.depth >= min_depth and not is_held(snapshot, room, it.event_id)]
+            return connect(pdu.prev_events, fresh) or None
+
+        wanted = await self._sources.ask(origin, room, ask)
+        if wanted is None:
+            self._note_failures("events before one", origin, [("before", other) for other in missing])
+        return [other for other in by_prev_events(wanted or ()) if other.event_id != pdu.event_id]
 
     async def fetch_state_before(self, origin: ServerName, room: Room, event_id: EventId) -> LooseState:
-        """The state before an event as the other server has it, with its events stored. Raises ``StillMissing``."""
+        """The state before an event as another server has it, with its events stored. Raises ``StillMissing``."""
         if not self._pauses.is_over(("state", event_id)):
             raise StillMissing(f"the state before {event_id} could not be fetched a while ago")
-        try:
-            told = await fetch_state_ids(self._fetcher, origin, room.room_id, event_id)
+
+        async def ask(server_name: ServerName) -> list[EventId] | None:
+            told = await fetch_state_ids(self._fetcher, server_name, room.room_id, event_id)
             missing = await self._find_missing([*told.pdu_ids, *told.auth_chain_ids])
             if len(missing) > SINGLE_EVENTS_MAX:
-                full = await fetch_state(self._fetcher, origin, room.room_id, event_id)
+                full = await fetch_state(self._fetcher, server_name, room.room_id, event_id)
                 await self._store(room, chain(full.auth_chain, full.pdus))
             elif missing:
-                await self._fetch_single(origin, room, missing)
-        except RemoteError as error:
-            self._note_failures("the state before an event", origin, [("state", event_id)], error)
-            raise StillMissing(f"the state before {event_id} cannot be fetched: {error}") from error
-        still_missing = await self._find_missing(told.pdu_ids)
-        if still_missing:
-            self._note_failures("the state before an event", origin, [("state", event_id)], None)
-            raise StillMissing(f"of the state before {event_id}, {len(still_missing)} events cannot be had")
-        return await lay_out_state(self._database, room.short, told.pdu_ids)
+                await self._fetch_single(server_name, room, missing)
+            return None if await self._find_missing(told.pdu_ids) else told.pdu_ids
+
+        told = await self._sources.ask(origin, room, ask)
+        if told is None:
+            self._note_failures("the state before an event", origin, [("state", event_id)])
+            self._sources.note_in_vain(origin, room.room_id)
+            raise StillMissing(f"the state before {event_id} cannot be had")
+        return await lay_out_state(self._database, room.short, told)
 
     async def fetch_auth_events(self, origin: ServerName, room: Room, pdu: Pdu) -> None:
         """Store what allowed an event. Raises ``StillMissing``."""
@@ -159,7 +174,8 @@ class MissingEventsFetcher:
                 await self._fetch_single(origin, room, missing)
                 missing = await self._find_missing(pdu.auth_events)
         if missing:
-            self._note_failures("what allowed an event", origin, missing, None)
+            self._note_failures("what allowed an event", origin, missing)
+            self._sources.note_in_vain(origin, room.room_id)
             raise StillMissing(f"auth events of {pdu.event_id} cannot be had: {', '.join(missing)}")
 
     async def _fetch_single(self, origin: ServerName, room: Room, event_ids: Collection[EventId]) -> None:
@@ -171,10 +187,14 @@ class MissingEventsFetcher:
             todo = [event_id for event_id in todo if self._pauses.is_over(event_id)]
             if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX or left <= 0:
                 break
-            texts = await self._ask_each(origin, todo)
-            left -= sum(map(count_brackets, texts))
-            checked = await self.check(room, texts)
-            found.update((pdu.event_id, pdu) for pdu in checked if pdu.event_id in todo)
+            for server_name in self._sources.scan(origin, room):
+                lacking = [event_id for event_id in todo if event_id not in found]
+                if not lacking or left <= 0:
+                    break
+                texts = await self._ask_each(server_name, lacking, is_sure=server_name == origin)
+                left -= sum(map(count_brackets, texts))
+                checked = await self.check(room, texts)
+                found.update((pdu.event_id, pdu) for pdu in checked if pdu.event_id in lacking)
             for event_id in todo:
                 if event_id not in found:
                     self._pauses.note(event_id, has_failed=True)
@@ -182,16 +202,19 @@ class MissingEventsFetcher:
             todo = await self._find_missing(named)
         await self._store_checked(room, found.values())
 
-    async def _ask_each(self, origin: ServerName, event_ids: Sequence[EventId]) -> list[bytes]:
+    async def _ask_each(self, server_name: ServerName, event_ids: Sequence[EventId], *, is_sure: bool) -> list[bytes]:
+        """Without ``is_sure`` the server is let be once it does not answer."""
         texts: list[bytes] = []
         limiter = trio.CapacityLimiter(EVENTS_AT_ONCE)
 
         async def ask(event_id: EventId) -> None:
             async with limiter:
+                if not is_sure and not self._sources.may_ask(server_name):
+                    return
                 try:
-                    texts.append(await fetch_event(self._fetcher, origin, event_id))
+                    texts.append(await fetch_event(self._fetcher, server_name, event_id))
                 except RemoteError as error:
-                    _log.debug("an event cannot be fetched", event_id=event_id, origin=origin, error=str(error))
+                    self._sources.note_failure(server_name, error)
 
         async with trio.open_nursery() as nursery:
             for event_id in event_ids:
@@ -229,10 +252,8 @@ class MissingEventsFetcher:
                 missing += [event_id for event_id in part if timeline.get_event(snapshot, event_id) is None]
         return missing
 
-    def _note_failures(
-        self, what: str, origin: ServerName, keys: Iterable[Hashable], error: RemoteError | None
-    ) -> None:
-        _log.debug("what events refer to cannot be fetched", what=what, origin=origin, error=str(error or "not given"))
+    def _note_failures(self, what: str, origin: ServerName, keys: Iterable[Hashable]) -> None:
+        _log.debug("what events refer to cannot be had", what=what, origin=origin)
         for key in keys:
             self._pauses.note(key, has_failed=True)
 
