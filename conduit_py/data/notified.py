@@ -11,8 +11,10 @@ Rows that go away (redacted, swept) drop the cached values of those whom they na
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from conduit_py.data import receipts, short_ids, timeline
@@ -28,8 +30,11 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, Strea
 MAIN_TIMELINE = ShortEventId(0)
 _ID_BYTES = 8
 _POS_MAX = (1 << 64) - 1
-_CACHED_BYTES = 500
-_CACHED_BYTES_PER_ENTRY = 200
+_CACHED_BYTES = 600
+_CACHED_BYTES_PER_ENTRY = 24
+_CACHED_BYTES_PER_THREAD = 300
+_NEWEST = 4
+"""Rows of a room that are read once for everybody who asks what came since."""
 
 
 class Unread(NamedTuple):
@@ -40,9 +45,23 @@ class Unread(NamedTuple):
     is_highlight: bool
 
 
+class Count(NamedTuple):
+    """So many events notified a user who has not read them."""
+
+    notifications: int
+    highlights: int
+
+
+_NONE = Count(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadInRoom:
-    """What a user has not read in a room, the oldest first, and up to where each part of it is read."""
+    """What a user has not read in a room, and up to where each part of it is read.
+
+    There may be thousands of events, and every message adds one for each member: so they are counted once and kept as
+    numbers, and what is known after a message shares them with what was known before it.
+    """
 
     pos: int
     """The position of the snapshot that it was read in."""
@@ -50,7 +69,35 @@ class UnreadInRoom:
     """Everything up to here is read."""
     thread_pos: Mapping[ShortEventId, int]
     """Up to where single threads are read, where that is further."""
-    entries: tuple[Unread, ...]
+    total: int
+    """All that is unread."""
+    counts: Mapping[ShortEventId, Count]
+    """The same by thread."""
+    _log: array[int]
+    """Three numbers of each entry, the oldest first. Others may have added theirs behind ``total`` of them."""
+
+    @property
+    def entries(self) -> tuple[Unread, ...]:
+        """The oldest first."""
+        numbers = iter(self._log[: 3 * self.total])
+        threes = zip(numbers, numbers, numbers, strict=True)
+        return tuple(Unread(pos, ShortEventId(thread), bool(is_highlight)) for pos, thread, is_highlight in threes)
+
+    def go_on(self, pos: int, came: list[Unread]) -> UnreadInRoom:
+        """The same with what came up to ``pos``."""
+        log = self._log if len(self._log) == 3 * self.total else self._log[: 3 * self.total]
+        counts = dict(self.counts)
+        for entry in came:
+            log.extend(entry)
+            before = counts.get(entry.thread, _NONE)
+            counts[entry.thread] = Count(before.notifications + 1, before.highlights + entry.is_highlight)
+        return UnreadInRoom(pos, self.read_pos, self.thread_pos, self.total + len(came), counts, log)
+
+    @property
+    def size(self) -> int:
+        """In bytes, about."""
+        threads = len(self.thread_pos) + len(self.counts)
+        return _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * self.total + _CACHED_BYTES_PER_THREAD * threads
 
 
 class Group(NamedTuple):
@@ -164,8 +211,7 @@ def get_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Unre
         return cached
     unread = _read_all(snapshot, user, room) if cached is None else _read_on(snapshot, user, room, cached)
     if unread is not None:
-        size = _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * (len(unread.entries) + len(unread.thread_pos))
-        snapshot.cache.put(key, unread, size, snapshot.pos)
+        snapshot.cache.put(key, unread, unread.size, snapshot.pos)
     return unread
 
 
@@ -186,7 +232,7 @@ def _read_all(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Unrea
         group = find_group(row, wanted)
         if group is not None and pos > thread_pos.get(row.thread, 0):
             entries.append(Unread(pos, row.thread, group.is_highlight))
-    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, tuple(reversed(entries)))
+    return _all_of(read_pos, thread_pos).go_on(snapshot.pos, entries[::-1])
 
 
 def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: UnreadInRoom) -> UnreadInRoom:
@@ -194,21 +240,36 @@ def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: U
     read_pos, thread_pos = before.read_pos, before.thread_pos
     came: list[Unread] = []
     wanted = to_bytes(user)
-    for pos, row in scan_notified(snapshot, room, after=before.pos):
+    for pos, row in _list_since(snapshot, room, before.pos):
         if row.sender == user:
             read_pos = pos
         elif (group := find_group(row, wanted)) is not None:
             came.append(Unread(pos, row.thread, group.is_highlight))
     receipts_since = list(_scan_new_receipts(snapshot, user, room, before.pos))
-    if receipts_since:
-        read_pos, thread_pos = _move_on(snapshot, read_pos, thread_pos, receipts_since)
-    entries = before.entries + tuple(came)
-    if receipts_since or read_pos != before.read_pos:
-        entries = tuple(entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0)))
-    return UnreadInRoom(snapshot.pos, read_pos, thread_pos, entries)
+    if not receipts_since and read_pos == before.read_pos:
+        return before.go_on(snapshot.pos, came)
+    read_pos, thread_pos = _move_on(snapshot, read_pos, thread_pos, receipts_since)
+    entries = (*before.entries, *came)
+    left = [entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0))]
+    return _all_of(read_pos, thread_pos).go_on(snapshot.pos, left)
+
+
+def _all_of(read_pos: int, thread_pos: Mapping[ShortEventId, int]) -> UnreadInRoom:
+    """Nothing is unread."""
+    return UnreadInRoom(0, read_pos, thread_pos, 0, {}, array("Q"))
+
+
+def _list_since(snapshot: Snapshot, room: ShortRoomId, after: int) -> Iterable[tuple[int, Notified]]:
+    """The same as ``scan_notified``. Mostly one event came, and everybody whom it woke asks for it."""
+    newest = snapshot.once(("newestnotified", room), lambda: tuple(islice(scan_newest(snapshot, room), _NEWEST)))
+    if len(newest) == _NEWEST and newest[-1][0] > after:
+        return scan_notified(snapshot, room, after=after)
+    return [entry for entry in reversed(newest) if entry[0] > after]
 
 
 def _scan_new_receipts(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, after: int) -> Iterator[Receipt]:
+    if receipts.get_last_pos(snapshot, room) <= after:
+        return
     user_id = short_ids.get_user_id(snapshot, user)
     for receipt in receipts.scan_receipts(snapshot, room, after=after, until=snapshot.pos):
         if receipt.user_id == user_id:
