@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from kvschema.engine import Engine
+from tests.rig.asking import set_levels
 from tests.rig.client import Client
 from tests.rig.network import Network, open_network
 from tests.rig.rooms import create, in_room, send, set_state
@@ -185,6 +186,23 @@ async def test_a_ban_reaches_a_server_that_cannot_have_what_came_before_it(
     network.heal()
     refused = await bob.post(f"/join/{room_id}", {}, via="one.test")
     assert refused.outcome == (403, "M_FORBIDDEN")
+
+
+async def test_a_ban_reaches_a_server_that_has_not_heard_of_what_allows_it(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    alice, bob, carol, room_id = await meet(network)
+    await set_levels(alice, room_id, users={alice.user_id: 100, carol.user_id: 100})
+    await trio.sleep(60)
+    network.isolate("two.test")
+    await set_levels(carol, room_id, ban=20)
+    await trio.sleep(60)
+    response = await alice.post(in_room(room_id, "ban"), {"user_id": bob.user_id})
+    assert response.status == 200, response.body
+    network.heal()
+    network.cut("two.test", "three.test")
+    await trio.sleep(SETTLED_S)
+    assert room_id not in (await bob.get("/joined_rooms")).json["joined_rooms"]
 
 
 async def test_a_message_that_cannot_be_judged_removes_nobody(network: Network, autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from conduit_py.service.errors import LimitExceeded
 from conduit_py.service.federation.reading import states
 from conduit_py.service.federation.reading.states import StateReads
 from tests.api.federation.reading import BOB, Shared, open_shared, put_member
+from tests.rig.asking import ask_member, get_content, get_state
 from tests.rig.network import Node
 from tests.rig.rooms import create, send, set_state
 
@@ -132,3 +133,23 @@ async def test_state_reads_sends_one_server_few_states_at_once(shared: Shared) -
         await trio.lowlevel.checkpoint()
         async for _ in pieces:
             pass
+
+
+async def test_get_event_auth_is_open_to_who_was_removed_for_what_did_it(shared: Shared) -> None:
+    said = await send(shared.alice, shared.room_id, "hello")
+    before = await get_content(shared.alice, shared.room_id, "m.room.power_levels")
+    await set_state(shared.alice, shared.room_id, "m.room.power_levels", {**before, "events_default": 1})
+    levels = (await get_state(shared.alice, shared.room_id))["m.room.power_levels", ""]["event_id"]
+    assert (await ask_member(shared.alice, shared.room_id, "ban", BOB)).status == 200
+    banned = (await get_state(shared.alice, shared.room_id))["m.room.member", BOB]["event_id"]
+    reply = await shared.two.get("event_auth", shared.room_id, banned)
+    assert reply.status == 200
+    assert levels in ids_of(reply.json["auth_chain"])
+    with shared.leaves_no_trace():
+        assert (await shared.two.get("event_auth", shared.room_id, said)).outcome == (403, "M_FORBIDDEN")
+        assert (await shared.three.get("event_auth", shared.room_id, banned)).outcome == (403, "M_FORBIDDEN")
+        for operation in OPERATIONS:
+            reply = await shared.two.get(operation, shared.room_id, event_id=banned)
+            assert reply.outcome == (403, "M_FORBIDDEN")
+    await set_state(shared.alice, shared.room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["two.*"]})
+    assert (await shared.two.get("event_auth", shared.room_id, banned)).outcome == (403, "M_FORBIDDEN")

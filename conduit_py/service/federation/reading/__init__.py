@@ -1,8 +1,9 @@
 """What other servers may read of rooms: events, history, and state.
 
 A server is answered about rooms in which it has a joined user and which do not shut it out. About any other it is told
-the same, whether we hold the room or not. What its users may not see by the room's history visibility it is given in
-redacted form: without that it could not follow the graph of events, and with it nothing leaks.
+the same, whether we hold the room or not; but one whose user was removed is told what allowed that. What its users may
+not see by the room's history visibility it is given in redacted form: without that it could not follow the graph of
+events, and with it nothing leaks.
 
 Which events are told, by how they fared here:
 

@@ -22,7 +22,7 @@ from conduit_py.data.rooms import Room
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
 from conduit_py.service.errors import LimitExceeded, NotFound
-from conduit_py.service.federation.reading.access import require_room_for
+from conduit_py.service.federation.reading.access import get_room_of_farewell, require_room_for
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import OUTLIER, REJECTED, STATE, EventRow
@@ -93,7 +93,9 @@ class StateReads:
         Spec: server-server-api/#get_matrixfederationv1event_authroomideventid
         """
         with self._database.snapshot() as snapshot:
-            room = require_room_for(snapshot, origin, room_id)
+            room = get_room_of_farewell(snapshot, origin, room_id, event_id) or require_room_for(
+                snapshot, origin, room_id
+            )
             event, _ = self._require_event(snapshot, room, event_id)
         self._require_stream(origin)
         return self._stream(
