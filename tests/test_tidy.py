@@ -37,6 +37,7 @@ REAL_SLEEPS = {
     "tests/scenario/convergence.py": "runs trio itself, on the mocked clock",
     "tests/scenario/test_federation_rooms.py": "every story is told on the mocked clock",
     "tests/rig/push.py": "gateways that are slow are so on the mocked clock",
+    "tests/scenario/test_policy_servers.py": "so are policy servers",
 }
 # Tests that cut the power need a database that a power cut can break.
 UNSAFE_WRITES = ("tests/crash",)

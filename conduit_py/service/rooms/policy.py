@@ -97,13 +97,17 @@ class PolicyServers:
             policy_server = None if room is None else get_policy_server(snapshot, room.short)
         if room is None or policy_server is None:
             return list(pdus)
-        version, asked = room.version, dict[int, Pdu]()
+        return await self.ask(policy_server, room.version, pdus)
+
+    async def ask(self, policy_server: PolicyServer, version: RoomVersion, pdus: Sequence[Pdu]) -> list[Pdu]:
+        """The same for a room whose policy server is known."""
+        asked = dict[int, Pdu]()
 
         async def ask(index: int, pdu: Pdu) -> None:
             try:
                 asked[index] = await self._fetch_one(policy_server, version, pdu)
             except RemoteError as error:
-                _log.debug("a policy server does not sign", room=room_id, event=pdu.event_id, error=str(error))
+                _log.debug("a policy server does not sign", room=pdu.room_id, event=pdu.event_id, error=str(error))
 
         async with trio.open_nursery() as nursery:
             for index, pdu in enumerate(pdus):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids, timeline
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
-from conduit_py.matrix.policy_server import POLICY
+from conduit_py.matrix.policy_server import POLICY, PolicyServer
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
@@ -26,7 +26,7 @@ RECEIVED_PER_TURN = 40
 """Events of other servers that are stored together: the event loop is at it for about 10 ms."""
 
 REHEARSALS_MAX = 3
-"""Times that events are made again for a policy server to sign, because what they are made of has changed."""
+"""Times that a policy server is asked while the room goes on, before the room has to wait for it."""
 
 TIED_FROM = 10
 """So many ends a room may have before an event of ours ties them up. Every end makes every event cost more."""
@@ -40,6 +40,19 @@ Stage = Callable[[Snapshot, Turn, RoomAppend], T]
 
 class _Rehearsed(Exception):
     """Ends a turn that is not to be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """What was rehearsed."""
+
+    policy_server: PolicyServer | None
+    pdus: list[Pdu] | None
+    """Signed by it."""
+
+
+_UNGUARDED = _Script(None, None)
+"""For a room without a policy server."""
 
 
 class RoomWrites:
@@ -56,40 +69,67 @@ class RoomWrites:
 
         Raises ``Forbidden`` for a room we do not hold: nobody here is in it, and nobody is told whether it exists.
         """
-        async with self._locks.hold(("room", room_id)):
+        with contextlib.suppress(ScriptDiffers):
+            return await self._write(room_id, stage, _UNGUARDED)
+        return await self._write_guarded(room_id, stage)
+
+    async def rehearse(self, room_id: RoomId, stage: Stage[T]) -> T:
+        """Return what ``stage`` returned, and store nothing. Raises as ``write`` does."""
+        result, _ = await self._rehearse(room_id, stage)
+        return result
+
+    async def _write_guarded(self, room_id: RoomId, stage: Stage[T]) -> T:
+        """Write to a room with a policy server.
+
+        While that is asked, only other events of ours wait, which are to follow these. If something comes from
+        elsewhere meanwhile, what was signed would not be sent any more: in the end nothing may come meanwhile.
+        """
+        async with self._locks.hold(("guarded", room_id)):
             for _ in range(REHEARSALS_MAX):
                 script = await self._sign_ahead(room_id, stage)
-                try:
-                    async with self._writer.turn() as turn:
-                        with self._database.snapshot() as snapshot:
-                            room = _require_room(snapshot, room_id)
-                            append = self.append.begin(snapshot, turn, room, script=script)
-                            result = stage(snapshot, turn, append)
-                            append.finish()
-                except ScriptDiffers:
-                    continue
-                return result
+                with contextlib.suppress(ScriptDiffers):
+                    return await self._write(room_id, stage, script)
+            async with self._locks.hold(("room", room_id)):
+                script = await self._sign_ahead(room_id, stage)
+                with contextlib.suppress(ScriptDiffers):
+                    return await self._write_locked(room_id, stage, script)
         raise MatrixError("what was to be sent went on changing", errcode="M_UNKNOWN", status=503)
 
-    async def _sign_ahead(self, room_id: RoomId, stage: Stage[T]) -> list[Pdu] | None:
-        """The events that ``stage`` will make, signed by the policy server of the room; None where it uses none.
+    async def _write(self, room_id: RoomId, stage: Stage[T], script: _Script) -> T:
+        async with self._locks.hold(("room", room_id)):
+            return await self._write_locked(room_id, stage, script)
 
-        What they will be is found by a rehearsal that stores nothing. The room's lock keeps them what they are.
-        """
+    async def _write_locked(self, room_id: RoomId, stage: Stage[T], script: _Script) -> T:
+        """Raises ``ScriptDiffers`` where the room has another policy server than signed the script."""
+        async with self._writer.turn() as turn:
+            with self._database.snapshot() as snapshot:
+                room = _require_room(snapshot, room_id)
+                if get_policy_server(snapshot, room.short) != script.policy_server:
+                    raise ScriptDiffers
+                append = self.append.begin(snapshot, turn, room, script=script.pdus)
+                result = stage(snapshot, turn, append)
+                append.finish()
+        return result
+
+    async def _sign_ahead(self, room_id: RoomId, stage: Stage[T]) -> _Script:
+        """The events that ``stage`` will make as the room is now, signed by its policy server."""
         with self._database.snapshot() as snapshot:
             room = _require_room(snapshot, room_id)
             policy_server = get_policy_server(snapshot, room.short)
         if policy_server is None:
-            return None
-        created: list[Pdu] = []
+            return _UNGUARDED
+        _, created = await self._rehearse(room_id, stage)
+        signed = await self.append.tools.policies.fetch_signed(policy_server, room.version, created)
+        return _Script(policy_server, signed)
+
+    async def _rehearse(self, room_id: RoomId, stage: Stage[T]) -> tuple[T, list[Pdu]]:
         with contextlib.suppress(_Rehearsed):
             async with self._writer.turn() as turn:
                 with self._database.snapshot() as snapshot:
                     append = self.append.begin(snapshot, turn, _require_room(snapshot, room_id))
-                    stage(snapshot, turn, append)
-                    created = append.created
+                    result = stage(snapshot, turn, append)
                     raise _Rehearsed
-        return await self.append.tools.policies.fetch_signed(policy_server, room.version, created)
+        return result, append.created
 
     async def receive(self, room_id: RoomId, arrivals: Sequence[Arrival]) -> list[Receipt | MissingEvents]:
         """Judge and store events of other servers, in the order in which they are given.
@@ -109,8 +149,9 @@ class RoomWrites:
         Raises ``Forbidden`` where it is not allowed, and ``MissingEvents``. Then nothing that it causes was staged.
         """
         results: list[Receipt | MissingEvents] = []
+        arrivals = await self._ask_policies(room_id, [Arrival(pdu=pdu, must_be_accepted=True)])
         async with self._locks.hold(("room", room_id)):
-            await self._receive_some(room_id, [Arrival(pdu=pdu, must_be_accepted=True)], results, also)
+            await self._receive_some(room_id, arrivals, results, also)
         [result] = results
         if isinstance(result, MissingEvents):
             raise result

@@ -82,7 +82,7 @@ class Templates:
             event = {key: value for key, value in pdu.json.items() if key not in _LEFT_OUT}
             return {"room_version": append.room.version.id, "event": {**event, "origin": append.server_name}}
 
-        return await self._writes.write(room_id, stage)
+        return await self._writes.rehearse(room_id, stage)
 
 
 def authorise(snapshot: Snapshot, append: RoomAppend, user_id: UserId) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import trio
@@ -27,6 +28,7 @@ from conduit_py.matrix.auth.rules import check_auth_events, check_event
 from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.json_parts import Parts, Span
 from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.policy_server import POLICY, parse_policy_server
 from conduit_py.matrix.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
 from conduit_py.service.federation.checks import Checks
@@ -98,6 +100,7 @@ class Installer:
         room = await self._begin(room_id, version)
         found = await self._store_events(room, told, order)
         self._require_allowed(room, join, found)
+        join = await self._have_signed(room, join, found)
         gone = await self._make_current(room, join, found)
         await self._leave_again(room_id, gone - {UserId(join.sender)})
         _log.info("joined a room", room=room_id, state=len(found.entries), members=len(found.members))
@@ -216,12 +219,7 @@ class Installer:
     def _require_allowed(self, room: Room, join: Pdu, found: _State) -> None:
         """Is it the state of a room, and of one that lets the user join?"""
         with self._store.snapshot() as snapshot:
-
-            def get_state(type: str, state_key: str) -> Pdu | None:
-                key = short_ids.get_state_key(snapshot, type, state_key)
-                event = None if key is None else found.entries.get(key)
-                return None if event is None else timeline.get_pdu(snapshot, event)
-
+            get_state = partial(_get_told, snapshot, found)
             create = get_state("m.room.create", "")
             if create is None:
                 raise Unfit("the room has no m.room.create event that can be believed")
@@ -236,6 +234,20 @@ class Installer:
             denied = check_auth_events(room.version, join, auth_events) or check_event(room.version, join, get_state)
         if denied is not None:
             raise Unfit(f"the room does not let the user join: {denied.why}")
+
+    async def _have_signed(self, room: Room, join: Pdu, found: _State) -> Pdu:
+        """The join, signed by the room's policy server if there is one and it does.
+
+        Spec: server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room
+        """
+        with self._store.snapshot() as snapshot:
+            policy = _get_told(snapshot, found, *POLICY)
+        policy_server = None if policy is None else parse_policy_server(policy.content)
+        servers = {member.server_name for member in found.members if member.kind == JOIN}
+        if policy_server is None or policy_server.server_name not in servers:
+            return join
+        [signed] = await self._tools.policies.ask(policy_server, room.version, [join])
+        return signed
 
     # The state becomes that of the room.
 
@@ -346,6 +358,12 @@ class Installer:
 def _steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for at in range(0, len(items), size):
         yield items[at : at + size]
+
+
+def _get_told(snapshot: Snapshot, found: _State, type: str, state_key: str) -> Pdu | None:
+    key = short_ids.get_state_key(snapshot, type, state_key)
+    event = None if key is None else found.entries.get(key)
+    return None if event is None else timeline.get_pdu(snapshot, event)
 
 
 def _parse(parts: Parts, span: Span) -> Any:
