@@ -71,6 +71,19 @@ async def test_everybody_hears_everybody(network: Network, autojump_clock: MockC
     assert await state_of(alice, room_id) == await state_of(bob, room_id) == await state_of(carol, room_id)
 
 
+async def test_who_has_synced_still_scrolls_to_the_very_beginning(network: Network, autojump_clock: MockClock) -> None:
+    """A state event that was shown as state takes its place in the timeline when that is fetched."""
+    alice = await network["one.test"].register("alice")
+    bob = await network["two.test"].register("bob")
+    room_id = await create(alice, name="a room")
+    await join(bob, room_id, "one.test")
+    assert (await bob.get("/sync")).status == 200
+    messages = in_room(room_id, "messages")
+    seen, made = [(await user.get(messages, dir="b", limit="30")).json["chunk"] for user in (bob, alice)]
+    assert [event["event_id"] for event in seen] == [event["event_id"] for event in made]
+    assert seen[-1]["type"] == "m.room.create"
+
+
 async def test_servers_that_could_not_speak_agree_afterwards(network: Network, autojump_clock: MockClock) -> None:
     """Both sides change the same things meanwhile."""
     alice, bob, carol, room_id = await meet(network)

@@ -238,7 +238,7 @@ class RoomReceive:
             return
         if known != event:
             timeline.stage_moved(self.writer.turn, known)
-        self.writer.turn.changes(("event", event), ("pdu", event))
+        self.writer.turn.changes(("event", event), ("pdu", event), ("facts", event))
 
     def _stage_refused(
         self, pdu: Pdu, known: ShortEventId | None, event: ShortEventId, before: LooseState, flags: int
