@@ -54,6 +54,10 @@ class BadJson(MatrixError):
     errcode, status = "M_BAD_JSON", 400
 
 
+class MalformedEvent(BadJson):
+    """The event is one that no room would take, whoever sent it."""
+
+
 class InvalidParam(MatrixError):
     """A parameter has a value it cannot have."""
 

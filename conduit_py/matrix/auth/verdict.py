@@ -29,6 +29,8 @@ class Denied:
     """Number of the rule on the page of the room version, for example ``5.2.3``."""
     why: str
     """For people: log lines and error replies."""
+    is_malformed: bool = False
+    """Would no room take such an event, whoever sent it?"""
 
 
 Verdict = Denied | None
@@ -125,6 +127,19 @@ RULE_NUMBERS: Final[Mapping[str, Mapping[str, str]]] = _parse_table(_TABLE)
 """Room version, then name of the rule, to its number; in the order of the spec."""
 
 
+MALFORMED_RULES: Final = frozenset(
+    {
+        "member.form",
+        "member.unknown",
+        "power_levels.integers",
+        "power_levels.maps",
+        "power_levels.users",
+        "power_levels.creators",
+    }
+)
+"""Rules about the content of an event alone."""
+
+
 def denied(room_version: RoomVersion, rule: str, why: str) -> Denied:
     """``rule`` by its name in the table; a rule that the room version does not have is our mistake (KeyError)."""
-    return Denied(RULE_NUMBERS[room_version.id][rule], why)
+    return Denied(RULE_NUMBERS[room_version.id][rule], why, is_malformed=rule in MALFORMED_RULES)

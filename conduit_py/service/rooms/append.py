@@ -26,7 +26,7 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import SigningKey
-from conduit_py.service.errors import BadJson, Forbidden, TooLarge
+from conduit_py.service.errors import BadJson, Forbidden, MalformedEvent, TooLarge
 from conduit_py.service.rooms.closed import require_open_for
 from conduit_py.service.rooms.room_writer import RoomWriter, WriterTools
 from conduit_py.storage.database import Snapshot
@@ -238,7 +238,7 @@ class RoomAppend:
     def append(self, pdu: Pdu) -> ShortEventId:
         """Accept an event that the rules allow: it becomes the newest of the timeline and, if it is state, current.
 
-        Raises ``Forbidden``.
+        Raises ``Forbidden``, and ``MalformedEvent`` for what no room would take.
         """
         event, pos = self._stage(pdu)
         self.writer.notify(pdu, event, pos)
@@ -261,7 +261,7 @@ class RoomAppend:
         require_open_for(writer.snapshot, pdu)
         denied = check_event(self.room.version, pdu, self.get_state)
         if denied is not None:
-            raise Forbidden(denied.why)
+            raise MalformedEvent(denied.why) if denied.is_malformed else Forbidden(denied.why)
         pos = writer.turn.take_pos()
         event, before = ShortEventId(pos), LooseState(self._current.state_id)
         writer.tools.stage_sent(writer.snapshot, writer.turn, self.room.short, event, pdu)

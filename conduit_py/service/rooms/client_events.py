@@ -27,6 +27,7 @@ from kvschema.catalog.rooms import ShortEventId
 from kvschema.catalog.timeline import NO_ROOM_ID, EventRow
 
 REDACTION = "m.room.redaction"
+MEMBER = "m.room.member"
 
 
 class GetRelations(Protocol):
@@ -184,9 +185,13 @@ class ClientEvents:
 
     def _add_replaced(self, parts: list[bytes], replaced: ShortEventId) -> None:
         row = timeline.require_row(self.snapshot, replaced)
-        if self.visibility.may_see(row):
+        # Where somebody was invited and no more, the invite is told in /sync and never in the timeline.
+        if self.visibility.may_see(row) or self._is_own_membership(row):
             parts.append(b'"prev_content":' + row_fields.get_content_json(self._erasure.apply(row)))
         parts.append(b'"replaces_state":' + orjson.dumps(row.event_id))
+
+    def _is_own_membership(self, row: EventRow) -> bool:
+        return row_fields.is_of_type(row, MEMBER) and timeline.client_fields(row).get("state_key") == self.requester.user_id
 
     def _redaction(self, redaction: ShortEventId) -> bytes:
         row = _with_redacts(timeline.require_row(self.snapshot, redaction))

@@ -24,7 +24,7 @@ from conduit_py.matrix.ids import (
 )
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.appservice_registry import AppServices
-from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MatrixError
+from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MalformedEvent, MatrixError
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
@@ -183,12 +183,11 @@ class _StatePutter:
         if type == MEMBER:
             user_id = parse_user_id(state_key)
             content = build_member_content(self._snapshot, self._append, self._requester, user_id, content)
+        sender = self._requester.user_id
         try:
-            pdu = self._append.create_event(
-                sender=self._requester.user_id, type=type, content=content, state_key=state_key
-            )
+            pdu = self._append.create_event(sender=sender, type=type, content=content, state_key=state_key)
             self._append.append(pdu)
-        except Forbidden as error:
+        except (Forbidden, MalformedEvent) as error:
             raise MatrixError(f"{type}: {error}", errcode="M_INVALID_ROOM_STATE", status=400) from None
 
 

@@ -21,7 +21,7 @@ from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import creators_of
 from conduit_py.matrix.push.edit import follow_room
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.service.errors import Forbidden
+from conduit_py.service.errors import Forbidden, MalformedEvent
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
@@ -249,5 +249,5 @@ def _close(old: RoomAppend, requester: Requester) -> None:
         return
     try:
         _put(old, requester, _POWER_LEVELS, content)
-    except Forbidden as error:
+    except (Forbidden, MalformedEvent) as error:
         _log.info("the power levels of %s stay as they are: %s", old.room.room_id, error)

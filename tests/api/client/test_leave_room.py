@@ -7,6 +7,7 @@ import pytest
 from tests.rig.asking import VERSIONS, ask_member, get_content, membership_of, timeline_of
 from tests.rig.client import Client, Response
 from tests.rig.rooms import RoomServer, ban, create, forget, in_room, invite, join, kick, leave, set_state
+from tests.rig.whole import WholeServer
 
 
 async def ask(user: Client, room_id: str, **body: object) -> Response:
@@ -34,6 +35,15 @@ async def test_leave_room_rejects_an_invite(rooms: RoomServer) -> None:
     assert (await bob.post(in_room(room_id, "leave"))).json == {}
     assert await membership_of(alice, room_id, bob.user_id) == "leave"
     assert (await bob.post(in_room(room_id, "join"))).outcome == (403, "M_FORBIDDEN")
+
+
+async def test_leave_room_tells_who_rejected_an_invite_that_it_was_one(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = (await alice.post("/createRoom", {"invite": [bob.user_id]})).json["room_id"]
+    since = (await bob.get("/sync")).json["next_batch"]
+    assert (await ask(bob, room_id)).status == 200
+    left = (await bob.get("/sync", since=since)).json["rooms"]["leave"][room_id]
+    assert left["timeline"]["events"][-1]["unsigned"]["prev_content"]["membership"] == "invite"
 
 
 async def test_leave_room_takes_back_a_knock(rooms: RoomServer) -> None:
