@@ -93,6 +93,15 @@ class Visibility:
         """Was the user in the room at any time after a place in its timeline, or ever for None?"""
         return self._standing(room).joined_until > (_NEVER if place is None else place)
 
+    def was_joined_by(self, event: ShortEventId, place: int) -> bool:
+        """Had the user, whose membership event is given, been in the room at or before a place in its timeline?"""
+        while event:
+            row = timeline.require_row(self._snapshot, event)
+            if row.pos <= place and self._membership(event) == "join":
+                return True
+            event = row.replaces
+        return False
+
     def joined_until(self, room: ShortRoomId) -> int:
         """Place in the timeline at which the user was last joined."""
         return self._standing(room).joined_until

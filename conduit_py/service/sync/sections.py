@@ -99,7 +99,7 @@ def begin_section(slice_: Slice, entry: RoomEntry, sent: SentMembers | None, tel
         telling.update(event for event, row in window.events if row_fields.is_of_type(row, MEMBER))
     if not view.filter.room.state.matches_room(room_id):
         todo = set()
-    is_limited = window.is_limited or (view.is_gap and entry.kind == JOIN)
+    is_limited = window.is_limited or (entry.kind == JOIN and (view.is_gap or _begins_anew(slice_, entry, window)))
     return RoomSection(
         entry=entry,
         room_id=room_id,
@@ -108,6 +108,17 @@ def begin_section(slice_: Slice, entry: RoomEntry, sent: SentMembers | None, tel
         summary=summary,
         state_todo=sorted(todo),
     )
+
+
+def _begins_anew(slice_: Slice, entry: RoomEntry, window: Window) -> bool:
+    """Does the timeline hold what the client may have been told, when the user was in the room before?
+
+    Said to be limited, it takes the place of what the client has; otherwise the client would have that twice.
+    """
+    since = slice_.view.since
+    if since is None or entry.after is not None or entry.membership is None or window.start >= since:
+        return False
+    return slice_.visibility.was_joined_by(entry.membership.event, since)
 
 
 def _read_window(slice_: Slice, entry: RoomEntry, scope: Scope, room_id: RoomId) -> Window:

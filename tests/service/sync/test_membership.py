@@ -132,6 +132,19 @@ async def test_incremental_sync_tells_how_a_membership_changed(
     assert sections_of(again, inn.room_id) == set()
 
 
+@pytest.mark.parametrize(("before", "is_limited"), [("one", False), ("one invite", False), ("join one leave", True)])
+async def test_who_comes_back_is_told_to_begin_the_timeline_anew(inn: Inn, before: str, is_limited: bool) -> None:
+    """It holds what was told already."""
+    await inn.happens(before)
+    since = (await inn.world.sync(inn.bob))["next_batch"]
+    await inn.happens("join")
+
+    section = (await inn.world.sync(inn.bob, since))["rooms"]["join"][inn.room_id]
+
+    assert "one" in texts(section)
+    assert section["timeline"]["limited"] is is_limited
+
+
 async def test_who_comes_into_a_room_closed_to_newcomers_sees_nothing_from_before(inn: Inn) -> None:
     await inn.world.set_state(inn.alice, inn.room_id, "m.room.history_visibility", {"history_visibility": "joined"})
     await inn.happens("secret")
