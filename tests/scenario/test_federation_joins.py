@@ -61,6 +61,19 @@ async def test_join_by_id(make_engine: MakeEngine, autojump_clock: MockClock, ve
         assert bodies(chunk) == ["I am", "is anybody there?"]
 
 
+async def test_join_of_a_room_that_somebody_unknown_was_banned_from(
+    make_engine: MakeEngine, autojump_clock: MockClock
+) -> None:
+    """What is stored then is checked at the end, as in every story."""
+    async with open_network(make_engine, "one.test", "two.test") as network:
+        alice, bob = await network["one.test"].register("alice"), await network["two.test"].register("bob")
+        room_id = await create(alice)
+        assert (await alice.post(in_room(room_id, "ban"), {"user_id": "@mallory:three.test"})).status == 200
+        assert (await bob.post(f"/join/{room_id}", {}, via="one.test")).status == 200
+        member = await bob.get(in_room(room_id, "state", "m.room.member", "@mallory:three.test"))
+        assert member.json["membership"] == "ban"
+
+
 async def test_join_by_alias(make_engine: MakeEngine, autojump_clock: MockClock) -> None:
     async with open_network(make_engine, "one.test", "two.test") as network:
         alice, bob = await two_people(network)
