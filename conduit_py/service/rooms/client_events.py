@@ -191,7 +191,10 @@ class ClientEvents:
         parts.append(b'"replaces_state":' + orjson.dumps(row.event_id))
 
     def _is_own_membership(self, row: EventRow) -> bool:
-        return row_fields.is_of_type(row, MEMBER) and timeline.client_fields(row).get("state_key") == self.requester.user_id
+        if not row_fields.is_of_type(row, MEMBER):
+            return False
+        state_key: object = timeline.client_fields(row).get("state_key")
+        return state_key == self.requester.user_id
 
     def _redaction(self, redaction: ShortEventId) -> bytes:
         row = _with_redacts(timeline.require_row(self.snapshot, redaction))
