@@ -123,8 +123,10 @@ async def test_set_room_state_with_key_refuses_to_list_a_creator(rooms: RoomServ
 async def test_set_room_state_with_key_refuses_what_are_no_power_levels(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
+    events: dict[str, Any] = {"m.room.name": "50"}
+    bad: list[dict[str, Any]] = [{"ban": "50"}, {"events": events}, {"events": []}, {"users": {"bob": 50}}]
     with rooms.leaves_no_trace():
-        for content in ({"ban": "50"}, {"events": {"m.room.name": "50"}}, {"events": []}, {"users": {"bob": 50}}):
+        for content in bad:
             response = await ask_state(alice, room_id, "m.room.power_levels", content)
             assert response.outcome == (400, "M_BAD_JSON")
 
