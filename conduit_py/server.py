@@ -36,7 +36,7 @@ from conduit_py.opening import open_store
 from conduit_py.outbound.addresses import Dns
 from conduit_py.outbound.http import HttpClient
 from conduit_py.outbound.user_keys import UserKeysClient
-from conduit_py.process import collect_daily, raise_file_limit, settle_memory
+from conduit_py.process import collect_daily, give_back_memory, raise_file_limit, settle_memory
 from conduit_py.reloading import Apply, ReadConfig, Reloader, apply_logging, has_terminal
 from conduit_py.service.admin.build import Admin, Commanded, build_admin
 from conduit_py.service.admin.commands import Answer, Call
@@ -367,6 +367,7 @@ async def serve(
     Raises ``SchemaMismatch`` or ``OSError`` with a sentence for the operator where it cannot start.
     """
     raise_file_limit()
+    give_back_memory()
     if config.workers is not None:
         trio.to_thread.current_default_thread_limiter().total_tokens = config.workers
     async with open_store(config) as opened, trio.open_nursery() as services:

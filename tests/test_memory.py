@@ -1,8 +1,11 @@
-"""When garbage is collected."""
+"""When garbage is collected, and what becomes of memory that was freed."""
 
 from __future__ import annotations
 
 import gc
+import platform
+import subprocess
+import sys
 
 import pytest
 import trio
@@ -26,3 +29,36 @@ async def test_everything_is_looked_at_once_a_day_and_never_in_between(
     with trio.move_on_after(process.FULL_COLLECTION_EVERY_S * 2.5):
         await process.collect_daily()
     assert collected == [started + process.FULL_COLLECTION_EVERY_S, started + 2 * process.FULL_COLLECTION_EVERY_S]
+
+
+FREED = """
+import sys, threading
+from pathlib import Path
+from conduit_py import process
+
+if sys.argv[1] == "give back":
+    process.give_back_memory()
+
+def own() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
+
+def use() -> None:
+    for _ in range(3):
+        b"x" * (8 << 20)
+
+use_before = own()
+thread = threading.Thread(target=lambda: (use(), print(own() - use_before)))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how GNU's C library keeps memory")
+def test_large_pieces_are_given_back_when_they_are_freed() -> None:
+    def kept_kib(how: str) -> int:
+        run = subprocess.run([sys.executable, "-c", FREED, how], capture_output=True, text=True, check=True)
+        return int(run.stdout)
+
+    assert kept_kib("keep") > 7000
+    assert kept_kib("give back") < 2000

@@ -11,6 +11,7 @@ from conduit_py.storage.writer import Turn
 from kvschema.catalog import rooms
 from kvschema.catalog.rooms import ByRoomId, DisabledRoom, RemovedRoom
 
+_CACHED_BYTES = 150
 DISABLED = "An administrator has disabled this room on this server"
 REMOVED = "This room is being removed from this server"
 
@@ -20,7 +21,7 @@ def get_closed(snapshot: Snapshot, room_id: RoomId) -> str | None:
     cached = snapshot.cache.get(_cache_key(room_id), snapshot.pos)
     if cached is None:
         cached = _read_closed(snapshot, room_id)
-        snapshot.cache.put(_cache_key(room_id), cached, len(room_id), snapshot.pos)
+        snapshot.cache.put(_cache_key(room_id), cached, _CACHED_BYTES, snapshot.pos)
     return cast("str", cached) or None
 
 

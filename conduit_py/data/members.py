@@ -28,7 +28,7 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId, Strea
 KIND_OF = {"join": JOIN, "invite": INVITE, "knock": KNOCK, "leave": LEAVE, "ban": BAN}
 NAME_OF = {kind: name for name, kind in KIND_OF.items()}
 _IN_ROOM = (JOIN, INVITE, KNOCK)
-_BYTES_PER_JOINED = 100
+_BYTES_PER_JOINED = 140
 _BYTES_PER_SERVER = 200
 FAREWELLS_KEPT_MS = 90 * 24 * 3600 * 1000
 """How long clients that were away hear of a room that was removed. One that comes later has to find out by asking."""

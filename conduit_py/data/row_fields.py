@@ -27,6 +27,8 @@ _REDACTION = b'"type":"m.room.redaction"'
 DUMMY = "org.matrix.dummy_event"
 """Type of what servers send to tie up the ends of a room."""
 _DUMMY = f'"type":"{DUMMY}"'.encode()
+_FACTS_BYTES = 650
+"""What an event with its facts takes beside the strings."""
 
 
 class Facts(NamedTuple):
@@ -71,7 +73,8 @@ def _read_facts(snapshot: Snapshot, event: ShortEventId) -> Facts:
         is_hidden(row),
     )
     # The row is in the cache as well, as long as it is asked for by itself.
-    size = len(facts.sender) + len(facts.id_json) + len(facts.replaces_json) + len(row.client) + len(row.federation)
+    strings = (facts.sender, facts.id_json, facts.replaces_json, row.client, row.federation)
+    size = _FACTS_BYTES + sum(len(string) for string in strings)
     snapshot.cache.put(("facts", event), facts, size, snapshot.pos)
     return facts
 

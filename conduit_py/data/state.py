@@ -32,6 +32,7 @@ _HEADER = struct.Struct(">QQ")
 _ENTRY = struct.Struct(">QQ")
 _ENTRY_BYTES = 16
 _ENTRY_OBJECT_BYTES = 120
+_DIFF_BYTES = 200
 _MEMBER = "m.room.member"
 _SEARCHED_BYTES_MAX = 1024
 """Up to here a search from the beginning is faster than a bisection, whose every step is a call."""
@@ -246,7 +247,7 @@ class StateChain:
             if raw is None:
                 raise CorruptValue(f"state {state_id} is referred to and not stored")
             cached = StateDiff(raw)
-            cache.put(("state", state_id), cached, len(raw), pos)
+            cache.put(("state", state_id), cached, _DIFF_BYTES + len(raw), pos)
         return cached
 
 
