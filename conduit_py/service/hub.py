@@ -17,8 +17,9 @@ from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
-WAVE = 16
-"""Long-polls woken at once. trio runs tasks breadth first: woken together, thousands would all be answered last."""
+WAVE = 32
+"""Long-polls woken at once, of which each takes about 0.1 ms until it is answered. trio runs tasks breadth first: woken
+together, thousands would keep everybody else waiting."""
 WAVE_PAUSES = 4
 """Rounds of the scheduler that a wave gets before the next, about what it takes to build one answer and write it."""
 
@@ -111,9 +112,9 @@ class SyncHub:
             for waiter in self._waiters.get(user, ()):
                 if waiter.note(news):
                     self._woken.append(waiter.event)
-        if len(self._woken) <= WAVE:
+        if not self._kick.is_set():
             self._wake_wave()
-        else:
+        if self._woken:
             self._kick.set()
 
     def stage_room(self, turn: Turn, room: ShortRoomId, users: Iterable[ShortUserId]) -> None:
@@ -162,8 +163,8 @@ class SyncHub:
         """Wakes long-polls in waves for as long as the server runs."""
         while True:
             await self._kick.wait()
-            self._kick = trio.Event()
             while self._woken:
-                self._wake_wave()
                 for _ in range(WAVE_PAUSES):
                     await trio.lowlevel.checkpoint()
+                self._wake_wave()
+            self._kick = trio.Event()

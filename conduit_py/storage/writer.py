@@ -20,6 +20,7 @@ import trio
 
 from conduit_py.observe.requests import COMMIT, timed
 from conduit_py.storage.cache import ObjectCache
+from conduit_py.storage.locks import acquire
 from kvschema.batch import WriteBatch
 from kvschema.catalog import server
 from kvschema.engine import Engine, Outcome
@@ -148,7 +149,7 @@ class Writer:
         landed. Raises ``StorageFull`` (nothing changed, 507), ``PreconditionFailed`` (read again and decide again),
         ``BatchRefused`` or ``StorageFailed`` (the process is about to end).
         """
-        await self._places.acquire()
+        await acquire(self._places)
         try:
             turn = Turn(self._positions, WriteBatch(may_use_reserve=may_use_reserve))
             is_queued = False
