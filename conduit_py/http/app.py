@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
 from typing import cast
 
+import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart_trio import QuartTrio
 
@@ -24,7 +25,7 @@ from conduit_py.http.request import Network, Request
 from conduit_py.http.router import Router
 from conduit_py.http.routes import Route, Routes
 from conduit_py.log import get_logger
-from conduit_py.observe.requests import RequestWatch, Tally
+from conduit_py.observe.requests import NEWS, RequestWatch, Tally
 
 __all__ = ["App", "Translate"]
 
@@ -85,6 +86,9 @@ class App(QuartTrio):
             reply.headers.append((b"x-request-id", request.id.encode("ascii")))
             tally.answer(reply.status)
             await _send(reply, send, is_head=request.method == "HEAD")
+            if tally.has_waited_for(NEWS):
+                # Many were woken by the same news: each gets its reply before anything else is done for any of them.
+                await trio.lowlevel.cancel_shielded_checkpoint()
             if _access.isEnabledFor(logging.DEBUG):
                 _log_access(request, reply, tally)
 

@@ -54,6 +54,8 @@ SEND_SLICE_BYTES: Final = 64 * 1024
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS: Final = frozenset({204, 304})
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_UNUSUAL: Final = frozenset({b"HEAD", b"CONNECT"})
+"""Methods whose replies have no body, or are none of HTTP."""
 _CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
 _END: Final = h11.EndOfMessage()
 _OWN_HEADERS: Final = frozenset({b"content-length", b"x-request-id"})
@@ -109,7 +111,8 @@ class Connection:
         """Between two requests: nobody is hurt when it is closed."""
 
         # Of the request being served:
-        self._is_head = self._is_connect = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._is_head = self._is_usual = False
         self._received = bytearray()
         self._is_serving = False
         self._has_whole_request = False
@@ -117,6 +120,8 @@ class Connection:
         self._may_drain = False
         self._reply_start: HTTPResponseStartEvent | None = None
         self._has_whole_reply = False
+        self._is_reply_untold = False
+        """h11 does not know of the reply yet."""
 
     async def run(self) -> None:
         """Serve until either side ends the connection; the stream is closed then."""
@@ -239,7 +244,9 @@ class Connection:
 
     def _begin(self, head: h11.Request) -> int | None:
         """Set up for ``head``; the status to refuse it with, if it must be."""
-        self._is_head, self._is_connect = head.method == b"HEAD", head.method == b"CONNECT"
+        self._headers = list(head.headers)
+        self._is_head = head.method == b"HEAD"
+        self._is_usual = head.http_version == b"1.1" and head.method not in _UNUSUAL and not self._may_close()
         self._is_serving = True
         self._received.clear()
         self._has_whole_request = self._has_told_end = False
@@ -248,27 +255,31 @@ class Connection:
         status = self._why_not(head)
         if status is None:
             self._advance()
-            self._may_drain = not self._has_whole_request and self._is_drainable(head)
+            self._may_drain = not self._has_whole_request and self._is_drainable()
         return status
 
     def _why_not(self, head: h11.Request) -> int | None:
         """What h11 lets pass: HTTP/2.0, long lines that came in one piece, two framings of one body."""
-        names = [name for name, _ in head.headers]
+        names = [name for name, _ in self._headers]
         if head.http_version not in _VERSIONS:
             return 505
         if len(head.target) > self._limits.target_bytes_max:
             return 414
-        if sum(map(len, names)) + sum(len(value) for _, value in head.headers) > self._limits.head_bytes_max:
+        if sum(map(len, names)) + sum([len(value) for _, value in self._headers]) > self._limits.head_bytes_max:
             return 431
         if b"transfer-encoding" in names and b"content-length" in names:
             return 400
         return None
 
-    def _is_drainable(self, head: h11.Request) -> bool:
+    def _may_close(self) -> bool:
+        """Whether the client asks for this to be the last request, or for something else about the connection."""
+        return any(name == b"connection" and value.lower() != b"keep-alive" for name, value in self._headers)
+
+    def _is_drainable(self) -> bool:
         """Whether what a handler leaves unread of the body is worth reading for the sake of the connection."""
         if self._h11.they_are_waiting_for_100_continue:
             return False
-        length = next((int(value) for name, value in head.headers if name == b"content-length"), None)
+        length = next((int(value) for name, value in self._headers if name == b"content-length"), None)
         return length is not None and length <= self._limits.drained_bytes_max
 
     def _asgi_scope(self, head: h11.Request) -> HTTPScope:
@@ -284,7 +295,7 @@ class Connection:
             "raw_path": path,
             "query_string": query,
             "root_path": "",
-            "headers": list(head.headers),
+            "headers": self._headers,
             "client": self._client,
             "server": self._server,
             "state": ConnectionState({}),
@@ -321,7 +332,7 @@ class Connection:
         more = message.get("more_body", False)
         if not more and (whole := self._whole_reply(self._reply_start, body)) is not None:
             await self._transmit(whole)
-            self._has_whole_reply = True
+            self._has_whole_reply = self._is_reply_untold = True
             return
         pieces: list[bytes] = []
         if self._h11.our_state is h11.SEND_RESPONSE:
@@ -344,12 +355,12 @@ class Connection:
         """Head and body as nearly all replies have them; None for one that h11 must put together.
 
         h11 takes half of the time of a small request to check and print a head, so it does that once for heads that
-        are alike. What it is told of a reply is that there was one.
+        are alike. What it is told of a reply is that there was one, when the client has it.
         """
         status = start["status"]
         if self._h11.our_state is not h11.SEND_RESPONSE or len(body) > SEND_SLICE_BYTES:
             return None
-        if self._is_head or self._is_connect or status in _BODILESS:
+        if not self._is_usual or status in _BODILESS:
             return None
         if self._is_stopping() or not (self._has_whole_request or self._may_drain):
             return None
@@ -362,11 +373,13 @@ class Connection:
                 alike.append(pair)
         if own.get(b"content-length") != b"%d" % len(body):
             return None
-        head = _head_of(status, tuple(alike))
-        if b"close" in self._h11.send(_NO_BODY):
-            head += b"Connection: close\r\n"
+        more = b"".join([b"%s: %s\r\n" % pair for pair in own.items()])
+        return b"%s%s\r\n%s" % (_head_of(status, tuple(alike)), more, body)
+
+    def _tell_reply(self) -> None:
+        self._is_reply_untold = False
+        self._h11.send(_NO_BODY)
         self._h11.send(_END)
-        return head + b"".join([b"%s: %s\r\n" % pair for pair in own.items()]) + b"\r\n" + body
 
     def _head(self, start: HTTPResponseStartEvent, *, length: int | None) -> bytes:
         headers = [*start["headers"], (b"date", _http_date(int(time.time())))]
@@ -403,6 +416,8 @@ class Connection:
         """After the application has returned: whether another request may follow, skipping what it left unread."""
         if not self._has_whole_reply:
             raise RuntimeError("the application returned without a whole reply")
+        if self._is_reply_untold:
+            self._tell_reply()
         if self._h11.our_state is not h11.DONE:
             return False
         while not self._has_whole_request:
@@ -413,11 +428,12 @@ class Connection:
             return False
         self._h11.start_next_cycle()
         self._is_head = False
+        self._headers = []
         return True
 
     async def _refuse(self, status: int) -> NoReturn:
         """Answer what cannot be served, if an answer may still be given, and end the connection."""
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self._is_reply_untold:
             reply = self._h11.send(
                 h11.Response(status_code=status, headers=_REFUSAL_HEADERS, reason=_REASONS.get(status, b""))
             )

@@ -118,6 +118,9 @@ class Tally:
         """From the request to its answer, or until now; what was waited for is in it."""
         return (self._watch.clock() if self._answered is None else self._answered) - self._started
 
+    def has_waited_for(self, what: str) -> bool:
+        return self.seconds is not None and what in self.seconds
+
     def add(self, what: str, seconds: float) -> None:
         """So long it waited for that."""
         if self.seconds is None:
