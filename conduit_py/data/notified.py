@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from conduit_py.data import receipts, short_ids, timeline
 from conduit_py.data.receipts import MAIN
@@ -51,8 +51,12 @@ class Count(NamedTuple):
     notifications: int
     highlights: int
 
+    def add(self, entry: Unread) -> Count:
+        """One more."""
+        return Count(self.notifications + 1, self.highlights + entry.is_highlight)
 
-_NONE = Count(0, 0)
+
+NOTHING = Count(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +73,35 @@ class UnreadInRoom:
     """Everything up to here is read."""
     thread_pos: Mapping[ShortEventId, int]
     """Up to where single threads are read, where that is further."""
-    total: int
-    """All that is unread."""
-    counts: Mapping[ShortEventId, Count]
-    """The same by thread."""
+    all: Count
+    by_thread: Mapping[ShortEventId, Count]
     _log: array[int]
-    """Three numbers of each entry, the oldest first. Others may have added theirs behind ``total`` of them."""
+    """Three numbers of each entry, the oldest first. Others may have added theirs behind those that are counted."""
 
     @property
     def entries(self) -> tuple[Unread, ...]:
         """The oldest first."""
-        numbers = iter(self._log[: 3 * self.total])
+        numbers = iter(self._log[: 3 * self.all.notifications])
         threes = zip(numbers, numbers, numbers, strict=True)
         return tuple(Unread(pos, ShortEventId(thread), bool(is_highlight)) for pos, thread, is_highlight in threes)
 
     def go_on(self, pos: int, came: list[Unread]) -> UnreadInRoom:
         """The same with what came up to ``pos``."""
-        log = self._log if len(self._log) == 3 * self.total else self._log[: 3 * self.total]
-        counts = dict(self.counts)
+        end = 3 * self.all.notifications
+        log = self._log if len(self._log) == end else self._log[:end]
+        total, by_thread = self.all, dict(self.by_thread)
         for entry in came:
             log.extend(entry)
-            before = counts.get(entry.thread, _NONE)
-            counts[entry.thread] = Count(before.notifications + 1, before.highlights + entry.is_highlight)
-        return UnreadInRoom(pos, self.read_pos, self.thread_pos, self.total + len(came), counts, log)
+            total = total.add(entry)
+            by_thread[entry.thread] = by_thread.get(entry.thread, NOTHING).add(entry)
+        return UnreadInRoom(pos, self.read_pos, self.thread_pos, total, by_thread, log)
 
     @property
     def size(self) -> int:
         """In bytes, about."""
-        threads = len(self.thread_pos) + len(self.counts)
-        return _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * self.total + _CACHED_BYTES_PER_THREAD * threads
+        threads = len(self.thread_pos) + len(self.by_thread)
+        entries = self.all.notifications
+        return _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * entries + _CACHED_BYTES_PER_THREAD * threads
 
 
 class Group(NamedTuple):
@@ -206,7 +210,7 @@ def get_next_room(snapshot: Snapshot, after: ShortRoomId | None) -> ShortRoomId 
 def get_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> UnreadInRoom | None:
     """What a local user has not read in a room; None where the user is not joined."""
     key = unread_key(user, room)
-    cached = cast("UnreadInRoom | None", snapshot.cache.get(key, snapshot.pos))
+    cached: UnreadInRoom | None = snapshot.cache.get(key, snapshot.pos)
     if cached is not None and cached.pos == snapshot.pos:
         return cached
     unread = _read_all(snapshot, user, room) if cached is None else _read_on(snapshot, user, room, cached)
@@ -256,7 +260,7 @@ def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: U
 
 def _all_of(read_pos: int, thread_pos: Mapping[ShortEventId, int]) -> UnreadInRoom:
     """Nothing is unread."""
-    return UnreadInRoom(0, read_pos, thread_pos, 0, {}, array("Q"))
+    return UnreadInRoom(0, read_pos, thread_pos, NOTHING, {}, array("Q"))
 
 
 def _list_since(snapshot: Snapshot, room: ShortRoomId, after: int) -> Iterable[tuple[int, Notified]]:

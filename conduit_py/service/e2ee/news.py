@@ -101,12 +101,11 @@ def read_device_news(
     return _build(supply, changes, messages, messages_until, has_lost_keys=has_lost_keys), unfinished
 
 
-def read_counts(snapshot: Snapshot, requester: Requester) -> DeviceNews:
-    """What every reply says, with no news."""
+def get_supply(snapshot: Snapshot, requester: Requester) -> Supply | None:
+    """What every reply says, news or not; None for who has no device."""
     if requester.device_id is None:
-        return NO_NEWS
-    supply = one_time_keys.get_supply(snapshot, requester.user, requester.device_id)
-    return _build(supply, NO_CHANGES, [], None, has_lost_keys=False)
+        return None
+    return one_time_keys.get_supply(snapshot, requester.user, requester.device_id)
 
 
 def _build(

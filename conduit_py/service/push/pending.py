@@ -51,7 +51,7 @@ def count_unread(snapshot: Snapshot, user: ShortUserId, hub: SyncHub) -> int:
         count = known.get(room)
         if count is None or count[0] < hub.get_room_pos(snapshot, room, read_room_pos):
             unread = get_unread(snapshot, user, room)
-            count = (snapshot.pos, 0 if unread is None else unread.total)
+            count = (snapshot.pos, 0 if unread is None else unread.all.notifications)
         counts[room] = count
     snapshot.cache.put(key, counts, _BYTES_PER_ROOM * len(counts), snapshot.pos)
     return sum(count for _, count in counts.values())

@@ -87,9 +87,7 @@ class ClientEvents:
 
     def _pass_on(self, event: ShortEventId, facts: Facts, room_id: RoomId | None, membership: str) -> bytes:
         """What ``render_bundled`` makes of an event that is passed on as it is stored, which most are."""
-        own = b""
-        if facts.sender == self.requester.user_id and (txn_id := self._transaction_id(event, facts.sender)) is not None:
-            own = b',"transaction_id":' + orjson.dumps(txn_id)
+        own = render_transaction_id(self.snapshot, self.requester, event) if self._is_own(facts.sender) else b""
         return b'{%s%s%s,"unsigned":{"age":%d,"membership":"%s"%s}}' % (
             facts.row.client,
             facts.id_json,
@@ -178,10 +176,10 @@ class ClientEvents:
             self._add_replaced(parts, row.replaces)
         if row.redacted_by:
             parts.append(b'"redacted_because":' + self._redaction(row.redacted_by))
-        transaction_id = self._transaction_id(event, row_fields.get_sender(row))
-        if transaction_id is not None:
-            parts.append(b'"transaction_id":' + orjson.dumps(transaction_id))
-        return b"{" + b",".join(parts) + b"}"
+        own = b""
+        if self._is_own(row_fields.get_sender(row)):
+            own = render_transaction_id(self.snapshot, self.requester, event)
+        return b"{" + b",".join(parts) + own + b"}"
 
     def _add_replaced(self, parts: list[bytes], replaced: ShortEventId) -> None:
         row = timeline.require_row(self.snapshot, replaced)
@@ -201,14 +199,19 @@ class ClientEvents:
         age = b'{"age":%d}' % (self._now_ms - row_fields.get_origin_server_ts(row))
         return timeline.client_json(row, age, room_id=None)
 
-    def _transaction_id(self, event: ShortEventId, sender: str) -> str | None:
-        """Spec: client-server-api/#transaction-identifiers"""
-        if sender != self.requester.user_id:
-            return None
-        sent = transactions.get_of_event(self.snapshot, event)
-        if sent is None or (sent.user, sent.device_id) != (self.requester.user, self.requester.device_id or ""):
-            return None
-        return sent.txn_id
+    def _is_own(self, sender: str) -> bool:
+        return sender == self.requester.user_id
+
+
+def render_transaction_id(snapshot: Snapshot, requester: Requester, event: ShortEventId) -> bytes:
+    """``,"transaction_id":"..."`` for the device that sent the event, empty for all others.
+
+    Spec: client-server-api/#transaction-identifiers
+    """
+    sent = transactions.get_of_event(snapshot, event)
+    if sent is None or (sent.user, sent.device_id) != (requester.user, requester.device_id or ""):
+        return b""
+    return b',"transaction_id":' + orjson.dumps(sent.txn_id)
 
 
 def _with_redacts(row: EventRow) -> EventRow:

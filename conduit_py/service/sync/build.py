@@ -21,7 +21,7 @@ from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.device_lists import ReadChanges
-from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, read_counts, read_device_news
+from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
 from conduit_py.service.hub import RoomNews, SyncHub
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
@@ -63,15 +63,22 @@ class Reply:
 
     def render(self) -> bytes:
         """The body. Sections of what this server does not have are there and empty, as clients expect."""
-        rooms = b",".join(b'"%s":{%s}' % (name.encode(), b",".join(parts)) for name, parts in self.rooms.items())
-        parts = (
-            b'"next_batch":"%s"' % str(self.token).encode(),
-            b'"account_data":' + render_events(self.global_data),
-            b'"presence":' + render_events(self.presence),
-            b'"rooms":{' + rooms + b"}",
-            *self.device_news.render(),
-        )
-        return b"{" + b",".join(parts) + b"}"
+        head = _render_head(self.token, render_events(self.global_data), render_events(self.presence))
+        return head + b",".join(self.rooms["join"]) + self.render_tail()
+
+    def render_tail(self) -> bytes:
+        """What follows the joined rooms."""
+        rest = [b'"%s":{%s}' % (name, b",".join(self.rooms[name.decode()])) for name in (b"invite", b"knock", b"leave")]
+        return b"},%s},%s}" % (b",".join(rest), b",".join(self.device_news.render()))
+
+
+_NO_EVENTS = render_events([])
+
+
+def _render_head(token: SyncToken, global_data: bytes = _NO_EVENTS, presence: bytes = _NO_EVENTS) -> bytes:
+    """Up to the joined rooms."""
+    parts = str(token).encode(), global_data, presence
+    return b'{"next_batch":"%s","account_data":%s,"presence":%s,"rooms":{"join":{' % parts
 
 
 class SyncBuilder:
@@ -100,32 +107,38 @@ class SyncBuilder:
         with self._database.snapshot() as snapshot:
             work = self._begin(snapshot, requester, request)
             is_done = self._go_on(snapshot, work)
+            if is_done and work.is_quiet and work.reply.is_empty:
+                work.reply.quiet = Quiet(
+                    work.view, work.reply.token, work.reply.render_tail(), get_supply(snapshot, requester)
+                )
         while not is_done:
             await trio.lowlevel.checkpoint()
             with self._database.snapshot() as snapshot:
                 is_done = self._go_on(snapshot, work)
         if work.sent is not None:
             work.sent.tell(work.view.until, work.telling)
-        if work.is_quiet and work.reply.is_empty:
-            work.reply.quiet = Quiet(work.view, work.reply.token)
         return work.reply
 
-    def build_messages(self, quiet: Quiet, news: RoomNews) -> Reply | None:
-        """What ``build`` would, where there was nothing to tell and messages woke the request; None for other news."""
-        if self._typing.changes != quiet.token.typing:
+    def build_messages(self, quiet: Quiet, news: RoomNews) -> bytes | None:
+        """The body of what ``build`` would, where there was nothing to tell and messages woke the request.
+
+        None for other news.
+        """
+        token, view = quiet.token, quiet.view
+        if self._typing.changes != token.typing:
             return None
-        view = quiet.view
         is_lazy = view.filter.room.state.lazy_load_members
         sent = self._sent.go_on(view.requester, view.since) if is_lazy else None
         with self._database.snapshot() as snapshot:
-            sections = build_sections(snapshot, quiet, news, self._now_ms(), sent)
-            if sections is None:
+            if get_supply(snapshot, view.requester) != quiet.supply:
                 return None
-            reply = Reply(replace(quiet.token, pos=news.pos), device_news=read_counts(snapshot, view.requester))
-        reply.rooms["join"] = sections
+            sections = build_sections(snapshot, quiet, news, self._now_ms(), sent)
+        if sections is None:
+            return None
         if sent is not None:
             sent.tell(news.pos, set())
-        return reply
+        head = _render_head(SyncToken(news.pos, token.boot, token.typing, token.to_device))
+        return head + b",".join(sections) + quiet.tail
 
     def _begin(self, snapshot: Snapshot, requester: Requester, request: SyncRequest) -> _Work:
         token = request.since

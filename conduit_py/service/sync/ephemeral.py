@@ -5,20 +5,20 @@ Spec: client-server-api/#receipts, client-server-api/#typing-notifications, clie
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from conduit_py.data import receipts, timeline
-from conduit_py.data.notified import MAIN_TIMELINE, Count, get_unread
+from conduit_py.data.notified import MAIN_TIMELINE, NOTHING, Count, get_unread
 from conduit_py.data.receipts import READ_PRIVATE
 from conduit_py.service.sync.since import View
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortRoomId
 
 RECEIPT, TYPING = "m.receipt", "m.typing"
-_NOTHING = Count(0, 0)
+_COUNT = b'"notification_count":%d,"highlight_count":%d'
 
 
 def build_receipts(snapshot: Snapshot, room: ShortRoomId, view: View, *, after: int) -> list[bytes]:
@@ -46,24 +46,20 @@ def build_typing(user_ids: Iterable[str], view: View) -> bytes:
 def build_unread(snapshot: Snapshot, room: ShortRoomId, view: View) -> list[bytes]:
     """``unread_notifications`` and, if the filter asks to count by thread, ``unread_thread_notifications``."""
     unread = get_unread(snapshot, view.requester.user, room)
-    threads = {} if unread is None else dict(unread.counts)
-    if view.filter.room.timeline.unread_thread_notifications:
-        main = threads.pop(MAIN_TIMELINE, _NOTHING)
-    else:
-        main, threads = _sum(threads.values()), {}
-    parts = [b'"unread_notifications":' + _render_count(main)]
+    if unread is None:
+        return [_render_count(NOTHING)]
+    if not view.filter.room.timeline.unread_thread_notifications:
+        return [_render_count(unread.all)]
+    parts = [_render_count(unread.by_thread.get(MAIN_TIMELINE, NOTHING))]
+    threads = [
+        b"%s:{%s}" % (orjson.dumps(timeline.require_row(snapshot, root).event_id), _COUNT % count)
+        for root, count in unread.by_thread.items()
+        if root != MAIN_TIMELINE
+    ]
     if threads:
-        counts = (
-            orjson.dumps(timeline.require_row(snapshot, root).event_id) + b":" + _render_count(count)
-            for root, count in threads.items()
-        )
-        parts.append(b'"unread_thread_notifications":{' + b",".join(counts) + b"}")
+        parts.append(b'"unread_thread_notifications":{' + b",".join(threads) + b"}")
     return parts
 
 
-def _sum(counts: Collection[Count]) -> Count:
-    return Count(sum(count.notifications for count in counts), sum(count.highlights for count in counts))
-
-
 def _render_count(count: Count) -> bytes:
-    return b'{"notification_count":%d,"highlight_count":%d}' % count
+    return b'"unread_notifications":{%s}' % (_COUNT % count)

@@ -5,22 +5,26 @@ for all of them, and what each is told is put together from it. The reply is byt
 
 The way leads only from quiet to messages. *Quiet* is a reply that found nothing new in any room of the user, whatever
 the filter. From then on the hub notes for which rooms it wakes the request, and whether for anything else. The messages
-are read from the store, and whatever is not plain about them (state, redactions, receipts, relations, holes, the
-requester's own messages, members that a lazy-loading client does not know yet) is left to ``build``.
+are read from the store, and whatever is not plain about them (state, redactions, receipts, relations, holes, members
+that a lazy-loading client does not know yet) is left to ``build``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 
 from conduit_py.data import deactivated, gaps, receipts, row_fields, short_ids, timeline
+from conduit_py.data.one_time_keys import Supply
 from conduit_py.data.state import StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.sync_token import SyncToken, format_place
 from conduit_py.service.hub import RoomNews
+from conduit_py.service.requester import Requester
+from conduit_py.service.rooms.client_events import render_transaction_id
 from conduit_py.service.sync.ephemeral import build_unread
 from conduit_py.service.sync.lazy import SentMembers
 from conduit_py.service.sync.plan import get_joined_rooms
@@ -31,33 +35,65 @@ from kvschema.catalog.timeline import STATE, EventRow
 
 _MEMBER = "m.room.member"
 _AGE = b',"unsigned":{"age":'
-_MEMBERSHIP = b',"membership":"join"}}'
+_SECTION = (
+    b'%s:{"%s":{"events":[]},"timeline":{"events":[%s],"limited":false,"prev_batch":"%s"},'
+    b'"account_data":{"events":[]},"ephemeral":{"events":[]},%s}'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """There was nothing to tell, and nothing at all in the user's rooms."""
+    """There was nothing to tell, and nothing at all in the user's rooms.
+
+    What is the same in the reply to come is put together before the request waits, and not when it is woken.
+    """
 
     view: View
     token: SyncToken
+    tail: bytes
+    """The reply from behind the joined rooms on."""
+    supply: Supply | None
+    """The device's keys, as they stand in the tail."""
+    timeline_limit: int = field(init=False)
+    state_name: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeline_limit", self.view.timeline_limit)
+        object.__setattr__(self, "state_name", (self.view.request.state_after or "state").encode())
+
+
+class Message(NamedTuple):
+    """One event of a timeline."""
+
+    event: ShortEventId
+    sender: str
+    sent_ms: int
+    head: bytes
+    """Up to its age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """New messages of a room, as everybody in it gets them who sent none of them."""
+    """New messages of a room, as everybody in it gets them."""
 
     room_id: str
-    timeline: tuple[tuple[bytes, int], ...]
-    """Each event up to its age, and when it was sent."""
+    room_json: bytes
+    timeline: tuple[Message, ...]
     start: int
     """The place right before them."""
+    prev_batch: bytes
+    """Its token."""
     senders: frozenset[str]
     members: frozenset[ShortEventId]
     """Membership events of the senders."""
 
-    def render(self, now_ms: int) -> bytes:
-        events = b",".join(b"%s%d%s" % (head, now_ms - sent_ms, _MEMBERSHIP) for head, sent_ms in self.timeline)
-        return b'{"events":[%s],"limited":false,"prev_batch":"%s"}' % (events, format_place(self.start).encode())
+    def render(self, snapshot: Snapshot, requester: Requester, now_ms: int) -> bytes:
+        """The timeline's events."""
+        user_id, rendered = requester.user_id, []
+        for event, sender, sent_ms, head in self.timeline:
+            own = render_transaction_id(snapshot, requester, event) if sender == user_id else b""
+            rendered.append(b'%s%d,"membership":"join"%s}}' % (head, now_ms - sent_ms, own))
+        return b",".join(rendered)
 
 
 def is_plain(view: View) -> bool:
@@ -78,41 +114,40 @@ def build_sections(
 ) -> list[bytes] | None:
     """Members of ``rooms.join``; None if the reply is not one of this kind. ``sent`` as in ``begin_section``."""
     joined = get_joined_rooms(snapshot, quiet.view.requester.user)
-    rooms = [room for room in joined if room in news.rooms]
-    if len(rooms) < len(news.rooms):
+    if not news.rooms.keys() <= joined:
         return None
     sections = []
-    for room in rooms:
+    # In the order that ``build`` has.
+    for room in news.rooms if len(news.rooms) == 1 else joined & news.rooms.keys():
         after = news.rooms[room]
         # Nobody was woken for what landed in between, if anything did.
         messages = None if after > quiet.view.until else get_messages(snapshot, room, after=after, until=news.pos)
-        if messages is None or not _may_be_told(quiet.view, messages, sent):
+        if messages is None or not _may_be_told(quiet, messages, sent):
             return None
-        sections.append(_render_section(snapshot, room, quiet.view, messages, now_ms))
+        sections.append(_render_section(snapshot, room, quiet, messages, now_ms))
     return sections
 
 
-def _may_be_told(view: View, messages: Messages, sent: SentMembers | None) -> bool:
+def _may_be_told(quiet: Quiet, messages: Messages, sent: SentMembers | None) -> bool:
+    view = quiet.view
     return (
         # A wake-up may come late, for what the request was told before it began to wait.
         messages.start >= view.until
-        and len(messages.timeline) <= view.timeline_limit
+        and len(messages.timeline) <= quiet.timeline_limit
         and view.filter.room.matches_room(messages.room_id)
-        and view.requester.user_id not in messages.senders
         and view.ignored.isdisjoint(messages.senders)
         and (sent is None or sent.has_all(messages.members))
     )
 
 
-def _render_section(snapshot: Snapshot, room: ShortRoomId, view: View, messages: Messages, now_ms: int) -> bytes:
-    state_name = view.request.state_after or "state"
-    parts = [
-        b'%s:{"%s":{"events":[]}' % (orjson.dumps(messages.room_id), state_name.encode()),
-        b'"timeline":' + messages.render(now_ms),
-        b'"account_data":{"events":[]},"ephemeral":{"events":[]}',
-        *build_unread(snapshot, room, view),
-    ]
-    return b",".join(parts) + b"}"
+def _render_section(snapshot: Snapshot, room: ShortRoomId, quiet: Quiet, messages: Messages, now_ms: int) -> bytes:
+    return _SECTION % (
+        messages.room_json,
+        quiet.state_name,
+        messages.render(snapshot, quiet.view.requester, now_ms),
+        messages.prev_batch,
+        b",".join(build_unread(snapshot, room, quiet.view)),
+    )
 
 
 def get_messages(snapshot: Snapshot, room: ShortRoomId, *, after: int, until: int) -> Messages | None:
@@ -129,21 +164,25 @@ def _read_messages(snapshot: Snapshot, room: ShortRoomId, after: int, until: int
         or deactivated.get_erased(snapshot)
     ):
         return None
-    told: list[tuple[bytes, int]] = []
+    told: list[Message] = []
     senders: set[str] = set()
     start = until
     for pos, event, row in _scan_shown(snapshot, room, after, until):
         facts = row_fields.get_facts(snapshot, event)
         if len(told) == TIMELINE_LIMIT or row.flags & STATE or row.state_after != current or not facts.is_plain:
             return None
-        told.append((b"{" + row.client + facts.id_json + _AGE, facts.origin_server_ts))
+        head = b"{" + row.client + facts.id_json + _AGE
+        told.append(Message(event, facts.sender, facts.origin_server_ts, head))
         senders.add(facts.sender)
         start = pos - 1
     if not told:
         return None
     room_id = short_ids.get_room_record(snapshot, room).room_id
     members = frozenset(_find_members(snapshot, room, senders))
-    return Messages(room_id, tuple(reversed(told)), start, frozenset(senders), members)
+    prev_batch = format_place(start).encode()
+    return Messages(
+        room_id, orjson.dumps(room_id), tuple(reversed(told)), start, prev_batch, frozenset(senders), members
+    )
 
 
 def _scan_shown(

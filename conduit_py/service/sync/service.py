@@ -48,11 +48,12 @@ class SyncService:
         quiet: Quiet | None = None
         with self._hub.subscribe(requester.user) as waiter:
             while True:
-                news, reply = waiter.rearm(), None
+                news = waiter.rearm()
                 if quiet is not None and news is not None:
-                    reply = self._builder.build_messages(quiet, news)
-                if reply is None:
-                    reply = await self._builder.build(requester, request)
+                    body = self._builder.build_messages(quiet, news)
+                    if body is not None:
+                        return body
+                reply = await self._builder.build(requester, request)
                 is_over = trio.current_time() >= deadline or self._hub.is_stopping
                 if not reply.is_empty or not may_wait or is_over:
                     return reply.render()
