@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from kvschema.engine import Engine
-from tests.rig.asking import set_levels
+from tests.rig.asking import ask_member, membership_of, set_levels
 from tests.rig.client import Client
 from tests.rig.network import Network, open_network
 from tests.rig.rooms import create, in_room, send, set_state
@@ -143,6 +143,31 @@ async def test_banned_user_cannot_get_in_by_another_server(network: Network, aut
         assert bob.user_id not in joined
     response = await bob.put(in_room(room_id, "send", "m.room.message", "later"), {"body": "still here?"})
     assert response.status == 403
+
+
+async def test_banned_user_cannot_get_in_by_a_server_that_has_not_heard_of_it(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    alice, bob, carol, room_id = await meet(network)
+    network.isolate("three.test")
+    await ask_member(alice, room_id, "ban", bob.user_id)
+    await trio.sleep(60)
+    network.heal()
+    network.cut("one.test", "three.test")
+    assert await membership_of(carol, room_id, bob.user_id) == "join"
+    refused = await bob.post(f"/join/{room_id}", {}, via="three.test")
+    assert refused.outcome == (403, "M_FORBIDDEN")
+    assert await membership_of(carol, room_id, bob.user_id) == "join"
+    assert (await bob.get("/joined_rooms")).json["joined_rooms"] == []
+    # What takes the ban back is not known here either: the server that lets him in is believed.
+    await ask_member(alice, room_id, "unban", bob.user_id)
+    network.heal()
+    await trio.sleep(SETTLED_S)
+    assert await membership_of(carol, room_id, bob.user_id) == "leave"
+    await join(bob, room_id, "three.test")
+    await trio.sleep(60)
+    for user in (alice, bob, carol):
+        assert await membership_of(user, room_id, bob.user_id) == "join"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,6 +3,13 @@
 We do while a local user is joined, or while no other server has members: then nothing happens in the room without us.
 Otherwise what we hold is from the day the last local user left, and nobody sends us what happens since. Such a room is
 still read by those who left it, and joined again by way of another server.
+
+What such a join is answered with takes the place of what we held, ends of the room included: whether these come before
+what we are told cannot be seen, and state that has been replaced long ago must not come back. What we had sent and the
+others have not got is still queued for them, and connects again by what they send next. If the other server has not
+heard of something that the rest of the room knows, and that would have kept our user out, the rest will not let the
+join pass, and no protocol between servers has a message that tells us so. Of a ban we know ourselves
+(``service.federation.handshakes.joins.behind``); for all else people have to leave, and join by way of another server.
 """
 
 from __future__ import annotations

@@ -18,12 +18,13 @@ from conduit_py.matrix.json_parts import Parts
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.signing import InvalidSignature
-from conduit_py.outbound.errors import RemoteError, Unreachable
+from conduit_py.outbound.errors import Refused, RemoteError, Unreachable
 from conduit_py.outbound.federation_handshakes import build_join_path
 from conduit_py.service.errors import NotFound
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.accepting import Acceptance
 from conduit_py.service.federation.handshakes.candidates import CANDIDATES_MAX, choose_candidates
+from conduit_py.service.federation.handshakes.joins.behind import is_behind
 from conduit_py.service.federation.handshakes.joins.early import EarlyEvents
 from conduit_py.service.federation.handshakes.joins.installing import Installer
 from conduit_py.service.federation.handshakes.joins.join_body import JoinBodies
@@ -105,6 +106,7 @@ class Joining:
         for destination in candidates:
             try:
                 version, pdu = await self._making.make(destination, room_id, requester.user_id, content)
+                self._require_up_to_date(destination, pdu)
                 await self._hand_in(destination, version, pdu, take)
             except RemoteError as error:
                 _log.info("a server does not let a user in", server=destination, room=room_id, error=str(error))
@@ -112,6 +114,12 @@ class Joining:
             else:
                 return
         raise build_refusal(room_id, errors)
+
+    def _require_up_to_date(self, destination: ServerName, join: Pdu) -> None:
+        """Raises ``Refused``, as that server itself will once it has heard of the ban."""
+        with self._store.snapshot() as snapshot:
+            if is_behind(snapshot, join):
+                raise Refused(403, "M_FORBIDDEN", f"{join.sender} is banned, which {destination} has not heard of")
 
     async def _hand_in(
         self,
