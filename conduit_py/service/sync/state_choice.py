@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from conduit_py.data import row_fields, short_ids, timeline
 from conduit_py.data.state_at import get_state_id_at
+from conduit_py.service.rooms.client_events import REDACTION
 from conduit_py.service.sync.lazy import SentMembers
 from conduit_py.service.sync.room_state import PlaceState, state_before
 from conduit_py.service.sync.slice import Scope, Slice
@@ -97,9 +98,11 @@ def _key_of(slice_: Slice, row: EventRow) -> ShortStateKey:
 
 
 def touches_summary(slice_: Slice, state: RoomState, window: Window) -> bool:
-    """Did anything change that a summary is made of?"""
-    rows = (row for events in (window.events, window.left_out) for _, row in events)
+    """Did anything change that a summary is made of? A redaction may take the name away."""
+    rows = [row for events in (window.events, window.left_out) for _, row in events]
     if any(row.flags & STATE and row_fields.get_type(row) in SUMMARY_TYPES for row in rows):
+        return True
+    if any(row_fields.is_of_type(row, REDACTION) for row in rows):
         return True
     records = (short_ids.get_state_key_record(slice_.snapshot, state_key) for state_key in state.entries)
     return any(record.type in SUMMARY_TYPES for record in records)

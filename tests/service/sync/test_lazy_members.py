@@ -122,6 +122,19 @@ async def test_heroes_of_a_room_without_a_name_are_told(world: World) -> None:
     assert await club.members() == {"alice", *NAMES[:5]}
 
 
+async def test_heroes_are_told_when_a_redaction_takes_the_name_away(world: World) -> None:
+    alice, bob = await world.user("alice"), await world.user("bob")
+    room_id = await world.room(alice)
+    await world.membership.join(bob, room_id)
+    name = await world.set_state(alice, room_id, "m.room.name", {"name": "Kitchen"})
+    since = (await world.sync(alice))["next_batch"]
+    await world.messages.redact_event(alice, room_id, name, txn_id="1", content={})
+
+    summary = (await world.sync(alice, since))["rooms"]["join"][room_id]["summary"]
+
+    assert summary["m.heroes"] == [bob.user_id]
+
+
 async def test_heroes_of_a_deserted_room_are_those_who_left(world: World) -> None:
     alice, bob = await world.user("alice"), await world.user("bob")
     room_id = await world.room(alice)
