@@ -45,6 +45,7 @@ from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.relations import RelationService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.successors import Successors
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.write import RoomWrites
@@ -101,7 +102,9 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
-    membership = MembershipService(store, writes, Alone(), no_queries(store), throttle=throttle)
+    membership = MembershipService(
+        store, writes, Alone(), no_queries(store), Successors(store, wake=lambda users: None), throttle=throttle
+    )
     app = App(
         _build_routes(server, writes, membership, throttle, remotes),
         request_bytes_max=load_test_config().max_request_size,

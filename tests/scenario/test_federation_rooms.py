@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from kvschema.engine import Engine
 from tests.rig.asking import ask_member, membership_of, set_levels
-from tests.rig.client import Client
+from tests.rig.client import Client, path
 from tests.rig.network import Network, open_network
 from tests.rig.rooms import create, in_room, send, set_state
 
@@ -125,6 +125,39 @@ async def test_server_that_was_away_catches_up(network: Network, autojump_clock:
     await send(alice, room_id, "after")
     await trio.sleep(SETTLED_S)
     assert await scroll(bob, room_id) == ["before", *map(str, range(150)), "after"]
+
+
+async def test_who_follows_to_the_new_room_from_another_server_finds_it_as_the_old(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    alice, bob, _carol, room_id = await meet(network, visibility="public")
+    rules = path("pushrules", "global", "room")
+    await bob.put(bob.user_path("rooms", room_id, "tags", "u.work"), {"order": 0.5})
+    await bob.put(bob.user_path("account_data", "m.direct"), {alice.user_id: ["!other:one.test", room_id]})
+    await bob.put(rules + path(room_id), {"actions": []})
+    await bob.put(path("directory", "list", "room", room_id), {"visibility": "public"})
+    replaced = await alice.post(in_room(room_id, "upgrade"), {"new_version": "12"})
+    replacement = replaced.json["replacement_room"]
+    await trio.sleep(60)
+    await join(bob, replacement, "one.test")
+    assert (await bob.get(bob.user_path("rooms", replacement, "tags"))).json == {"tags": {"u.work": {"order": 0.5}}}
+    assert (await bob.get(rules + path(replacement))).json["actions"] == []
+    direct = (await bob.get(bob.user_path("account_data", "m.direct"))).json
+    assert direct == {alice.user_id: ["!other:one.test", room_id, replacement]}
+    listed = (await bob.get("/publicRooms")).json["chunk"]
+    assert [entry["room_id"] for entry in listed] == [replacement]
+
+
+async def test_nothing_follows_to_a_room_that_only_says_that_it_replaces_another(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    alice, bob, _carol, room_id = await meet(network)
+    await bob.put(bob.user_path("rooms", room_id, "tags", "u.work"), {})
+    await bob.put(path("directory", "list", "room", room_id), {"visibility": "public"})
+    impostor = await create(alice, creation_content={"predecessor": {"room_id": room_id}})
+    await join(bob, impostor, "one.test")
+    assert (await bob.get(bob.user_path("rooms", impostor, "tags"))).json == {"tags": {}}
+    assert [entry["room_id"] for entry in (await bob.get("/publicRooms")).json["chunk"]] == [room_id]
 
 
 async def test_banned_user_cannot_get_in_by_another_server(network: Network, autojump_clock: MockClock) -> None:

@@ -41,6 +41,7 @@ from conduit_py.service.rooms.search_pages import SearchService
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.spaces import SpaceService
 from conduit_py.service.rooms.state_reads import StateReads
+from conduit_py.service.rooms.successors import Successors
 from conduit_py.service.rooms.threads import ThreadService
 from conduit_py.service.rooms.timeline import TimelineService
 from conduit_py.service.rooms.timestamps import TimestampService
@@ -154,7 +155,8 @@ def build_rooms(
 
     remote_spaces = RemoteSpaces(around.lookups, server_name=server_name, now_ms=store.now_ms)
     aliases = AliasService(store.database, writes, around.lookups, around.appservices.queries, server_name=server_name)
-    membership = MembershipService(store, writes, remote, around.appservices.queries, throttle=throttle)
+    successors = Successors(store, wake=hub.publish)
+    membership = MembershipService(store, writes, remote, around.appservices.queries, successors, throttle=throttle)
     typing = _build_typing(config, store, around)
     return Rooms(
         aliases=aliases,

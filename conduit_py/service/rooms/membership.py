@@ -28,6 +28,7 @@ from conduit_py.service.rooms.member_events import (
     stage_membership,
 )
 from conduit_py.service.rooms.residency import get_live_room
+from conduit_py.service.rooms.successors import Successors
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
@@ -51,6 +52,7 @@ class MembershipService:
         writes: RoomWrites,
         remote: Elsewhere,
         queries: AppServiceQueries,
+        successors: Successors,
         *,
         throttle: RateLimiter,
     ) -> None:
@@ -58,6 +60,7 @@ class MembershipService:
         self._writes = writes
         self._remote = remote
         self._queries = queries
+        self._successors = successors
         self._throttle = throttle
 
     async def join(
@@ -68,11 +71,17 @@ class MembershipService:
         Raises ``NotFound`` where no server is known that does, and what others refuse with.
         """
         self._throttle(("join", requester.limited_as))
-        content = membership_content("join", reason)
         with self._store.snapshot() as snapshot:
             require_open(snapshot, room_id)
+        await self._join(requester, room_id, via, membership_content("join", reason))
+        await self._successors.follow(requester.user, room_id)
+        return room_id
+
+    async def _join(
+        self, requester: Requester, room_id: RoomId, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> None:
         if not self._is_live(room_id) and await self._join_remote(requester, room_id, via, content):
-            return room_id
+            return
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             if append.get_membership(requester.user_id) != "join":
@@ -85,7 +94,6 @@ class MembershipService:
                 raise
             # The user may join, and only members on other servers can vouch for that.
             await self._remote.join_live(requester, room_id, self._show_profile(requester, content))
-        return room_id
 
     async def _join_remote(
         self, requester: Requester, room_id: RoomId, via: Sequence[ServerName], content: Mapping[str, Any]

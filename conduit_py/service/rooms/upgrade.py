@@ -13,13 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conduit_py.data import account_data, rooms
-from conduit_py.data.account_data import GLOBAL_ROOM
-from conduit_py.data.apart import PUSH_RULES, get_users_apart
+from conduit_py.data import rooms
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import creators_of
-from conduit_py.matrix.push.edit import follow_room
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.service.errors import Forbidden, MalformedEvent
 from conduit_py.service.ratelimit import RateLimiter
@@ -28,9 +25,9 @@ from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.member_events import membership_content, stage_membership
 from conduit_py.service.rooms.space_children import SPACE_CHILD, get_children
+from conduit_py.service.rooms.successors import Succession, stage_listing, stage_settings
 from conduit_py.service.rooms.upgraded_levels import build_closed_levels, build_copied_levels
 from conduit_py.service.rooms.write import RoomWrites
-from conduit_py.service.users.push_rules import get_user_rules, store_rules
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.errors import PreconditionFailed
@@ -53,7 +50,6 @@ CHILDREN_COPIED_MAX = 500
 _CREATE = "m.room.create"
 _POWER_LEVELS = "m.room.power_levels"
 _TOMBSTONE = "m.room.tombstone"
-TAG = "m.tag"
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +101,13 @@ class UpgradeService:
             stage_membership(snapshot, new, requester, requester.user_id, membership_content("join", None))
             _copy_state(snapshot, old, new, requester)
             _move_names(snapshot, turn, old, new, requester)
-            _carry_settings(snapshot, turn, old, new)
+            succession = Succession(
+                old=old.room.short, old_id=old.room.room_id, new=new.room.short, new_id=new.room.room_id
+            )
+            for user in old.scan_local_joined():
+                stage_settings(snapshot, turn, user, succession)
+            if rooms.is_public(snapshot, succession.old):
+                stage_listing(turn, succession)
             _close(old, requester)
             new.finish()
             return new.room.room_id
@@ -189,7 +191,7 @@ def _copy_state(snapshot: Snapshot, old: RoomAppend, new: RoomAppend, requester:
 
 
 def _move_names(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend, requester: Requester) -> None:
-    """The aliases of this server, and the entry in its directory."""
+    """The aliases of this server."""
     moved = list(rooms.scan_aliases(snapshot, old.room.short))
     for alias in moved:
         rooms.stage_alias_moved(snapshot, turn, alias, old.room.short, new.room.short, new.room.room_id)
@@ -202,9 +204,6 @@ def _move_names(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend
                 _put(new, requester, CANONICAL_ALIAS, taken)
             if may_send_state(old, requester.user_id, CANONICAL_ALIAS):
                 _put(old, requester, CANONICAL_ALIAS, left)
-    if rooms.is_public(snapshot, old.room.short):
-        rooms.stage_public(turn, old.room.short, is_public=False)
-        rooms.stage_public(turn, new.room.short, is_public=True)
 
 
 def _split_names(content: Mapping[str, Any], moved: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,23 +219,6 @@ def _split_names(content: Mapping[str, Any], moved: frozenset[str]) -> tuple[dic
             taken["alt_aliases"] = going
             left["alt_aliases"] = [alias for alias in alternatives if alias not in moved]
     return taken, left
-
-
-def _carry_settings(snapshot: Snapshot, turn: Turn, old: RoomAppend, new: RoomAppend) -> None:
-    """The tags that users of this server gave the old room, and how it notifies them.
-
-    Both show when their owner joins the new one.
-    """
-    local = old.scan_local_joined()
-    for user in local:
-        content = account_data.get_content(snapshot, user, old.room.short, TAG)
-        if content is not None:
-            account_data.stage_content(snapshot, turn, user, new.room.short, TAG, content)
-    for user in local & get_users_apart(snapshot):
-        rules = get_user_rules(snapshot, user)
-        carried = follow_room(rules, old.room.room_id, new.room.room_id)
-        if carried != rules:
-            account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, store_rules(carried))
 
 
 def _close(old: RoomAppend, requester: Requester) -> None:

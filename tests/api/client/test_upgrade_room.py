@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rig.client import Client, Response, path
-from tests.rig.rooms import Json, create, in_room, join, send, set_state
+from tests.rig.rooms import Json, create, in_room, join, leave, send, set_state
 from tests.rig.whole import WholeServer
 
 
@@ -250,6 +250,28 @@ async def test_upgrade_room_takes_how_it_notifies_its_members_along(whole: Whole
     await send(alice, replacement, "hello")
     joined = (await bob.get("/sync", since=since)).json["rooms"]["join"][replacement]
     assert joined["unread_notifications"]["notification_count"] == 0
+
+
+async def test_upgrade_room_leaves_a_direct_chat_one(whole: WholeServer) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await alice.put(alice.user_path("account_data", "m.direct"), {bob.user_id: [room_id], "other": "of no use"})
+    replacement = await replace(alice, room_id, "11")
+    direct = (await alice.get(alice.user_path("account_data", "m.direct"))).json
+    assert direct == {bob.user_id: [room_id, replacement], "other": "of no use"}
+
+
+async def test_upgrade_room_keeps_what_was_set_for_the_new_room(whole: WholeServer) -> None:
+    """Bob comes later, and has looked at the new room before."""
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    await leave(bob, room_id)
+    await bob.put(bob.user_path("rooms", room_id, "tags", "u.old"), {})
+    replacement = await replace(alice, room_id, "11")
+    await bob.put(bob.user_path("rooms", replacement, "tags", "u.new"), {})
+    await join(bob, replacement)
+    assert (await bob.get(bob.user_path("rooms", replacement, "tags"))).json == {"tags": {"u.new": {}}}
 
 
 async def test_upgrade_room_happens_as_a_whole_or_not_at_all(whole: WholeServer) -> None:

@@ -30,6 +30,7 @@ from conduit_py.service.rooms.create import CreateService, NewRoom
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
 from conduit_py.service.rooms.send import SendService
+from conduit_py.service.rooms.successors import Successors
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.server_keys import load_signing_key
@@ -75,7 +76,9 @@ class World:
             allow_encryption=True,
             throttle=throttle,
         )
-        self.membership = MembershipService(store, writes, Alone(), no_queries(store), throttle=throttle)
+        self.membership = MembershipService(
+            store, writes, Alone(), no_queries(store), Successors(store, wake=hub.publish), throttle=throttle
+        )
         aliases = AliasService(store.database, writes, Remotes(), no_queries(store), server_name=SERVER_NAME)
         self.messages = SendService(
             writes,
