@@ -158,8 +158,9 @@ class Contract:
         operation = self.find_operation(method, path)
         asked = f"{method} {path} -> {status}"
         if operation is None:
-            # Pages of our own are for people, not for clients.
-            if status >= 400 and path.startswith("/_matrix/") and not path.startswith("/_matrix/static/"):
+            # Pages are for people, not for clients.
+            is_page = path.startswith("/_matrix/static/") or "/fallback/web" in path
+            if status >= 400 and path.startswith("/_matrix/") and not is_page:
                 _raise(asked, standard_error(body_json))
             return None
         response, name = self._response(self._by_operation[operation], status)

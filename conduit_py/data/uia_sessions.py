@@ -33,6 +33,12 @@ def stage_session(turn: Turn, session: str, row: UiaSession) -> None:
     turn.batch.put(users.UIAASESSION, BySession(session), row)
 
 
+def stage_changed(turn: Turn, session: str, old: UiaSession, new: UiaSession) -> None:
+    """The batch is refused (``PreconditionFailed``) if the session was used or changed meanwhile."""
+    turn.batch.require(users.UIAASESSION, BySession(session), old)
+    turn.batch.put(users.UIAASESSION, BySession(session), new)
+
+
 def stage_used(turn: Turn, session: str, row: UiaSession) -> None:
     """Remove a session that was completed. Of two batches that use the same one, the second is refused."""
     turn.batch.require(users.UIAASESSION, BySession(session), row)

@@ -170,6 +170,8 @@ class UiaSession(NamedTuple):
     created_ms: int
     params: dict[str, str]
     """What has to stay the same until the last stage, without secrets."""
+    token: str = ""
+    """The registration token that was given on a page, which counts when the account is made."""
 
 
 USERID_ACCOUNT: Tree[ByUser, Account] = Tree(

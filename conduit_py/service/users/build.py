@@ -12,6 +12,7 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.users.account_data import AccountDataService
+from conduit_py.service.users.auth_pages import AuthPages
 from conduit_py.service.users.change_password import ChangePasswordService
 from conduit_py.service.users.contacts import ContactService
 from conduit_py.service.users.deactivate import DeactivationService, LeaveRoom
@@ -48,6 +49,7 @@ class Accounts:
     """The account services of one server, for whoever composes it. Services take the few they need, never this."""
 
     account_data: AccountDataService
+    auth_pages: AuthPages
     change_password: ChangePasswordService
     contacts: ContactService
     deactivation: DeactivationService
@@ -106,8 +108,22 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     registration_tokens = RegistrationTokenService(store)
     gate = RegistrationGate(store, config)
     identities = Identities(store, around.appservices)
+    register = RegisterService(
+        config,
+        store,
+        sessions=sessions,
+        token_service=tokens,
+        passwords=passwords,
+        uia_service=uia,
+        registration_tokens=registration_tokens,
+        throttle=around.throttle,
+        identities=identities,
+        gate=gate,
+        note_admin=around.note_admin,
+    )
     return Accounts(
         account_data=AccountDataService(store, wake=around.wake),
+        auth_pages=AuthPages(uia, reauth, register, around.throttle),
         change_password=ChangePasswordService(store, sessions, passwords, reauth),
         contacts=ContactService(),
         deactivation=DeactivationService(store, sessions, reauth, leave_room=around.leave_room),
@@ -135,19 +151,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         profile_reads=ProfileReads(profile, around.fetcher, server_name=server_name, now_ms=store.now_ms),
         push_rules=PushRuleService(store, wake=around.wake),
         reauth=reauth,
-        register=RegisterService(
-            config,
-            store,
-            sessions=sessions,
-            token_service=tokens,
-            passwords=passwords,
-            uia_service=uia,
-            registration_tokens=registration_tokens,
-            throttle=around.throttle,
-            identities=identities,
-            gate=gate,
-            note_admin=around.note_admin,
-        ),
+        register=register,
         registration_tokens=registration_tokens,
         reports=ReportService(store),
         sessions=sessions,

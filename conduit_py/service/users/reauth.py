@@ -6,10 +6,10 @@ Spec: client-server-api/#password-based
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from conduit_py.data import users
-from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.service.requester import Requester
 from conduit_py.service.users import uia
 from conduit_py.service.users.names import find_identified
@@ -17,6 +17,8 @@ from conduit_py.service.users.passwords import Passwords
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
 from conduit_py.service.users.uia import NO_SESSION, Challenge, Proof, StageFailed, UiaService
+
+FLOWS: Final = ((uia.PASSWORD,),)
 
 
 class Reauthentication:
@@ -50,20 +52,24 @@ class Reauthentication:
             password = auth.get("password")
             if not isinstance(password, str) or not self._is_self(requester, auth):
                 raise StageFailed("Wrong user name or password")
-            self._throttle(("login", requester.user_id))
-            with self._store.snapshot() as snapshot:
-                account = users.get_account(snapshot, requester.user)
-            if not await self._passwords.verify("" if account is None else account.password_hash, password):
-                raise StageFailed("Wrong user name or password")
+            await self.check_password(requester.user_id, password)
 
         challenge = Challenge(
             operation=operation,
-            flows=[(uia.PASSWORD,)],
+            flows=FLOWS,
             stages={uia.PASSWORD: verify_password},
             requester=requester,
             bound=bound or {},
         )
         return await self._uia.require(auth, challenge)
+
+    async def check_password(self, user_id: UserId, password: str) -> None:
+        """Raises ``StageFailed`` for one that is not the user's."""
+        self._throttle(("login", user_id))
+        with self._store.snapshot() as snapshot:
+            found = users.get_local(snapshot, user_id)
+        if not await self._passwords.verify("" if found is None else found[1].password_hash, password):
+            raise StageFailed("Wrong user name or password")
 
     def _is_self(self, requester: Requester, auth: Mapping[str, Any]) -> bool:
         identifier = auth.get("identifier")

@@ -192,6 +192,12 @@ class RegisterService:
             or self._registration_tokens.is_valid(token)
         )
 
+    def check_token(self, token: str) -> str:
+        """Raises ``StageFailed``. Returns the token if an account is to be counted for it, nothing otherwise."""
+        if not self.is_registration_token(token):
+            raise StageFailed("The registration token is not valid")
+        return "" if self._is_configured_token(token) else token
+
     async def register(self, asked: Registration) -> Registered:
         """Make an account once the client has authenticated. Raises ``UiaRequired`` until then.
 
@@ -199,7 +205,7 @@ class RegisterService:
         """
         if asked.type == LOGIN_TYPE:
             return await self._register_for_appservice(asked)
-        flows = self._flows()
+        flows = self.get_flows()
         if not flows:
             raise Forbidden("Registration is disabled")
         guest = self._find_guest(asked)
@@ -210,10 +216,7 @@ class RegisterService:
 
         async def verify_token(auth: Mapping[str, Any]) -> None:
             token = auth.get("token")
-            if not isinstance(token, str) or not self.is_registration_token(token):
-                raise StageFailed("The registration token is not valid")
-            if not self._is_configured_token(token):
-                used.append(token)
+            used.append(self.check_token(token if isinstance(token, str) else ""))
 
         challenge = Challenge(
             operation=_OPERATION,
@@ -224,14 +227,14 @@ class RegisterService:
         if asked.password is None:
             raise MissingParam("A password is needed")
         self._passwords.check_new(asked.password)
-        # The token is the last stage of every flow that has it, so it was given in this very request.
-        token = used[0] if used else None
-        is_made_by_admin = token is not None and self._registration_tokens.is_valid(token)
+        # The token is the last stage of every flow that has it: it was given in this very request, or on a page.
+        token = used[0] if used else proof.row.token if proof.row is not None else ""
+        is_made_by_admin = bool(token) and self._registration_tokens.is_valid(token)
         account = NewAccount(
             user_id=user_id,
             password_hash=await self._passwords.hash(asked.password),
             guest=None if guest is None else guest.user,
-            admin_token_hash=None if token is None or is_made_by_admin else tokens.hash_token(token),
+            admin_token_hash=None if not token or is_made_by_admin else tokens.hash_token(token),
             registration_token=token if is_made_by_admin else None,
             proof=proof,
         )
@@ -353,7 +356,7 @@ class RegisterService:
     def _is_open(self) -> bool:
         return self._gate.is_open or self._has_configured_token
 
-    def _flows(self) -> list[uia.Stages]:
+    def get_flows(self) -> list[uia.Stages]:
         """What it takes to register now; nothing where registration is closed."""
         flows: list[uia.Stages] = []
         if self._takes_tokens():

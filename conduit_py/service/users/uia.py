@@ -1,7 +1,7 @@
 """User-interactive authentication: proving again, in stages, who one is before something that matters.
 
 A session belongs to one operation, user and device, and to the parameters that must not change on the way. It is
-stored, so a restart does not throw anybody back; it holds the names of the stages that were completed and no secret.
+stored, so a restart does not throw anybody back; it holds the names of the stages that were completed and no password.
 The operation removes it in its own batch (``Proof.stage_used``), so a session is used once.
 
 Spec: client-server-api/#user-interactive-authentication-api
@@ -15,13 +15,14 @@ from itertools import islice
 from typing import Any, Final
 
 from conduit_py.data import uia_sessions
-from conduit_py.service.errors import BadJson, Forbidden, LimitExceeded, UiaRequired
+from conduit_py.service.errors import BadJson, Forbidden, LimitExceeded, NotFound, UiaRequired
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.tokens import new_token
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.users import UIA_SESSIONS_MAX, UiaSession
+from kvschema.errors import PreconditionFailed
 
 SESSION_AGE_MS_MAX: Final = 60 * 60 * 1000
 SWEEP_MAX: Final = 1000
@@ -74,10 +75,11 @@ class Challenge:
     def is_complete(self, completed: Stages) -> bool:
         return any(completed[: len(flow)] == tuple(flow) for flow in self.flows)
 
-    def is_next(self, completed: Stages, stage: str) -> bool:
-        """Stages of a flow are completed in its order."""
-        done = len(completed)
-        return any(tuple(flow[:done]) == completed and flow[done : done + 1] == (stage,) for flow in self.flows)
+
+def is_next(flows: Sequence[Stages], completed: Stages, stage: str) -> bool:
+    """Stages of a flow are completed in its order."""
+    done = len(completed)
+    return any(tuple(flow[:done]) == completed and flow[done : done + 1] == (stage,) for flow in flows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +143,30 @@ class UiaService:
         session = auth.get("session", "")
         if not isinstance(session, str):
             raise BadJson("auth.session must be a string")
-        with self._store.snapshot() as snapshot:
-            row = uia_sessions.get_session(snapshot, session)
-        if row is None or row.created_ms < self._store.now_ms() - SESSION_AGE_MS_MAX:
+        row = self.get_pending(session)
+        if row is None:
             return "", None
         if not challenge.fits(row):
             raise Forbidden("The authentication session belongs to another request")
         return session, row
 
+    def get_pending(self, session: str) -> UiaSession | None:
+        """A session that somebody is at; None once it is used, or too old."""
+        with self._store.snapshot() as snapshot:
+            row = uia_sessions.get_session(snapshot, session)
+        return None if row is None or row.created_ms < self._store.now_ms() - SESSION_AGE_MS_MAX else row
+
+    async def note_completed(self, session: str, row: UiaSession, stage: str, *, token: str = "") -> None:
+        """A stage was completed elsewhere than in the request. Raises ``NotFound`` if the session has changed."""
+        try:
+            async with self._store.writer.turn() as turn:
+                changed = row._replace(completed=(*row.completed, stage), token=token)
+                uia_sessions.stage_changed(turn, session, row, changed)
+        except PreconditionFailed:
+            raise NotFound("The authentication session was used or changed meanwhile") from None
+
     async def _verify(self, challenge: Challenge, completed: Stages, stage: str, auth: Mapping[str, Any]) -> None:
-        if not challenge.is_next(completed, stage):
+        if not is_next(challenge.flows, completed, stage):
             raise StageFailed("This stage is not the next of any flow", "M_UNRECOGNIZED")
         await challenge.stages[stage](auth)
 
