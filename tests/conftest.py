@@ -57,6 +57,11 @@ def spec_dir() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that is begun last keeps all cores but one waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in every run without the specification's data that nothing was compared with it."""
     if find_spec_dir() is None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,6 +23,7 @@ def check(tool: str, *arguments: str) -> None:
     assert done.returncode == 0, f"{tool} {' '.join(arguments)}\n{done.stdout}"
 
 
+@pytest.mark.early
 def test_types_are_right() -> None:
     """The packages are those named in ``pyproject.toml``."""
     check("mypy", "--no-pretty", "--no-error-summary")

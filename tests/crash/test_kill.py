@@ -24,10 +24,12 @@ def check_kills(directory: Path, *, rounds: int, seed: int) -> None:
     load.check_files(server.data, is_finished=True)
 
 
+@pytest.mark.early
 def test_killed_server_kept_what_it_acknowledged_and_what_it_showed(tmp_path: Path) -> None:
     check_kills(tmp_path, rounds=20, seed=1)
 
 
+@pytest.mark.early
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 10))
 def test_killed_server_kept_its_word_many_times(tmp_path: Path, seed: int) -> None:

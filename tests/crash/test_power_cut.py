@@ -67,10 +67,12 @@ def check_cuts(library: Path, directory: Path, *, rounds: int, seed: int) -> Non
     load.check_files(server.data, is_finished=True)
 
 
+@pytest.mark.early
 def test_cut_off_server_kept_what_it_acknowledged_and_what_it_showed(library: Path, tmp_path: Path) -> None:
     check_cuts(library, tmp_path, rounds=5, seed=1)
 
 
+@pytest.mark.early
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_cut_off_server_kept_its_word_many_times(library: Path, tmp_path: Path, seed: int) -> None:

@@ -1,8 +1,9 @@
 """Copies of the data directory of a server that is at work, and what they are worth.
 
 Sixteen people send and two upload all the while. Some copies are made by ``cp -r``, the others by a slow program that
-reads one file after the other from its beginning to its end. Every copy is then looked at as the server does it at
-start, and must hold whatever was acknowledged before it was begun.
+reads one file after the other from its beginning to its end. Every copy is looked at as soon as it is made, as the
+server does it at start, and must hold whatever was acknowledged before it was begun. Then it is deleted: the disk holds
+``COPIES_MAX`` of them at a time.
 
 By hand, with more copies than a test has time for, or without the promise to copies::
 
@@ -46,9 +47,10 @@ UPLOADERS = 2
 ROW_BYTES = 512_000
 FILLERS = 4
 CHUNK_BYTES = MIB
-BESIDE = 4
-"""Slow copies at a time."""
-LOOKERS = 2
+COPIES_MAX = 4
+"""On the disk at a time, those that are being made or looked at included."""
+GROWTH = 1.25
+"""How much larger than what it is filled with a database is at the most, in the time that its copies take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +250,20 @@ class Copying:
     def __init__(self, server: LiveServer, beside: ThreadPoolExecutor) -> None:
         self._server = server
         self._beside = beside
-        self._copies: list[Future[Copy]] = []
+        self._outcomes: list[Future[Outcome]] = []
+        self._room = threading.Semaphore(COPIES_MAX)
 
-    def copy(self, *, mib_per_s: float | None = None) -> None:
-        number = len(self._copies) + 1
+    def copy(self, *, mib_per_s: float | None = None, keep: bool = False) -> None:
+        """Copy when there is room. A copy is deleted when it was looked at, unless it is to be kept."""
+        number = len(self._outcomes) + 1
+        self._room.acquire()
         if mib_per_s is not None:
-            self._copies.append(self._beside.submit(self._copy, number, mib_per_s))
+            outcome = self._beside.submit(lambda: self._copy(number, mib_per_s).look(keep=keep))
         else:
-            self._copies.append(Future())
-            self._copies[-1].set_result(self._copy(number, None))
+            outcome = self._beside.submit(self._copy(number, None).look, keep=keep)
+        if not keep:
+            outcome.add_done_callback(lambda outcome: self._room.release())
+        self._outcomes.append(outcome)
 
     def _copy(self, number: int, mib_per_s: float | None) -> Copy:
         server = self._server
@@ -276,27 +283,30 @@ class Copying:
         kind = "cp -r" if mib_per_s is None else f"{mib_per_s:.0f} MiB/s"
         return Copy(number, path, expected, kind, seconds, database_s, written, server.data_file.stat().st_size)
 
-    def wait(self) -> None:
-        for copy in self._copies:
-            copy.result()
+    def wait(self) -> list[Outcome]:
+        """What became of each, in order."""
+        return [outcome.result() for outcome in self._outcomes]
 
-    def look(self, *, keep: int | None = None) -> list[Outcome]:
-        """Look at all of them and delete them, but for the one with the number ``keep``."""
-        with ThreadPoolExecutor(LOOKERS) as pool:
-            return list(pool.map(lambda copy: copy.result().look(keep=copy.result().number == keep), self._copies))
+
+def require_room(directory: Path, database_mib: int) -> None:
+    """Raises ``AssertionError`` where the disk has no room for the server and its copies."""
+    directory.mkdir(parents=True, exist_ok=True)
+    free_mib, needed_mib = shutil.disk_usage(directory).free // MIB, int(database_mib * GROWTH * (COPIES_MAX + 1))
+    assert free_mib >= needed_mib, f"{directory} has room for {free_mib} MiB, and {needed_mib} MiB are needed"
 
 
 @contextmanager
 def open_live_server(
     directory: Path, *, database_mib: int, copy_seconds: int, copy_growth_mb: int
 ) -> Iterator[tuple[LiveServer, Copying]]:
-    """A server at work, and copying of it. At the end of the block it dies, when all copies are made."""
+    """A server at work, and copying of it. At the end of the block it dies, when all copies were looked at."""
+    require_room(directory, database_mib)
     server = LiveServer(directory, database_mib=database_mib, copy_seconds=copy_seconds, copy_growth_mb=copy_growth_mb)
     with ExitStack() as stack:
         stack.enter_context(server.process)
         server.process.start()
         server.fill()
-        beside = stack.enter_context(ThreadPoolExecutor(BESIDE))
+        beside = stack.enter_context(ThreadPoolExecutor(COPIES_MAX))
         stack.enter_context(server.at_work())
         copying = Copying(server, beside)
         yield server, copying
@@ -306,7 +316,7 @@ def open_live_server(
 @click.command
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--copies", default=100)
-@click.option("--at-once", default=10, help="Copies of one server, which are on the disk together.")
+@click.option("--at-once", default=10, help="Copies of one server.")
 @click.option("--slow-every", default=5, help="Each so many-th copy is throttled.")
 @click.option("--mib-per-s", default=50.0)
 @click.option("--database-mib", default=1024)
@@ -334,7 +344,7 @@ def main(
                 copying.copy(mib_per_s=mib_per_s if number < at_once // slow_every else None)
         acknowledged = server.get_acknowledged()
         click.echo(f"{folder.name}: {len(acknowledged.event_ids)} events, {len(acknowledged.uris)} uploads")
-        for outcome in copying.look():
+        for outcome in copying.wait():
             outcomes.append(outcome)
             click.echo(str(outcome))
         shutil.rmtree(folder)

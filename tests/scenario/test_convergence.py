@@ -10,7 +10,8 @@ import pytest
 
 from tests.rig.process import ROOT
 
-BATCH = 10
+BATCH = 25
+"""To start a process costs as much as a few seeds."""
 SEEDS = 50
 MORE_SEEDS = 500
 
@@ -28,6 +29,7 @@ def play(first: int) -> None:
     assert done.returncode == 0, f"{done.stdout.splitlines()[-1:]}\n{done.stderr[-20_000:]}"
 
 
+@pytest.mark.early
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
 def test_servers_agree_in_the_end(first: int) -> None:
     play(first)
