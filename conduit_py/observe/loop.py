@@ -3,8 +3,9 @@
 A turn of the loop runs every task that has something to do, one after the other; everybody else waits for its end. An
 instrument takes the time of each turn, which costs a microsecond; the tasks are not timed one by one, because that
 would cost as much for every step of every request. What ran is found out by a thread instead: it looks every
-``SLOW_TURN_S`` and, when a turn has lasted that long, takes down where the loop's thread stands. While nothing happens
-the thread sleeps. It asks ``faulthandler``, which looks at all frames in one go: the frame objects of a thread that
+``SLOW_TURN_S`` and, when a turn has lasted that long, takes down where the loop's thread stands. When nothing happens
+for a while the thread sleeps; not at once, because waking it takes the interpreter from whoever has something to do. It
+asks ``faulthandler``, which looks at all frames in one go: the frame objects of a thread that
 runs on meanwhile are no safe ground to walk on.
 
 A full run of the garbage collector may fall on any line; how much of a slow turn it took is told along with the line,
@@ -33,6 +34,8 @@ _log = get_logger(__name__)
 
 SLOW_TURN_S: Final = 0.05
 """A turn of the loop that is longer is warned of."""
+SILENCE_S: Final = 10.0
+"""Without a turn of the loop for so long, nobody looks at it until there is one."""
 WARNING_EVERY_S: Final = 10.0
 COUNTED_TURN_S: Final = 0.005
 """Shorter turns are not counted: there are thousands of them in a second."""
@@ -140,14 +143,22 @@ class LoopWatch(trio.abc.Instrument):
                 self._seen_at = places
 
     def _run(self, ident: int) -> None:
+        last, silent_s = -1.0, 0.0
         while not self._is_over:
-            self._is_asleep = True  # before looking, so that a turn that begins meanwhile wakes it
-            if self._started is None:
-                self._woken.wait()
-            self._is_asleep = False
-            self._woken.clear()
+            if silent_s >= SILENCE_S:
+                self._sleep()
+                silent_s = 0.0
             time.sleep(SLOW_TURN_S)
             self.look(ident)
+            silent_s = silent_s + SLOW_TURN_S if self._started_cpu == last else 0.0
+            last = self._started_cpu
+
+    def _sleep(self) -> None:
+        self._is_asleep = True  # before looking, so that a turn that begins meanwhile wakes it
+        if self._started is None:
+            self._woken.wait()
+        self._is_asleep = False
+        self._woken.clear()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
