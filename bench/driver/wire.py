@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import struct
+import time
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
@@ -15,6 +17,9 @@ BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
 """Below the size from which the C library maps fresh pages for each piece, which costs more than the copy."""
 TIMEOUT_S: Final = 60.0
+_SO_TIMESTAMPNS: Final = 35
+"""Of Linux: what is received comes with the time at which the system had it."""
+_TIMESPEC: Final = struct.Struct("qq")
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -215,10 +220,27 @@ class Connection:
 
     def receive(self) -> Reply | None:
         """The reply, if one piece from the socket completes it."""
-        data = self.socket.recv(RECEIVE_BYTES)
+        return self._feed(self.socket.recv(RECEIVE_BYTES))
+
+    def _feed(self, data: bytes) -> Reply | None:
         if not data:
             raise DriverError("the server closed the connection")
         return self.parser.feed(data)
+
+    def stamp_arrivals(self) -> None:
+        """For ``receive_stamped``."""
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def receive_stamped(self) -> tuple[Reply | None, int]:
+        """``receive``, and when the piece arrived, in nanoseconds of the system's clock: however long the driver was
+        busy with other replies."""
+        data, stamps, _, _ = self.socket.recvmsg(RECEIVE_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
+        arrived_ns = time.time_ns()
+        for _, kind, value in stamps:
+            if kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIMESPEC.unpack(value)
+                arrived_ns = seconds * 10**9 + nanoseconds
+        return self._feed(data), arrived_ns
 
     def exchange(self, request: bytes) -> Reply:
         self.socket.sendall(request)
