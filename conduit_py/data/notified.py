@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -59,8 +58,7 @@ class Count(NamedTuple):
 NOTHING = Count(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadInRoom:
+class UnreadInRoom(NamedTuple):
     """What a user has not read in a room, and up to where each part of it is read.
 
     There may be thousands of events, and every message adds one for each member: so they are counted once and kept as
@@ -75,20 +73,20 @@ class UnreadInRoom:
     """Up to where single threads are read, where that is further."""
     all: Count
     by_thread: Mapping[ShortEventId, Count]
-    _log: array[int]
+    log: array[int]
     """Three numbers of each entry, the oldest first. Others may have added theirs behind those that are counted."""
 
     @property
     def entries(self) -> tuple[Unread, ...]:
         """The oldest first."""
-        numbers = iter(self._log[: 3 * self.all.notifications])
+        numbers = iter(self.log[: 3 * self.all.notifications])
         threes = zip(numbers, numbers, numbers, strict=True)
         return tuple(Unread(pos, ShortEventId(thread), bool(is_highlight)) for pos, thread, is_highlight in threes)
 
     def go_on(self, pos: int, came: list[Unread]) -> UnreadInRoom:
         """The same with what came up to ``pos``."""
         end = 3 * self.all.notifications
-        log = self._log if len(self._log) == end else self._log[:end]
+        log = self.log if len(self.log) == end else self.log[:end]
         total, by_thread = self.all, dict(self.by_thread)
         for entry in came:
             log.extend(entry)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from conduit_py.data.digest import digest
 from conduit_py.matrix.ids import DeviceId
@@ -76,13 +75,13 @@ class Supply:
 def get_supply(snapshot: Snapshot, user: ShortUserId, device_id: str) -> Supply:
     """Every /sync asks for it, so it is cached."""
     key = _cache_key(user, device_id)
-    cached = snapshot.cache.get(key, snapshot.pos)
+    cached: Supply | None = snapshot.cache.get(key, snapshot.pos)
     if cached is None:
         fallbacks = [algorithm for algorithm, row in scan_fallbacks(snapshot, user, device_id) if not row.is_used]
         last_claim = e2ee.LAST_CLAIM.get(snapshot, UserDevice(user, device_id)) or 0
         cached = Supply(get_counts(snapshot, user, device_id), fallbacks, last_claim)
         snapshot.cache.put(key, cached, _SUPPLY_BYTES, snapshot.pos)
-    return cast("Supply", cached)
+    return cached
 
 
 def _cache_key(user: ShortUserId, device_id: str) -> tuple[str, ShortUserId, str]:

@@ -16,7 +16,7 @@ __all__ = ["Answer", "Json", "Raw", "Reply", "Streamed", "render", "render_refus
 Json = dict[str, Any] | list[Any]
 
 JSON_TYPE: Final = "application/json"
-_JSON_HEADERS: Final = ((b"content-type", b"application/json"), *CORS)
+_JSON_HEADERS: Final = ((b"content-type", JSON_TYPE.encode()), *CORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,16 @@ def _json_reply(value: Json, status: int) -> Reply:
 
 
 def _headers(content_type: str, more: Mapping[str, str], length: int | None) -> HeaderPairs:
-    headers = [(b"content-type", content_type.encode("latin-1")), *CORS, *_pairs(more)]
+    headers = [*_JSON_HEADERS] if content_type == JSON_TYPE else [_type_header(content_type), *CORS]
+    if more:
+        headers += _pairs(more)
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return headers
+
+
+def _type_header(content_type: str) -> tuple[bytes, bytes]:
+    return b"content-type", content_type.encode("latin-1")
 
 
 def _pairs(headers: Mapping[str, str]) -> HeaderPairs:

@@ -7,8 +7,7 @@ reads again. A lost or doubled hint costs time, never an event.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import trio
@@ -35,13 +34,25 @@ class RoomNews:
 
 
 class Waiter:
-    """A request that waits for one user. Made by ``SyncHub.subscribe``."""
+    """A request that waits for one user. Made by ``SyncHub.subscribe``, for a ``with`` block."""
 
-    __slots__ = ("_has_other", "_is_woken", "_pos", "_rooms", "_stopping", "event")
+    __slots__ = ("_has_other", "_is_woken", "_pos", "_rooms", "_stopping", "_user", "_waiters", "event")
 
-    def __init__(self, stopping: trio.Event) -> None:
+    def __init__(self, waiters: dict[ShortUserId, set[Waiter]], user: ShortUserId, stopping: trio.Event) -> None:
+        self._waiters = waiters
+        self._user = user
         self._stopping = stopping
         self._clear()
+
+    def __enter__(self) -> Waiter:
+        self._waiters.setdefault(self._user, set()).add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        waiters = self._waiters[self._user]
+        waiters.discard(self)
+        if not waiters:
+            del self._waiters[self._user]
 
     def _clear(self) -> None:
         self.event = trio.Event()
@@ -83,18 +94,9 @@ class SyncHub:
         self._room_pos: dict[ShortRoomId, int] = {}
         self._stopping = trio.Event()
 
-    @contextmanager
-    def subscribe(self, user: ShortUserId) -> Iterator[Waiter]:
+    def subscribe(self, user: ShortUserId) -> Waiter:
         """Be woken for this user. Arm the waiter before reading a snapshot, then wait."""
-        waiter = Waiter(self._stopping)
-        self._waiters.setdefault(user, set()).add(waiter)
-        try:
-            yield waiter
-        finally:
-            waiters = self._waiters[user]
-            waiters.discard(waiter)
-            if not waiters:
-                del self._waiters[user]
+        return Waiter(self._waiters, user, self._stopping)
 
     @property
     def is_stopping(self) -> bool:
@@ -108,14 +110,22 @@ class SyncHub:
 
     def publish(self, users: Iterable[ShortUserId], news: RoomNews | None = None) -> None:
         """Something may be new for these users: what ``news`` says, or anything."""
+        self._wake(users, news)
+
+    def _wake(self, users: Iterable[ShortUserId], news: RoomNews | None) -> bool:
+        """Whether anybody waited."""
+        find, woken = self._waiters.get, self._woken
+        before = len(woken)
         for user in users:
-            for waiter in self._waiters.get(user, ()):
+            for waiter in find(user, ()):
                 if waiter.note(news):
-                    self._woken.append(waiter.event)
+                    woken.append(waiter.event)
+        has_woken = len(woken) > before
         if not self._kick.is_set():
             self._wake_wave()
-        if self._woken:
+        if woken:
             self._kick.set()
+        return has_woken
 
     def stage_room(self, turn: Turn, room: ShortRoomId, users: Iterable[ShortUserId]) -> None:
         """What was staged so far is about a room and may be seen by these users: wake them when it has landed.
@@ -124,7 +134,12 @@ class SyncHub:
         took such a snapshot must not be told that nothing in the room is newer than it was.
         """
         news = self._note_room(room, turn.pos)
-        turn.on_landed(lambda: self.publish(users, news))
+
+        def publish() -> None:
+            # There are many of them, and one who made the news.
+            turn.gives_way |= self._wake(users, news)
+
+        turn.on_landed(publish)
 
     def publish_room(self, room: ShortRoomId, pos: int, users: Iterable[ShortUserId]) -> None:
         """Something landed in a room at ``pos`` that these users may see. For what was not staged in a turn."""

@@ -62,7 +62,10 @@ class Snapshot:
         self.get, self.scan, self.count = reader.get, reader.scan, reader.count
         self.version = reader.version
         self._facts = self.cache.facts_of(self.version)
-        self.pos = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
+        self.pos = self._facts.get(_POSITION, -1)
+        if self.pos < 0:
+            self.pos = int.from_bytes(reader.get(server.GLOBAL.name, _POSITION) or b"", "big")
+            self._facts[_POSITION] = self.pos
         return self
 
     def __exit__(

@@ -40,7 +40,19 @@ of commits through in a second; at this it loses less than 5 % and the writer ke
 class Turn:
     """The right to queue one batch, and the batch. Made by ``Writer.turn``."""
 
-    __slots__ = ("_held", "_kept", "_landed", "_positions", "_settled", "batch", "done", "outcome", "pos", "queued_s")
+    __slots__ = (
+        "_held",
+        "_kept",
+        "_landed",
+        "_positions",
+        "_settled",
+        "batch",
+        "done",
+        "gives_way",
+        "outcome",
+        "pos",
+        "queued_s",
+    )
 
     def __init__(self, positions: Positions, batch: WriteBatch) -> None:
         self._positions = positions
@@ -52,6 +64,8 @@ class Turn:
         self._held: list[Hashable] = []
         self._kept: list[tuple[Hashable, Any, int]] = []
         self.done = trio.Event()
+        self.gives_way = False
+        """Others who heard that it has landed go first."""
         self.outcome: Outcome = None
         self.queued_s = 0.0
 
@@ -164,6 +178,8 @@ class Writer:
             if is_queued:
                 with trio.CancelScope(shield=True), timed(COMMIT):
                     await turn.done.wait()
+                    if turn.gives_way:
+                        await trio.lowlevel.checkpoint()
             if turn.outcome is not None:
                 raise turn.outcome
         finally:

@@ -130,7 +130,8 @@ class SyncBuilder:
         is_lazy = view.filter.room.state.lazy_load_members
         sent = self._sent.go_on(view.requester, view.since) if is_lazy else None
         with self._database.snapshot() as snapshot:
-            if get_supply(snapshot, view.requester) != quiet.supply:
+            supply = get_supply(snapshot, view.requester)
+            if supply is not quiet.supply and supply != quiet.supply:
                 return None
             sections = build_sections(snapshot, quiet, news, self._now_ms(), sent)
         if sections is None:

@@ -11,7 +11,7 @@ that a lazy-loading client does not know yet) is left to ``build``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,10 +55,12 @@ class Quiet:
     supply: Supply | None
     """The device's keys, as they stand in the tail."""
     timeline_limit: int = field(init=False)
+    wants_room: Callable[[str], bool] = field(init=False)
     state_name: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeline_limit", self.view.timeline_limit)
+        object.__setattr__(self, "wants_room", self.view.filter.room.matches_room)
         object.__setattr__(self, "state_name", (self.view.request.state_after or "state").encode())
 
 
@@ -134,7 +136,7 @@ def _may_be_told(quiet: Quiet, messages: Messages, sent: SentMembers | None) -> 
         # A wake-up may come late, for what the request was told before it began to wait.
         messages.start >= view.until
         and len(messages.timeline) <= quiet.timeline_limit
-        and view.filter.room.matches_room(messages.room_id)
+        and quiet.wants_room(messages.room_id)
         and view.ignored.isdisjoint(messages.senders)
         and (sent is None or sent.has_all(messages.members))
     )
