@@ -35,6 +35,8 @@ from bench.servers import Running, Server, default_cache, prepare_server
 
 KEYS: Final = [workload.key for workload in WORKLOADS]
 COUNT_MAX: Final = 200_000
+WORK_S_MAX: Final = 600.0
+"""For one workload that is counted and not timed."""
 
 
 def arguments() -> argparse.Namespace:
@@ -67,6 +69,8 @@ class Plan:
     readers: int = 4
     room_version: str | None = "12"
     """None: the server's own default."""
+    is_work_counted: bool = False
+    """Start each server once more, and read its memory after as many requests as the others had."""
 
 
 def run_round(server: Server, plan: Plan, directory: Path) -> Round:
@@ -83,6 +87,21 @@ def run_round(server: Server, plan: Plan, directory: Path) -> Round:
                 run_workload(workload, stage, result)
         result.memory_after = calm_memory(running)
     return result
+
+
+def run_work(server: Server, plan: Plan, directory: Path, result: Round) -> None:
+    """The workloads that ``server`` knows once more, each until so many requests are answered, for its memory."""
+    progress("  the same work for every server:")
+    with server.start(directory) as running:
+        scene = build_scene(running.address, running.take_accounts(), room_version=plan.room_version)
+        counted = Round(running.start_s)
+        for workload in WORKLOADS:
+            if workload.key in result.measures:
+                limits = Limits(seconds=WORK_S_MAX, warm_s=0.0, count_max=workload.work)
+                stage = Stage(scene=scene, limits=limits, readers=plan.readers, gauges=running.gauges)
+                run_workload(workload, stage, counted)
+        result.failed.update(counted.failed)
+        result.memory_worked = calm_memory(running)
 
 
 def calm_memory(running: Running) -> Memory | None:
@@ -146,6 +165,9 @@ def run_all(servers: Mapping[str, Server], plan: Plan, *, count: int, parent: Pa
             progress(f"round {number + 1} of {count}: {name}")
             with tempfile.TemporaryDirectory(prefix="conduit_py-bench-", dir=parent) as directory:
                 rounds[name].append(run_round(server, plan, Path(directory)))
+            if plan.is_work_counted:
+                with tempfile.TemporaryDirectory(prefix="conduit_py-bench-", dir=parent) as directory:
+                    run_work(server, plan, Path(directory), rounds[name][-1])
     return rounds
 
 
@@ -160,6 +182,7 @@ def main() -> None:
         warm_s=options.warm,
         readers=options.readers,
         room_version=options.room_version or None,
+        is_work_counted=True,
     )
     about: dict[str, Any] = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

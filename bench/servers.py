@@ -13,6 +13,7 @@ Each keeps its defaults but for these: rate limits off, registration open, passw
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -89,14 +90,21 @@ def prepare_server(name: str, cache: Path) -> Server:
     found = re.fullmatch(r"(ours|synapse)(?:@([\w.*/~^+-]+)|:(.+))?", name)
     match found and found.groups():
         case ("ours", None, None):
-            return Ours(name, ROOT)
+            return Ours(name, compiled(ROOT))
         case ("ours", None, path):
-            return Ours(name, Path(str(path)).resolve(strict=True))
+            return Ours(name, compiled(Path(str(path)).resolve(strict=True)))
         case ("ours", ref, None):
-            return Ours(name, export_commit(str(ref), cache))
+            return Ours(name, compiled(export_commit(str(ref), cache)))
         case ("synapse", version, None):
             return Synapse(name, install_synapse(str(version or SYNAPSE), cache))
     raise DriverError(f"{name!r} names no server; python -m bench.compare --help lists what does")
+
+
+def compiled(checkout: Path) -> Path:
+    """``checkout``, with the bytecode that pip would have left in it."""
+    for package in ("conduit_py", "kvschema"):
+        compileall.compile_dir(checkout / package, quiet=1)
+    return checkout
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,14 @@ class _FanOut:
 
 
 def measure_fan_out(
-    address: Address, members: Sequence[Account], *, sender: Account, room_id: str, seconds: float, gauges: Gauges
+    address: Address,
+    members: Sequence[Account],
+    *,
+    sender: Account,
+    room_id: str,
+    seconds: float,
+    rounds_max: int,
+    gauges: Gauges,
 ) -> Window:
     """Every member waits in a long-poll; ``sender`` sends once all do. The window includes the waits between."""
     run = secrets.token_hex(4)
@@ -122,7 +129,7 @@ def measure_fan_out(
         fan_out = _FanOut(pollers, connection, stack.enter_context(select.epoll()), gauges)
         meter = Meter(gauges)
         deadline = time.monotonic() + seconds
-        for number in range(ROUNDS_MAX):
+        for number in range(min(rounds_max, ROUNDS_MAX)):
             if number >= ROUNDS_MIN and time.monotonic() > deadline:
                 break
             for poller in pollers:

@@ -25,6 +25,8 @@ class Round:
     memory_scene: Memory | None = None
     """With the users and rooms made."""
     memory_after: Memory | None = None
+    memory_worked: Memory | None = None
+    """In a run of its own, after as many requests as every other server had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,10 @@ class Line:
 
 MEMORY_ROWS: Final = (
     ("memory_idle", "rss_anon", "memory when idle, RssAnon"),
-    ("memory_after", "rss_anon", "memory after the run, RssAnon"),
+    ("memory_worked", "rss_anon", "memory after the same work, RssAnon"),
+    ("memory_after", "rss_anon", "memory after the timed run, RssAnon"),
     ("memory_idle", "rss", "memory when idle, RSS"),
-    ("memory_after", "rss", "memory after the run, RSS"),
+    ("memory_after", "rss", "memory after the timed run, RSS"),
 )
 
 
@@ -143,6 +146,6 @@ def document(
 
 
 def _plain(each: Round) -> dict[str, Any]:
-    moments = ("memory_idle", "memory_scene", "memory_after")
+    moments = ("memory_idle", "memory_scene", "memory_worked", "memory_after")
     memory = {name: found._asdict() for name in moments if (found := getattr(each, name)) is not None}
     return {**asdict(each), **memory}

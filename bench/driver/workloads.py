@@ -78,6 +78,9 @@ class Workload:
     key: str
     title: str
     unit: str
+    work: int
+    """Requests (fan-out: deliveries) after which memory is read: as many for every server, however fast it is. About
+    what Synapse does in five seconds."""
     run: Callable[[Stage], Window]
 
     @property
@@ -246,22 +249,23 @@ def fan_out(stage: Stage) -> Window:
         sender=scene.guests[0],
         room_id=scene.room_ids[0],
         seconds=stage.limits.seconds * 2,
+        rounds_max=stage.limits.count_max // len(scene.members),
         gauges=stage.gauges,
     )
 
 
 WORKLOADS: Final = (
-    Workload("create", "create room", "/s", create_rooms),
-    Workload("send1", "send, 1 client", "/s", sends(1)),
-    Workload("send16", "send, 16 clients in 8 rooms of 20", "/s", sends(16)),
-    Workload("send64", "send, 64 clients in 8 rooms of 20", "/s", sends(64)),
-    Workload("fanout", "fan-out to 20 long-polls, median", "ms", fan_out),
-    Workload("sync", "incremental sync, nothing new", "/s", incremental_syncs),
-    Workload("initial", "initial sync of 8 rooms of 20", "/s", initial_syncs),
-    Workload("messages", "/messages of 50", "/s", messages),
-    Workload("state", "/state of a room of 20", "/s", state),
-    Workload("members", "/members of a room of 20", "/s", members),
-    Workload("whoami", "whoami", "/s", whoami),
-    Workload("upload", "media upload of 64 KiB", "/s", uploads),
-    Workload("download", "media download of 64 KiB", "/s", downloads),
+    Workload("create", "create room", "/s", 50, create_rooms),
+    Workload("send1", "send, 1 client", "/s", 250, sends(1)),
+    Workload("send16", "send, 16 clients in 8 rooms of 20", "/s", 300, sends(16)),
+    Workload("send64", "send, 64 clients in 8 rooms of 20", "/s", 350, sends(64)),
+    Workload("fanout", "fan-out to 20 long-polls, median", "ms", 1_000, fan_out),
+    Workload("sync", "incremental sync, nothing new", "/s", 2_000, incremental_syncs),
+    Workload("initial", "initial sync of 8 rooms of 20", "/s", 120, initial_syncs),
+    Workload("messages", "/messages of 50", "/s", 1_000, messages),
+    Workload("state", "/state of a room of 20", "/s", 3_000, state),
+    Workload("members", "/members of a room of 20", "/s", 2_500, members),
+    Workload("whoami", "whoami", "/s", 8_000, whoami),
+    Workload("upload", "media upload of 64 KiB", "/s", 1_000, uploads),
+    Workload("download", "media download of 64 KiB", "/s", 2_500, downloads),
 )

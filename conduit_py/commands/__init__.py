@@ -6,8 +6,11 @@ needs the configuration takes ``@configured`` of `configuration`; one that canno
 
 from __future__ import annotations
 
+import gc
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -42,8 +45,22 @@ class _Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = import_module(f"{__name__}.{module}").command
+        command: click.Command = _load(f"{__name__}.{module}").command
         return command
+
+
+def _load(name: str) -> ModuleType:
+    """Import a module and all that it needs. Nearly all of that stays, so the garbage collector is spared looking at it
+    again and again, which takes a sixth of the time; what it does not find is one megabyte of the server.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -86,3 +86,14 @@ def test_server_does_not_carry_other_commands() -> None:
 @pytest.mark.parametrize("command", ["check_config", "generate_config", "healthcheck", "version"])
 def test_small_commands_do_not_carry_the_server(command: str) -> None:
     assert not modules_after(command) & {"conduit_py.server", "trio", "quart", "hypercorn", "lmdb"}
+
+
+def test_what_a_command_needs_is_not_looked_through_for_garbage() -> None:
+    code = (
+        "import gc, sys; from conduit_py.commands import main; looks = []; "
+        "gc.callbacks.append(lambda phase, info: looks.append('conduit_py.server' in sys.modules)); "
+        "main.get_command(main.make_context('conduit_py', ['serve']), 'serve'); gc.callbacks.clear(); "
+        "print(True in looks, gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", "True"]

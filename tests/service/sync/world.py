@@ -55,7 +55,7 @@ from tests.rig.writing import make_tools
 
 SERVER_NAME = ServerName("one.test")
 START_MS = 1_700_000_000_000
-CACHE_BYTES = 4_000_000
+CACHE_BYTES = 16_000_000
 Json = dict[str, Any]
 
 
