@@ -7,14 +7,14 @@ reads again. A lost or doubled hint costs time, never an event.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import trio
 
+from conduit_py.service.news import Messages, RoomNews
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StateId
 
 WAVE = 32
 """Long-polls woken at once, of which each takes about 0.1 ms until it is answered. trio runs tasks breadth first: woken
@@ -23,20 +23,10 @@ WAVE_PAUSES = 4
 """Rounds of the scheduler that a wave gets before the next, about what it takes to build one answer and write it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoomNews:
-    """What a waiter was woken for, where that is nothing but rooms."""
-
-    rooms: Mapping[ShortRoomId, int]
-    """Rooms in which something landed, with a position up to which the waiter had been woken for all of it."""
-    pos: int
-    """Whatever landed up to here and may be new for the waiter's user is in these rooms."""
-
-
 class Waiter:
     """A request that waits for one user. Made by ``SyncHub.subscribe``, for a ``with`` block."""
 
-    __slots__ = ("_has_other", "_is_woken", "_pos", "_rooms", "_stopping", "_user", "_waiters", "event")
+    __slots__ = ("_has_other", "_is_woken", "_messages", "_pos", "_rooms", "_stopping", "_user", "_waiters", "event")
 
     def __init__(self, waiters: dict[ShortUserId, set[Waiter]], user: ShortUserId, stopping: trio.Event) -> None:
         self._waiters = waiters
@@ -58,12 +48,13 @@ class Waiter:
         self.event = trio.Event()
         self._rooms: dict[ShortRoomId, int] = {}
         self._pos = 0
+        self._messages: Messages | None = None
         self._has_other = self._is_woken = False
 
     def rearm(self) -> RoomNews | None:
         """Call before reading a snapshot, then ``wait``. None if what woke the waiter may be anything."""
         is_known = self._rooms and not self._has_other
-        news = RoomNews(self._rooms, self._pos) if is_known else None
+        news = RoomNews(self._rooms, self._pos, self._messages) if is_known else None
         self._clear()
         if self._stopping.is_set():
             self.event.set()
@@ -77,6 +68,7 @@ class Waiter:
         if news is None:
             self._has_other = True
         else:
+            self._messages = None if self._rooms else news.messages
             for room, after in news.rooms.items():
                 self._rooms.setdefault(room, after)
             self._pos = news.pos
@@ -92,6 +84,7 @@ class SyncHub:
         self._woken: deque[trio.Event] = deque()
         self._kick = trio.Event()
         self._room_pos: dict[ShortRoomId, int] = {}
+        self._room_state: dict[ShortRoomId, StateId] = {}
         self._stopping = trio.Event()
 
     def subscribe(self, user: ShortUserId) -> Waiter:
@@ -110,34 +103,41 @@ class SyncHub:
 
     def publish(self, users: Iterable[ShortUserId], news: RoomNews | None = None) -> None:
         """Something may be new for these users: what ``news`` says, or anything."""
-        self._wake(users, news)
-
-    def _wake(self, users: Iterable[ShortUserId], news: RoomNews | None) -> bool:
-        """Whether anybody waited."""
         find, woken = self._waiters.get, self._woken
-        before = len(woken)
         for user in users:
             for waiter in find(user, ()):
                 if waiter.note(news):
                     woken.append(waiter.event)
-        has_woken = len(woken) > before
         if not self._kick.is_set():
             self._wake_wave()
         if woken:
             self._kick.set()
-        return has_woken
 
-    def stage_room(self, turn: Turn, room: ShortRoomId, users: Iterable[ShortUserId]) -> None:
+    def stage_events(
+        self, turn: Turn, room: ShortRoomId, users: Iterable[ShortUserId], *, state: StateId, messages: Messages | None
+    ) -> None:
+        """``stage_room`` for events, after which the room is in ``state``; ``messages`` if they are nothing else.
+
+        The states that rooms were in when something of them was told last are kept for as many rooms as positions are.
+        """
+        is_as_before = self._room_state.get(room) == state
+        self._room_state[room] = state
+        self.stage_room(turn, room, users, messages if is_as_before else None)
+
+    def stage_room(
+        self, turn: Turn, room: ShortRoomId, users: Iterable[ShortUserId], messages: Messages | None = None
+    ) -> None:
         """What was staged so far is about a room and may be seen by these users: wake them when it has landed.
 
         The room's position moves at once. A snapshot may show a batch before its ``on_landed`` has run, and whoever
         took such a snapshot must not be told that nothing in the room is newer than it was.
         """
-        news = self._note_room(room, turn.pos)
+        news = self._note_room(room, turn.pos, messages)
 
         def publish() -> None:
             # There are many of them, and one who made the news.
-            turn.gives_way |= self._wake(users, news)
+            turn.gives_way |= not self._waiters.keys().isdisjoint(users)
+            self.publish(users, news)
 
         turn.on_landed(publish)
 
@@ -146,11 +146,11 @@ class SyncHub:
         self._note_room(room, pos)
         self.publish(users)
 
-    def _note_room(self, room: ShortRoomId, pos: int) -> RoomNews | None:
+    def _note_room(self, room: ShortRoomId, pos: int, messages: Messages | None = None) -> RoomNews | None:
         before = self._room_pos.get(room)
         if before is None or pos > before:
             self._room_pos[room] = pos
-        return None if before is None else RoomNews({room: before}, pos)
+        return None if before is None else RoomNews({room: before}, pos, messages)
 
     def get_room_pos(self, snapshot: Snapshot, room: ShortRoomId, read: Callable[[Snapshot, ShortRoomId], int]) -> int:
         """A position past which nothing changed in a room that ``snapshot`` shows. ``read`` finds it the first time.

@@ -9,12 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from conduit_py.service.hub import WAVE, RoomNews, SyncHub
+from conduit_py.service.hub import WAVE, SyncHub
+from conduit_py.service.news import Messages, RoomNews
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, Snapshot, stamp
 from conduit_py.storage.writer import open_writer
 from kvschema.catalog import server
-from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+from kvschema.catalog.rooms import ShortRoomId, ShortUserId, StateId
 from kvschema.engine.memory import MemoryEngine
 
 ALICE, BOB = ShortUserId(1), ShortUserId(2)
@@ -139,6 +140,50 @@ async def test_a_waiter_knows_what_it_was_woken_for_where_that_is_rooms(database
             hub.publish([ALICE], RoomNews({ROOM: 95}, 99))
             hub.publish([ALICE])
             assert waiter.rearm() is None
+
+
+async def test_messages_are_told_where_they_are_all_that_a_waiter_was_woken_for(database: Database) -> None:
+    """And where they left the room in the state in which the waiter was told of it last."""
+    hub, messages = SyncHub(), Messages.of("!room", (), 0, frozenset())
+    async with open_writer(database.engine, database.cache, last_pos=100, threaded=False) as writer:
+
+        async def send(state: int) -> None:
+            async with writer.turn() as turn:
+                pos = turn.take_pos()
+                hub.stage_events(turn, ROOM, [ALICE], state=StateId(state), messages=messages)
+                turn.batch.put(server.GLOBAL, server.ByName(f"test {pos}"), b"")
+            assert turn.gives_way
+
+        with hub.subscribe(ALICE) as waiter:
+            for states, told in (((1,), None), ((1,), messages), ((1, 1), None), ((2,), None), ((2,), messages)):
+                waiter.rearm()
+                for state in states:
+                    await send(state)
+                news = waiter.rearm()
+                assert (None if news is None else news.messages) == told
+
+
+async def test_who_made_the_news_goes_on_when_those_whom_it_woke_have_heard_it(database: Database) -> None:
+    hub, told = SyncHub(), []
+
+    async def wait(user: ShortUserId) -> None:
+        with hub.subscribe(user) as waiter:
+            waiter.rearm()
+            await waiter.wait()
+            told.append(user)
+
+    async with (
+        open_writer(database.engine, database.cache, last_pos=100, threaded=False) as writer,
+        trio.open_nursery() as nursery,
+    ):
+        for user in (ALICE, BOB):
+            nursery.start_soon(wait, user)
+        await wait_all_tasks_blocked()
+        async with writer.turn() as turn:
+            turn.take_pos()
+            hub.stage_room(turn, ROOM, [ALICE, BOB])
+            turn.batch.put(server.GLOBAL, server.ByName("test"), b"")
+        assert sorted(told) == [ALICE, BOB]
 
 
 async def test_a_room_of_which_nothing_was_known_is_any_news(database: Database) -> None:

@@ -15,6 +15,7 @@ from conduit_py.data import rooms, search, timeline
 from conduit_py.data.auth_chain import stage_auth_events
 from conduit_py.data.relations import Child, RelationWrites, build_child
 from conduit_py.data.rooms import Room
+from conduit_py.data.row_fields import DUMMY
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.data.state import LooseState
 from conduit_py.data.state_at import HIDDEN, stage_state_at
@@ -24,6 +25,7 @@ from conduit_py.matrix.redaction import redact
 from conduit_py.matrix.search_words import count_words
 from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.news import Message, Messages
 from conduit_py.service.rooms.current_state import CurrentState
 from conduit_py.service.rooms.policy import PolicyServers
 from conduit_py.service.rooms.redactions import REDACTION, Redactions
@@ -94,6 +96,8 @@ class RoomWriter:
         self._child = partial(_build_child, tools.short_ids, snapshot, turn, room.short)
         self._redactions = Redactions(snapshot, turn, room, self.current, self._relations, self._child)
         self._is_changed = False
+        self._messages: list[tuple[ShortEventId, EventRow, Pdu]] | None = []
+        """What was stored, as long as everybody in the room gets it as it is."""
 
     def state_after(self, pdu: Pdu, event: ShortEventId, before: LooseState) -> LooseState:
         """The state after an event that is not rejected."""
@@ -139,7 +143,14 @@ class RoomWriter:
         self.events.add(event, row, pdu)
         if pos and not flags & HIDDEN:
             self._stage_indexes(pdu, event, row)
+            self._note_message(pdu, event, row, is_just_made=is_just_made)
         return row
+
+    def _note_message(self, pdu: Pdu, event: ShortEventId, row: EventRow, *, is_just_made: bool) -> None:
+        if pdu.state_key is not None or pdu.type in (REDACTION, DUMMY) or not is_just_made:
+            self._messages = None
+        elif self._messages is not None:
+            self._messages.append((event, row, pdu))
 
     def _find_redaction(self, pdu: Pdu) -> ShortEventId | None:
         """What has redacted an event that is only now stored, or stored anew with its place."""
@@ -283,7 +294,21 @@ class RoomWriter:
             for user in self.current.scan_newly_joined():
                 self.tools.stage_joined(self.turn, user, self.room.short)
             woken = self.current.scan_local_joined() | self.current.standings.keys()
-            self.tools.hub.stage_room(self.turn, self.room.short, woken)
+            self.tools.hub.stage_events(
+                self.turn, self.room.short, woken, state=self.current.state_id, messages=self._build_messages()
+            )
+
+    def _build_messages(self) -> Messages | None:
+        """All that is new in the room, if that is messages."""
+        if not self._messages or any(row.state_after != self.current.state_id for _, row, _ in self._messages):
+            return None
+        timeline = tuple(
+            Message.of_row(event, row, sender=pdu.sender, sent_ms=pdu.origin_server_ts)
+            for event, row, pdu in self._messages
+        )
+        members = (self.current.get_event("m.room.member", message.sender) for message in timeline)
+        start = self._messages[0][1].pos - 1
+        return Messages.of(self.room.room_id, timeline, start, frozenset(filter(None, members)))
 
 
 def _server_of_member(pdu: Pdu) -> Iterator[ServerName]:

@@ -22,7 +22,8 @@ from conduit_py.matrix.edus import PRESENCE, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.device_lists import ReadChanges
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
-from conduit_py.service.hub import RoomNews, SyncHub
+from conduit_py.service.hub import SyncHub
+from conduit_py.service.news import RoomNews
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.ignored import get_ignored_users

@@ -13,17 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-import orjson
 
 from conduit_py.data import deactivated, gaps, receipts, row_fields, short_ids, timeline
 from conduit_py.data.one_time_keys import Supply
 from conduit_py.data.state import StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
-from conduit_py.matrix.sync_token import SyncToken, format_place
-from conduit_py.service.hub import RoomNews
-from conduit_py.service.requester import Requester
+from conduit_py.matrix.sync_token import SyncToken
+from conduit_py.service.news import Message, Messages, RoomNews
 from conduit_py.service.rooms.client_events import render_transaction_id
 from conduit_py.service.sync.ephemeral import build_unread
 from conduit_py.service.sync.lazy import SentMembers
@@ -64,40 +60,6 @@ class Quiet:
         object.__setattr__(self, "state_name", (self.view.request.state_after or "state").encode())
 
 
-class Message(NamedTuple):
-    """One event of a timeline."""
-
-    event: ShortEventId
-    sender: str
-    sent_ms: int
-    head: bytes
-    """Up to its age."""
-
-
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """New messages of a room, as everybody in it gets them."""
-
-    room_id: str
-    room_json: bytes
-    timeline: tuple[Message, ...]
-    start: int
-    """The place right before them."""
-    prev_batch: bytes
-    """Its token."""
-    senders: frozenset[str]
-    members: frozenset[ShortEventId]
-    """Membership events of the senders."""
-
-    def render(self, snapshot: Snapshot, requester: Requester, now_ms: int) -> bytes:
-        """The timeline's events."""
-        user_id, rendered = requester.user_id, []
-        for event, sender, sent_ms, head in self.timeline:
-            own = render_transaction_id(snapshot, requester, event) if sender == user_id else b""
-            rendered.append(b'%s%d,"membership":"join"%s}}' % (head, now_ms - sent_ms, own))
-        return b",".join(rendered)
-
-
 def is_plain(view: View) -> bool:
     """Can a reply of this kind be given at all?"""
     filter_, request = view.filter, view.request
@@ -123,7 +85,7 @@ def build_sections(
     for room in news.rooms if len(news.rooms) == 1 else joined & news.rooms.keys():
         after = news.rooms[room]
         # Nobody was woken for what landed in between, if anything did.
-        messages = None if after > quiet.view.until else get_messages(snapshot, room, after=after, until=news.pos)
+        messages = None if after > quiet.view.until else get_messages(snapshot, room, news, after=after)
         if messages is None or not _may_be_told(quiet, messages, sent):
             return None
         sections.append(_render_section(snapshot, room, quiet, messages, now_ms))
@@ -143,48 +105,56 @@ def _may_be_told(quiet: Quiet, messages: Messages, sent: SentMembers | None) -> 
 
 
 def _render_section(snapshot: Snapshot, room: ShortRoomId, quiet: Quiet, messages: Messages, now_ms: int) -> bytes:
+    requester, events = quiet.view.requester, []
+    for event, sender, sent_ms, head in messages.timeline:
+        own = render_transaction_id(snapshot, requester, event) if sender == requester.user_id else b""
+        events.append(b'%s%d,"membership":"join"%s}}' % (head, now_ms - sent_ms, own))
+    unread = build_unread(snapshot, room, quiet.view)
     return _SECTION % (
         messages.room_json,
         quiet.state_name,
-        messages.render(snapshot, quiet.view.requester, now_ms),
+        b",".join(events),
         messages.prev_batch,
-        b",".join(build_unread(snapshot, room, quiet.view)),
+        b",".join(unread),
     )
 
 
-def get_messages(snapshot: Snapshot, room: ShortRoomId, *, after: int, until: int) -> Messages | None:
+def get_messages(snapshot: Snapshot, room: ShortRoomId, news: RoomNews, *, after: int) -> Messages | None:
     """What is new in a room, if that is messages and nothing else. Found once for everybody who was woken."""
-    return snapshot.once(("messages", room, after, until), lambda: _read_messages(snapshot, room, after, until))
+    if not snapshot.once(("plain", room, after), lambda: _has_only_events(snapshot, room, after)):
+        return None
+    until = news.pos
+    return news.messages or snapshot.once(
+        ("messages", room, after, until), lambda: _read_messages(snapshot, room, after, until)
+    )
+
+
+def _has_only_events(snapshot: Snapshot, room: ShortRoomId, after: int) -> bool:
+    """Whether nothing but events is new in a room, and all of them are shown as they are stored."""
+    return not (
+        receipts.get_last_pos(snapshot, room) > after
+        or any(True for _ in gaps.scan_places(snapshot, room, after=after, until=snapshot.pos))
+        or deactivated.get_erased(snapshot)
+    )
 
 
 def _read_messages(snapshot: Snapshot, room: ShortRoomId, after: int, until: int) -> Messages | None:
     current = get_current_state_id(snapshot, room)
-    if (
-        receipts.get_last_pos(snapshot, room) > after
-        or get_state_id_at(snapshot, room, after) != current
-        or any(True for _ in gaps.scan_places(snapshot, room, after=after, until=until))
-        or deactivated.get_erased(snapshot)
-    ):
+    if get_state_id_at(snapshot, room, after) != current:
         return None
     told: list[Message] = []
-    senders: set[str] = set()
     start = until
     for pos, event, row in _scan_shown(snapshot, room, after, until):
         facts = row_fields.get_facts(snapshot, event)
         if len(told) == TIMELINE_LIMIT or row.flags & STATE or row.state_after != current or not facts.is_plain:
             return None
-        head = b"{" + row.client + facts.id_json + _AGE
-        told.append(Message(event, facts.sender, facts.origin_server_ts, head))
-        senders.add(facts.sender)
+        told.append(Message.of_row(event, row, sender=facts.sender, sent_ms=facts.origin_server_ts))
         start = pos - 1
     if not told:
         return None
     room_id = short_ids.get_room_record(snapshot, room).room_id
-    members = frozenset(_find_members(snapshot, room, senders))
-    prev_batch = format_place(start).encode()
-    return Messages(
-        room_id, orjson.dumps(room_id), tuple(reversed(told)), start, prev_batch, frozenset(senders), members
-    )
+    members = frozenset(_find_members(snapshot, room, {message.sender for message in told}))
+    return Messages.of(room_id, tuple(reversed(told)), start, members)
 
 
 def _scan_shown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,10 +15,13 @@ from conduit_py.matrix.filters import parse_sync_filter
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.sync_token import parse_sync_token
 from conduit_py.service.errors import MatrixError
-from conduit_py.service.hub import RoomNews
+from conduit_py.service.news import Messages, RoomNews
 from conduit_py.service.requester import Requester
+from conduit_py.service.sync import messages
 from conduit_py.service.sync.build import Reply, SyncBuilder
 from conduit_py.service.sync.since import SyncRequest
+from conduit_py.storage.database import Snapshot
+from kvschema.catalog.rooms import ShortRoomId
 from tests.rig.sending import make_presence
 from tests.service.sync.world import SERVER_NAME, World, open_world
 
@@ -207,6 +211,21 @@ def test_messages_are_told_without_a_whole_look() -> None:
     rounds = [["message"], ["message", "elsewhere", "message"], ["mine"], ["message", "topic"], ["elsewhere"]]
 
     assert trio.run(_tell, rounds, {}, None, clock=MockClock()) == [True, True, True, False, True]
+
+
+def test_a_message_that_was_sent_here_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    read_messages = messages._read_messages
+
+    def look(snapshot: Snapshot, room: ShortRoomId, after: int, until: int) -> Messages | None:
+        read.append(until - after)
+        return read_messages(snapshot, room, after, until)
+
+    monkeypatch.setattr(messages, "_read_messages", look)
+    rounds = [["message"], ["mine"], ["reply in thread"], ["elsewhere"], ["message", "message"]]
+
+    assert trio.run(_tell, rounds, {}, None, clock=MockClock()) == [True] * 5
+    assert len(read) == 1
 
 
 def test_late_wake_up_tells_nothing_again() -> None:
