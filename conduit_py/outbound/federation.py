@@ -265,6 +265,9 @@ async def read_answer(destination: ServerName, reply: HttpReply) -> dict[str, An
     except Malformed:
         answer = None
     if not is_refusal:
+        if isinstance(answer, list) and len(answer) == 2 and answer[0] == reply.status:
+            # So the oldest operations answer. Spec: server-server-api/#put_matrixfederationv1inviteroomideventid
+            answer = answer[1]
         if not isinstance(answer, dict):
             raise Unreachable(f"{destination} answered with what is no JSON object")
         return answer

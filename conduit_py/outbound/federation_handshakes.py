@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
-from conduit_py.outbound.errors import Unreachable
+from conduit_py.outbound.errors import Refused, Unreachable
 from conduit_py.outbound.federation import Fetcher, build_path
 
 TEMPLATE_TIMEOUT_S: Final = 20.0
@@ -30,6 +30,8 @@ JOIN_BYTES_MAX: Final = 512 * 1024 * 1024
 """The largest rooms have some 100,000 members, and 100 MiB of state with its auth chain."""
 
 _FEDERATION: Final = ("_matrix", "federation")
+_OLDEST_VERSIONS: Final = ("1", "2")
+"""Of rooms that there were before one could tell another server of the version when inviting to them."""
 _NO_VERSION: Final = "1"
 """Spec: server-server-api/#get_matrixfederationv1make_joinroomiduserid_response-200_room_version"""
 
@@ -108,16 +110,25 @@ async def fetch_invited(
 ) -> dict[str, Any]:
     """Have an invite signed by the server of who is invited.
 
-    Spec: server-server-api/#put_matrixfederationv2inviteroomideventid
+    Where the first operation is refused as such, a server may be too old for it, if the room is as well.
+
+    Spec: server-server-api/#put_matrixfederationv2inviteroomideventid,
+    server-server-api/#put_matrixfederationv1inviteroomideventid
     """
-    answer = await fetcher.fetch(
-        "PUT",
-        destination,
-        build_path(*_FEDERATION, "v2", "invite", room_id, event_id),
-        content={"room_version": room_version, "event": event, "invite_room_state": list(room_state)},
-        timeout_s=INVITE_TIMEOUT_S,
-        bytes_max=ROOM_STATE_BYTES_MAX,
-    )
+    shown = list(room_state)
+
+    async def ask(version: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        path = build_path(*_FEDERATION, version, "invite", room_id, event_id)
+        return await fetcher.fetch(
+            "PUT", destination, path, content=content, timeout_s=INVITE_TIMEOUT_S, bytes_max=ROOM_STATE_BYTES_MAX
+        )
+
+    try:
+        answer = await ask("v2", {"room_version": room_version, "event": event, "invite_room_state": shown})
+    except Refused as error:
+        if error.status not in (400, 404) or room_version not in _OLDEST_VERSIONS:
+            raise
+        answer = await ask("v1", {**event, "unsigned": {"invite_room_state": shown}})
     signed = answer.get("event")
     if not isinstance(signed, dict):
         raise Unreachable(f"{destination} answered with no invite")
