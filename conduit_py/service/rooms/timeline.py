@@ -290,7 +290,7 @@ class _Page:
     async def read(self) -> None:
         """Read until the page is full, the timeline ends, or enough was read for one request.
 
-        Going back, what is missing in the timeline is fetched when the page comes to it.
+        What is missing in the timeline is fetched when the page comes to it.
         """
         if not self._filter.matches_room(self._access.room_id):
             return
@@ -324,22 +324,30 @@ class _Page:
 
     def _find_hole(self, snapshot: Snapshot) -> int | None:
         """The place of the event that the page has come to, if history is missing right before it."""
-        if not self._is_backwards or (self._to is not None and self.at <= self._to):
+        if self._is_backwards and self._to is not None and self.at <= self._to:
             return None
-        behind = timeline.scan_timeline(snapshot, self._access.room, after=self.at)
+        if self._is_backwards:
+            behind = timeline.scan_timeline(snapshot, self._access.room, after=self.at)
+        else:
+            behind = self._scan(snapshot, to=self._to)
         pos = next((pos for pos, _ in behind), None)
-        if pos is None or pos in self._passed or gaps.get_gap(snapshot, self._access.room, pos) is None:
-            return None
-        return pos
+        return pos if pos is not None and self._is_hole(snapshot, pos) else None
+
+    def _is_hole(self, snapshot: Snapshot, pos: int) -> bool:
+        """Is history missing before an event, which the page has not passed? Going on, it may begin behind it."""
+        gap = None if pos in self._passed else gaps.get_gap(snapshot, self._access.room, pos)
+        return gap is not None and (self._is_backwards or self.at < gap.next_pos)
 
     def _read_slice(self, snapshot: Snapshot) -> bool:
         """Whether the page is done."""
         if len(self.rendered) >= self._limit:
             return True
         reader = self._make_reader(snapshot)
-        holes = {pos for pos, _ in gaps.scan_gaps(snapshot, self._access.room)} if self._is_backwards else set()
+        holes = {pos for pos, _ in gaps.scan_gaps(snapshot, self._access.room)}
         passes_all = self._filter.passes_all
         for count, (pos, event) in enumerate(self._scan(snapshot, to=self._to), 1):
+            if not self._is_backwards and pos in holes and self._is_hole(snapshot, pos):
+                return False
             facts = row_fields.get_facts(snapshot, event)
             if reader.may_see(facts) and (passes_all or reader.is_wanted(self._filter, facts.row)):
                 self._add(reader.render_seen(event, facts, self._access.room_id), facts)
@@ -347,7 +355,7 @@ class _Page:
             self._scanned += 1
             if len(self.rendered) >= self._limit or self._scanned >= SCANNED_MAX:
                 return True
-            if count >= EVENTS_PER_SLICE or pos in holes - self._passed:
+            if count >= EVENTS_PER_SLICE or (self._is_backwards and pos in holes - self._passed):
                 return False
         if self._to is not None:
             self.at = min(self.at, self._to) if self._is_backwards else max(self.at, self._to)

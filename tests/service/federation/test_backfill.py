@@ -160,6 +160,53 @@ async def test_gap_that_cannot_be_filled_ends_the_page_and_is_tried_again(
     assert texts == [str(number) for number in range(60 - PREV_EVENTS_MAX - 1, -1, -1)]
 
 
+async def begin_reading(reader: Client, peer: RemoteRoom) -> str:
+    """The token right behind the first event of a room."""
+    page = await reader.get(in_room(peer.room_id, "messages"), dir="f", limit="1")
+    token: str = page.json["end"]
+    return token
+
+
+@pytest.mark.parametrize("limit", [7, 1000])
+async def test_gap_is_filled_when_somebody_reads_on_to_it(receiving: Receiving, limit: int) -> None:
+    alice, peer = await begin(receiving, 250)
+    token: str | None = await begin_reading(alice, peer)
+    texts: list[str] = []
+    while token is not None:
+        where = {"dir": "f", "limit": str(limit), "from": token}
+        page = (await alice.get(in_room(peer.room_id, "messages"), **where)).json
+        texts += [event["content"]["body"] for event in page["chunk"] if "body" in event["content"]]
+        token = page.get("end")
+    assert texts == [*map(str, range(250)), "last"]
+    assert count_gaps(receiving.rooms, peer) == 0
+
+
+async def test_gap_that_cannot_be_filled_ends_the_page_going_on_too(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving, 60)
+    token = await begin_reading(alice, peer)
+    receiving.cut()
+    where = {"dir": "f", "limit": "100"}
+    page = (await alice.get(in_room(peer.room_id, "messages"), **where, **{"from": token})).json
+    assert page["chunk"][-1]["state_key"] == peer.user("bob")
+    # It is passed only by who asks for what lies right behind it.
+    after = (await alice.get(in_room(peer.room_id, "messages"), **where, **{"from": page["end"]})).json
+    texts = [event["content"]["body"] for event in after["chunk"]]
+    assert texts == [*map(str, range(60 - PREV_EVENTS_MAX, 60)), "last"]
+    assert "end" not in after
+
+
+async def test_what_lies_behind_a_gap_is_read_on_from_without_it(receiving: Receiving) -> None:
+    alice, peer = await begin(receiving, 60)
+    newest = {"dir": "b", "limit": str(PREV_EVENTS_MAX + 1)}
+    page = (await alice.get(in_room(peer.room_id, "messages"), **newest)).json
+    asked = len(receiving.asked)
+    where = {"dir": "f", "limit": "100", "from": page["end"]}
+    again = (await alice.get(in_room(peer.room_id, "messages"), **where)).json
+    shown = [[event["event_id"] for event in it["chunk"]] for it in (page, again)]
+    assert shown[1] == shown[0][::-1]
+    assert len(receiving.asked) == asked
+
+
 async def test_server_that_answers_with_events_of_elsewhere_gets_nothing_in(receiving: Receiving) -> None:
     alice, peer = await begin(receiving, 60)
     other = peer.say("bob", "unasked", prev=peer.ends[:1])
