@@ -41,8 +41,10 @@ from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
+from conduit_py.service.rooms.guests import GuestsElsewhere
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.relations import RelationService
+from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.state_reads import StateReads
 from conduit_py.service.rooms.successors import Successors
@@ -102,9 +104,10 @@ async def with_rooms(server: Server, outbox: Outbox | None = None) -> RoomServer
     )
     writes = RoomWrites(store.database, store.writer, store.locks, append)
     throttle = RateLimiter({}, trio.current_time)
-    membership = MembershipService(
-        store, writes, Alone(), no_queries(store), Successors(store, wake=lambda users: None), throttle=throttle
-    )
+    spaces = RemoteSpaces(remotes, server_name=name, now_ms=store.now_ms)
+    guests = GuestsElsewhere(store.database, spaces)
+    successors = Successors(store, wake=lambda users: None)
+    membership = MembershipService(store, writes, Alone(), no_queries(store), successors, guests, throttle=throttle)
     app = App(
         _build_routes(server, writes, membership, throttle, remotes),
         request_bytes_max=load_test_config().max_request_size,

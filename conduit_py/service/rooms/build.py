@@ -22,6 +22,7 @@ from conduit_py.service.rooms.create import CreateService
 from conduit_py.service.rooms.directory import DirectoryService
 from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.event_stream import EventStream
+from conduit_py.service.rooms.guests import GuestsElsewhere
 from conduit_py.service.rooms.history import History
 from conduit_py.service.rooms.knocking import KnockService
 from conduit_py.service.rooms.membership import MembershipService
@@ -156,7 +157,10 @@ def build_rooms(
     remote_spaces = RemoteSpaces(around.lookups, server_name=server_name, now_ms=store.now_ms)
     aliases = AliasService(store.database, writes, around.lookups, around.appservices.queries, server_name=server_name)
     successors = Successors(store, wake=hub.publish)
-    membership = MembershipService(store, writes, remote, around.appservices.queries, successors, throttle=throttle)
+    guests = GuestsElsewhere(store.database, remote_spaces)
+    membership = MembershipService(
+        store, writes, remote, around.appservices.queries, successors, guests, throttle=throttle
+    )
     typing = _build_typing(config, store, around)
     return Rooms(
         aliases=aliases,

@@ -20,6 +20,7 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.closed import require_open
 from conduit_py.service.rooms.elsewhere import Elsewhere
+from conduit_py.service.rooms.guests import GuestsElsewhere, GuestsForbidden
 from conduit_py.service.rooms.member_events import (
     MEMBER,
     build_changed_profile,
@@ -53,6 +54,7 @@ class MembershipService:
         remote: Elsewhere,
         queries: AppServiceQueries,
         successors: Successors,
+        guests: GuestsElsewhere,
         *,
         throttle: RateLimiter,
     ) -> None:
@@ -61,6 +63,7 @@ class MembershipService:
         self._remote = remote
         self._queries = queries
         self._successors = successors
+        self._guests = guests
         self._throttle = throttle
 
     async def join(
@@ -100,11 +103,12 @@ class MembershipService:
     ) -> bool:
         requester.require_not_suspended()
         if requester.is_guest:
-            # Whether the room lets guests in is only known when one is in it.
-            raise MatrixError(
-                "Guests may not join rooms of other servers", errcode="M_GUEST_ACCESS_FORBIDDEN", status=403
-            )
-        return await self._remote.join(requester, room_id, via, self._show_profile(requester, content))
+            await self._guests.require_may_join(room_id, via)
+        is_done = await self._remote.join(requester, room_id, via, self._show_profile(requester, content))
+        if is_done and requester.is_guest and not self._guests.may_stay(room_id):
+            await self.leave(requester, room_id)
+            raise GuestsForbidden
+        return is_done
 
     def _show_profile(self, requester: Requester, content: Mapping[str, Any]) -> dict[str, Any]:
         with self._store.snapshot() as snapshot:

@@ -14,6 +14,7 @@ from conduit_py.matrix.policy_server import POLICY, PolicyServer
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
+from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
 from conduit_py.service.rooms.policy import get_policy_server
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
 from conduit_py.service.rooms.resolution import READS_MAX, Conflict, TooLarge
@@ -231,6 +232,8 @@ class RoomWrites:
                         also(snapshot, turn, receipt)
                     done.append(receipt)
                     self._tie_ends(receive.writer)
+                    if receipt.is_new:
+                        self._show_guests_out(receive.writer, arrival.pdu)
                     if receive.writer.resolver.reads > READS_MAX:
                         break
                 receive.finish()
@@ -241,6 +244,17 @@ class RoomWrites:
         # Where a policy server is asked about everything, it would have to be asked about this too.
         if len(writer.extremities) > TIED_FROM and writer.current.get(*POLICY) is None:
             self.append.go_on(writer).tie_ends()
+
+    def _show_guests_out(self, writer: RoomWriter, pdu: Pdu) -> None:
+        """Our guests go when an event of another server makes a room one that is not for guests.
+
+        As with ``_tie_ends``, not where a policy server would have to be asked.
+        """
+        if (pdu.type, pdu.state_key) != (GUEST_ACCESS, "") or writer.current.get(*POLICY) is not None:
+            return
+        guest_access = writer.current.get(GUEST_ACCESS, "")
+        append = self.append.go_on(writer)
+        stage_guests_gone(writer.snapshot, append, {} if guest_access is None else guest_access.content)
 
     def _begin_receive(self, snapshot: Snapshot, turn: Turn, room_id: RoomId) -> RoomReceive:
         return RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))

@@ -27,8 +27,10 @@ from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.append import Append
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases
 from conduit_py.service.rooms.create import CreateService, NewRoom
+from conduit_py.service.rooms.guests import GuestsElsewhere
 from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.receipts import ReceiptService
+from conduit_py.service.rooms.remote_spaces import RemoteSpaces
 from conduit_py.service.rooms.send import SendService
 from conduit_py.service.rooms.successors import Successors
 from conduit_py.service.rooms.typing import TypingLimits, TypingService
@@ -76,8 +78,11 @@ class World:
             allow_encryption=True,
             throttle=throttle,
         )
+        spaces = RemoteSpaces(Remotes(), server_name=SERVER_NAME, now_ms=store.now_ms)
+        guests = GuestsElsewhere(store.database, spaces)
+        successors = Successors(store, wake=hub.publish)
         self.membership = MembershipService(
-            store, writes, Alone(), no_queries(store), Successors(store, wake=hub.publish), throttle=throttle
+            store, writes, Alone(), no_queries(store), successors, guests, throttle=throttle
         )
         aliases = AliasService(store.database, writes, Remotes(), no_queries(store), server_name=SERVER_NAME)
         self.messages = SendService(
