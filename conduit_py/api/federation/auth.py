@@ -57,10 +57,13 @@ class ServerAuthenticator:
         self, request: Request, verify: Callable[..., Awaitable[tuple[ServerName, T]]], bytes_max: int
     ) -> tuple[ServerName, T]:
         self._verifier.require_allowed()
-        self.throttle(request)
+        address = request.client_address(self._trusted_proxies)
+        self._verifier.throttle_address(address)
         body = await request.get_data(bytes_max=bytes_max)
         authorization = request.headers.getlist("authorization")
-        origin, content = await verify(authorization, method=request.method, uri=request.raw_uri, body=body)
+        origin, content = await verify(
+            authorization, method=request.method, uri=request.raw_uri, body=body, address=address
+        )
         self._heard_from(origin)
         return origin, content
 

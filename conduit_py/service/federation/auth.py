@@ -19,6 +19,7 @@ from conduit_py.matrix.signing import InvalidSignature, VerifyKey
 from conduit_py.matrix.x_matrix import XMatrix, is_x_matrix, parse_x_matrix, verify_request
 from conduit_py.service.errors import Forbidden, MatrixError, TooLarge
 from conduit_py.service.federation.keys import KeyRing
+from conduit_py.service.federation.strangers import Strangers
 from conduit_py.slices import run_slices
 
 VERIFIED_IN_PLACE_BYTES_MAX: Final = 512 * 1024
@@ -66,6 +67,7 @@ class RequestVerifier:
         self._now_ms = now_ms
         self._has_threads = has_threads
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
+        self._strangers = Strangers()
 
     def require_allowed(self) -> None:
         """Raises ``Forbidden`` while this server keeps to itself."""
@@ -77,15 +79,16 @@ class RequestVerifier:
         self._throttle(("federation", address))
 
     async def verify(
-        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes
+        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes, address: str
     ) -> tuple[ServerName, Content]:
         """The server that signed the request, and what is in it, its numbers exactly as they came.
 
+        :param address: where it comes from.
         :param authorization: values of the header. Of several, the first of our scheme counts.
         :param uri: path and query as they came.
         Raises ``Unauthorized``, ``Forbidden``, ``NotJson``, ``TooLarge`` and ``LimitExceeded``.
         """
-        origin, text, content = await self._verify(authorization, method=method, uri=uri, body=body)
+        origin, text, content = await self._verify(authorization, method=method, uri=uri, body=body, address=address)
         if content is None and text:
             try:
                 content = _require_object(await run_slices(parse_in_slices(text)))
@@ -96,28 +99,33 @@ class RequestVerifier:
         return origin, content
 
     async def verify_text(
-        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes
+        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes, address: str
     ) -> tuple[ServerName, bytes]:
         """The same without what is in it: the body, or the same written in another way. It may be no JSON."""
-        origin, text, _ = await self._verify(authorization, method=method, uri=uri, body=body)
+        origin, text, _ = await self._verify(authorization, method=method, uri=uri, body=body, address=address)
         return origin, text
 
     async def _verify(
-        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes
+        self, authorization: Sequence[str], *, method: str, uri: str, body: bytes, address: str
     ) -> tuple[ServerName, bytes, Content]:
         self.require_allowed()
         header = self._parse(authorization)
         if self._is_forbidden(header.origin):
             raise Forbidden(f"{header.origin} may not talk with this server")
-        key = await self._fetch_key(header)
+        key = await self._fetch_key(header, address)
         text, content = await self._read(header, body, key, method=method, uri=uri)
         # Not before: who only claims to be a server must not use up what it may send.
         self._throttle(("federation", header.origin))
         return header.origin, text, content
 
-    async def _fetch_key(self, header: XMatrix) -> VerifyKey:
+    async def _fetch_key(self, header: XMatrix, address: str) -> VerifyKey:
         now_ms = self._now_ms()
-        keys = await self._keys.fetch_keys(header.origin, [header.key_id], minimum_valid_until_ts=now_ms)
+        fetch = partial(self._keys.fetch_keys, header.origin, [header.key_id], minimum_valid_until_ts=now_ms)
+        if self._keys.has_key(header.origin, header.key_id, minimum_valid_until_ts=now_ms):
+            keys = await fetch()
+        else:
+            async with self._strangers.admit(address):
+                keys = await fetch()
         key = keys.get(header.key_id)
         if key is None:
             raise Unauthorized(f"The key {header.key_id} of {header.origin} cannot be found")

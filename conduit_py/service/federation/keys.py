@@ -37,7 +37,8 @@ from kvschema.catalog.federation import KeyResponse
 _log = get_logger(__name__)
 
 FETCHES_AT_ONCE: Final = 20
-"""Servers asked for their keys at the same time."""
+"""Servers asked for their keys at the same time, and as many again of those that never told any: there are names enough
+behind which nobody answers, and they must not make those wait that are known."""
 NOTARY_BATCH_MAX: Final = 50
 """Servers that a notary is asked about at once."""
 NOTARY_KEYS_MAX: Final = 4
@@ -93,7 +94,7 @@ class KeyRing:
         self._notaries = [name for name in trusted_servers if name != own_keys.server_name]
         self._now_ms = store.now_ms
         self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=store.now_ms)
-        self._limiter = trio.CapacityLimiter(FETCHES_AT_ONCE)
+        self._known, self._strangers = trio.CapacityLimiter(FETCHES_AT_ONCE), trio.CapacityLimiter(FETCHES_AT_ONCE)
         self._in_flight: dict[ServerName, _Flight] = {}
 
     async def fetch_keys(
@@ -105,6 +106,10 @@ class KeyRing:
         """
         found = await self.fetch_many({server_name: dict.fromkeys(key_ids, minimum_valid_until_ts)})
         return found[server_name]
+
+    def has_key(self, server_name: ServerName, key_id: KeyId, *, minimum_valid_until_ts: int) -> bool:
+        """Would ``fetch_keys`` have it without asking anybody?"""
+        return not self._find_missing({server_name: {key_id: minimum_valid_until_ts}})
 
     async def fetch_many(self, wanted: Wanted, *, notaries_first: bool = False) -> Found:
         """The same for many servers at once.
@@ -191,7 +196,7 @@ class KeyRing:
                 flight.landed.set()
 
     async def _ask_server(self, server_name: ServerName) -> None:
-        async with self._limiter:
+        async with self._strangers if self._keys.get_response(server_name) is None else self._known:
             if not self._pauses.is_over(server_name):
                 return
             try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from trio.testing import MockClock
 
 from conduit_py.matrix import json_slices
@@ -16,6 +19,8 @@ from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.federation.auth import VERIFIED_IN_PLACE_BYTES_MAX, RequestVerifier
 from conduit_py.service.federation.build import ForbiddenNames
+from conduit_py.service.federation.keys import FETCHES_AT_ONCE
+from conduit_py.service.federation.strangers import AT_ONCE_PER_ADDRESS, WAITING_PER_ADDRESS_MAX
 from tests.rig.server import SERVER_NAME, START_MS, Server
 from tests.service.federation.servers import Remote, Source, make_ring
 
@@ -57,14 +62,16 @@ class World:
             signing_key=self.two.key,
         )
 
-    async def verify(self, *authorization: str, body: bytes = b"", uri: str = URI) -> ServerName:
-        origin, content = await self.verifier.verify(authorization, method="PUT", uri=uri, body=body)
+    async def verify(
+        self, *authorization: str, body: bytes = b"", uri: str = URI, address: str = "192.0.2.1"
+    ) -> ServerName:
+        origin, content = await self.verifier.verify(authorization, method="PUT", uri=uri, body=body, address=address)
         assert content == (parse_json(body) if body else None)
         return origin
 
-    async def refusal(self, *authorization: str, body: bytes = b"", uri: str = URI) -> tuple[int, str]:
+    async def refusal(self, *authorization: str, **more: Any) -> tuple[int, str]:
         with pytest.raises(MatrixError) as caught:
-            await self.verify(*authorization, body=body, uri=uri)
+            await self.verify(*authorization, **more)
         return caught.value.status, caught.value.errcode
 
 
@@ -109,6 +116,47 @@ async def test_request_by_an_unknown_key_is_refused(server: Server, autojump_clo
     world = World(server)
     world.source.published.clear()
     assert await world.refusal(world.sign()) == (401, "M_UNAUTHORIZED")
+
+
+@pytest.mark.parametrize(
+    "addresses", [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::2"), ("unknown", "unknown")]
+)
+async def test_made_up_servers_are_waited_for_by_who_made_them_up(
+    server: Server, autojump_clock: MockClock, addresses: tuple[str, str]
+) -> None:
+    world, times = World(server), dict[str, float]()
+    world.source.wait = partial(trio.sleep, 10)
+    flood = [f"s{number}.test" for number in range(2 * FETCHES_AT_ONCE)]
+
+    async def ask(name: str, address: str) -> None:
+        if name != TWO:
+            assert await world.refusal(world.sign(origin=name), address=address) == (401, "M_UNAUTHORIZED")
+        else:
+            assert await world.verify(world.sign(), address=address) == TWO
+        times[name] = trio.current_time()
+
+    async with trio.open_nursery() as nursery:
+        for number, name in enumerate(flood):
+            nursery.start_soon(ask, name, addresses[number % 2])
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, TWO, "198.51.100.1")
+    assert times[TWO] == 10
+    assert world.source.most_running == AT_ONCE_PER_ADDRESS + 1
+    assert max(times.values()) == 10 * len(flood) / AT_ONCE_PER_ADDRESS
+    assert not len(world.verifier._strangers)
+
+
+async def test_too_many_made_up_servers_are_refused(server: Server, autojump_clock: MockClock) -> None:
+    world = World(server)
+    world.source.wait = partial(trio.sleep, 10)
+    async with trio.open_nursery() as nursery:
+        for number in range(WAITING_PER_ADDRESS_MAX):
+            nursery.start_soon(world.refusal, world.sign(origin=f"s{number}.test"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert await world.refusal(world.sign(origin="one-more.test")) == (429, "M_LIMIT_EXCEEDED")
+        assert await world.verify(world.sign(), address="198.51.100.1") == TWO
+        # Who is known does not wait, wherever the request comes from.
+        assert await world.verify(world.sign()) == TWO
 
 
 async def test_request_by_an_old_or_outdated_key_is_refused(server: Server, autojump_clock: MockClock) -> None:

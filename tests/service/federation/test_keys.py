@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from conduit_py.config import IgnoredKeys
@@ -233,6 +234,25 @@ async def test_servers_are_asked_a_few_at_a_time(server: Server, source: Source,
     found = await make_ring(server, source).fetch_many({name: {KeyId("ed25519:1"): START_MS} for name in names})
     assert all(found.values())
     assert source.most_running == FETCHES_AT_ONCE
+
+
+async def test_server_that_is_known_does_not_wait_for_those_that_are_not(
+    server: Server, source: Source, autojump_clock: MockClock
+) -> None:
+    ring, name = make_ring(server, source), ServerName("known.test")
+    source.published[name] = Remote("known.test").publish(valid_until_ts=START_MS + 1)
+    await ring.fetch_keys(name, [KeyId("ed25519:1")], minimum_valid_until_ts=START_MS)
+    source.published[name] = Remote("known.test").publish()
+    source.wait = partial(trio.sleep, 10)
+    await trio.sleep(3600)
+    began = trio.current_time()
+    wanted = {ServerName(f"s{number}.test"): {KeyId("ed25519:1"): START_MS} for number in range(2 * FETCHES_AT_ONCE)}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ring.fetch_many, wanted)
+        await trio.testing.wait_all_tasks_blocked()
+        until = START_MS + 3_700_000
+        assert await ring.fetch_keys(name, [KeyId("ed25519:1")], minimum_valid_until_ts=until)
+        assert trio.current_time() == began + 10
 
 
 # --- notaries ---
