@@ -38,3 +38,7 @@ class Alone:
     ) -> EventId:
         await trio.lowlevel.checkpoint()
         raise Forbidden(f"{user_id} cannot be invited: there is no other server")
+
+    async def redeem(self, requester: Requester, room_id: RoomId, signed: Mapping[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Forbidden(f"there is no such invite to {room_id}")

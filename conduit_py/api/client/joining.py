@@ -12,7 +12,6 @@ from conduit_py.http.reply import Json
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import parse_room_id
-from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.aliases import AliasService
 from conduit_py.service.rooms.membership import MembershipService
 
@@ -24,11 +23,15 @@ def routes(auth: Authenticator, aliases: AliasService, membership: MembershipSer
     async def join(request: Request, room_id_or_alias: str) -> Json:
         requester = auth.require_user(request, may_be_guest=True)
         body = await request.json_object(may_be_empty=True)
-        if "third_party_signed" in body:
-            raise MatrixError("third-party invites are not supported", errcode="M_UNRECOGNIZED", status=400)
         room_id, servers = await aliases.find_room(parse_room_id_or_alias(room_id_or_alias))
-        via = [*get_via(request), *servers]
-        return {"room_id": await membership.join(requester, room_id, via=via, reason=get_field(body, "reason", str))}
+        joined = await membership.join(
+            requester,
+            room_id,
+            via=[*get_via(request), *servers],
+            reason=get_field(body, "reason", str),
+            signed=get_field(body, "third_party_signed", dict),
+        )
+        return {"room_id": joined}
 
     @routes.post("/_matrix/client/v3/rooms/<room_id>/join")
     async def join_room_by_id(request: Request, room_id: str) -> Json:

@@ -17,6 +17,8 @@ from conduit_py.matrix.hashes import decode_base64
 from conduit_py.matrix.ids import Malformed
 from conduit_py.matrix.signing import KEY_BYTES, SIGNATURE_BYTES, ed25519_signatures
 
+KEYS_MAX: Final = 10
+"""Keys of an invitation of which it is found out whether they still count."""
 VERIFICATIONS_MAX: Final = 256
 """Pairs of a key and a signature that are tried. An identity server makes one signature and the invitation names two
 keys; two events have room for enough of both to keep a server busy for minutes."""
@@ -33,6 +35,22 @@ def public_keys_of(content: Mapping[str, Any]) -> list[bytes]:
     if not isinstance(entries, list | tuple):
         return []
     return _decoded((entry.get("public_key") for entry in entries if isinstance(entry, Mapping)), KEY_BYTES)
+
+
+def find_signing_keys(content: Mapping[str, Any], signed: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The keys of an invitation that signed something, each with where to ask whether it still counts; None: it does.
+
+    Spec: client-server-api/#mroomthird_party_invite
+    """
+    entries = content.get("public_keys")
+    listed = entries if isinstance(entries, list | tuple) else ()
+    named = [content, *(entry for entry in listed if isinstance(entry, Mapping))]
+    found: dict[str, str | None] = {}
+    for entry in named[:KEYS_MAX]:
+        public_key, url = entry.get("public_key"), entry.get("key_validity_url")
+        if isinstance(public_key, str) and is_signed_with_any(_decoded([public_key], KEY_BYTES), signed):
+            found.setdefault(public_key, url if isinstance(url, str) else None)
+    return list(found.items())
 
 
 def is_signed_with_any(public_keys: Sequence[bytes], signed: Mapping[str, Any]) -> bool:

@@ -45,3 +45,10 @@ class Elsewhere(Protocol):
     ) -> EventId:
         """Invite a user of another server to a room that this one takes part in."""
         ...
+
+    async def redeem(self, requester: Requester, room_id: RoomId, signed: Mapping[str, Any]) -> None:
+        """Be invited for having an address that was invited, as an identity server has signed it.
+
+        Raises ``InvalidParam``, and ``Forbidden`` where there is no such invite for the requester.
+        """
+        ...

@@ -34,7 +34,7 @@ from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.catalog.members import BAN, JOIN, LEAVE
+from kvschema.catalog.members import BAN, INVITE, JOIN, LEAVE
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.errors import StorageFull
 
@@ -67,15 +67,25 @@ class MembershipService:
         self._throttle = throttle
 
     async def join(
-        self, requester: Requester, room_id: RoomId, *, via: Sequence[ServerName] = (), reason: str | None = None
+        self,
+        requester: Requester,
+        room_id: RoomId,
+        *,
+        via: Sequence[ServerName] = (),
+        reason: str | None = None,
+        signed: Mapping[str, Any] | None = None,
     ) -> RoomId:
         """Join a room, by way of other servers if this one does not take part in it. ``via`` are some that may do.
 
-        Raises ``NotFound`` where no server is known that does, and what others refuse with.
+        ``signed`` says that the requester has an address that was invited. Raises ``NotFound`` where no server is known
+        that is in the room, what others refuse with, and what ``Elsewhere.redeem`` raises.
         """
         self._throttle(("join", requester.limited_as))
         with self._store.snapshot() as snapshot:
             require_open(snapshot, room_id)
+        if signed is not None and not self._is_expected(requester, room_id):
+            requester.require_not_suspended()
+            await self._remote.redeem(requester, room_id, signed)
         await self._join(requester, room_id, via, membership_content("join", reason))
         await self._successors.follow(requester.user, room_id)
         return room_id
@@ -97,6 +107,13 @@ class MembershipService:
                 raise
             # The user may join, and only members on other servers can vouch for that.
             await self._remote.join_live(requester, room_id, self._show_profile(requester, content))
+
+    def _is_expected(self, requester: Requester, room_id: RoomId) -> bool:
+        """Is the requester invited, or in the room?"""
+        with self._store.snapshot() as snapshot:
+            room = short_ids.get_room(snapshot, room_id)
+            standing = None if room is None else members.get_membership(snapshot, requester.user, room)
+        return standing is not None and standing[0] in (JOIN, INVITE)
 
     async def _join_remote(
         self, requester: Requester, room_id: RoomId, via: Sequence[ServerName], content: Mapping[str, Any]

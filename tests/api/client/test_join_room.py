@@ -249,8 +249,9 @@ async def test_join_room_keeps_guests_when_guest_access_may_not_be_changed(rooms
     assert (await timeline_of(alice, room_id))[-1]["type"] == "m.room.redaction"
 
 
-async def test_join_room_unrecognized_with_a_third_party_invite(rooms: RoomServer) -> None:
+async def test_join_room_forbidden_with_a_third_party_invite_that_is_none(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
-    room_id = await create(alice)
+    room_id = await create(alice, preset="private_chat")
     with rooms.leaves_no_trace():
-        assert (await ask(bob, room_id, third_party_signed={})).outcome == (400, "M_UNRECOGNIZED")
+        assert (await ask(bob, room_id, third_party_signed={})).outcome == (403, "M_FORBIDDEN")
+        assert (await ask(bob, room_id, third_party_signed=7)).outcome == (400, "M_BAD_JSON")

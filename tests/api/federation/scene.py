@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kvschema.engine import Engine
 from tests.rig.client import Client
-from tests.rig.network import Node, open_network
+from tests.rig.network import Network, Node, open_network
 from tests.rig.peer import Peer, open_peer
 from tests.rig.rooms import in_room
 
@@ -37,5 +37,10 @@ class Scene:
 @asynccontextmanager
 async def open_scene(make_engine: Callable[[], Engine]) -> AsyncIterator[Scene]:
     async with open_network(make_engine, "one.test") as network:
-        one = network["one.test"]
-        yield Scene(one, await one.register("alice"), await open_peer(one))
+        yield await set_up_scene(network)
+
+
+async def set_up_scene(network: Network) -> Scene:
+    """The same in a network that is there already."""
+    one = network["one.test"]
+    return Scene(one, await one.register("alice"), await open_peer(one))

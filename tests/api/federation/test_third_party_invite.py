@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
+import trio
 from trio.testing import MockClock
 
+from conduit_py.http.in_process import ClientReply
 from conduit_py.matrix.hashes import encode_base64
 from conduit_py.matrix.ids import KeyId
 from conduit_py.matrix.signing import SigningKey, sign_json
 from kvschema.engine import Engine
-from tests.api.federation.scene import Scene
+from tests.api.federation.scene import Scene, set_up_scene
 from tests.rig.client import Client, path
 from tests.rig.network import open_network
 from tests.rig.peer import FEDERATION
@@ -30,6 +35,19 @@ async def leave_token(user: Client, room_id: str) -> None:
         "public_key": encode_base64(IDENTITY.public_key),
     }
     await set_state(user, room_id, "m.room.third_party_invite", content, TOKEN)
+
+
+@dataclass
+class IdentityServer:
+    """Tells whether a key of its own still counts."""
+
+    valid: Any = True
+    asked: list[str] = field(default_factory=list)
+
+    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ClientReply:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(f"{method} {path}")
+        return ClientReply(200, {}, orjson.dumps({"valid": self.valid}))
 
 
 def sign(mxid: str, key: SigningKey = IDENTITY) -> dict[str, Any]:
@@ -53,6 +71,7 @@ async def test_bound_address_becomes_an_invite(
     make_engine: Callable[[], Engine], autojump_clock: MockClock, version: str
 ) -> None:
     async with open_network(make_engine, "one.test", "two.test") as network:
+        identity = network.played["id.test"] = IdentityServer()
         alice, bob = await network["one.test"].register("alice"), await network["two.test"].register("bob")
         dave = await network["one.test"].register("dave")
         room_id = await create(alice, room_version=version, preset="private_chat")
@@ -65,7 +84,53 @@ async def test_bound_address_becomes_an_invite(
             member = (await alice.get(in_room(room_id, "state", "m.room.member", user.user_id))).json
             assert member["membership"] == "invite"
             assert member["third_party_invite"]["signed"]["token"] == TOKEN
+            assert member["third_party_invite"]["display_name"] == "b...@e..."
+        key = quote(encode_base64(IDENTITY.public_key), safe="")
+        assert identity.asked == [f"GET /valid?public_key={key}"] * 2
         assert (await bob.post(path("join", room_id), {})).status == 200
+
+
+@pytest.mark.parametrize(("valid", "outcome"), [(False, (403, "M_FORBIDDEN")), ("yes", (502, "M_UNKNOWN"))])
+async def test_invite_is_not_made_with_a_key_that_does_not_count(
+    make_engine: Callable[[], Engine], valid: Any, outcome: tuple[int, str]
+) -> None:
+    async with open_network(make_engine, "one.test") as network:
+        network.played["id.test"] = IdentityServer(valid)
+        scene = await set_up_scene(network)
+        room_id, bob = await create(scene.alice), scene.two.user("bob")
+        await leave_token(scene.alice, room_id)
+        partial = {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": scene.alice.user_id,
+            "state_key": bob,
+            "content": {"membership": "invite", "third_party_invite": {"display_name": "bob", "signed": sign(bob)}},
+        }
+        with scene.leaves_no_trace():
+            where = f"{FEDERATION}/v1/exchange_third_party_invite{path(room_id)}"
+            assert (await scene.two.request("PUT", where, partial)).outcome == outcome
+
+
+async def test_join_with_what_an_identity_server_signed(
+    make_engine: Callable[[], Engine], autojump_clock: MockClock
+) -> None:
+    async with open_network(make_engine, "one.test", "two.test") as network:
+        network.played["id.test"] = IdentityServer()
+        alice, bob = await network["one.test"].register("alice"), await network["two.test"].register("bob")
+        dave = await network["one.test"].register("dave")
+        room_id = await create(alice, preset="private_chat")
+        await leave_token(alice, room_id)
+        for user in (bob, dave):
+            said = {"mxid": user.user_id, "token": TOKEN, "sender": alice.user_id}
+            signed = sign_json(said, entity="id.test", signing_key=IDENTITY)
+            for wrong in ({"mxid": alice.user_id}, {"token": "other"}, {"sender": "@eve:one.test"}):
+                refused = await user.post(path("join", room_id), {"third_party_signed": {**signed, **wrong}})
+                assert refused.outcome == (403, "M_FORBIDDEN"), wrong
+            assert (await user.post(path("join", room_id), {"third_party_signed": signed})).status == 200
+            # Whoever is in, or invited, need not be invited.
+            assert (await user.post(path("join", room_id), {"third_party_signed": signed})).status == 200
+            member = (await alice.get(in_room(room_id, "state", "m.room.member", user.user_id))).json
+            assert member["membership"] == "join"
 
 
 async def test_onbind_of_what_is_no_invite_changes_nothing(scene: Scene) -> None:
@@ -114,6 +179,7 @@ async def test_exchange_third_party_invite_is_refused(scene: Scene) -> None:
             ({"sender": "@eve:two.test"}, (403, "M_FORBIDDEN")),
             ({"state_key": "@bob:three.test"}, (403, "M_FORBIDDEN")),
             ({"content": {**content, "third_party_invite": {"signed": forged}}}, (403, "M_FORBIDDEN")),
+            ({"content": {**content, "third_party_invite": {"signed": "x"}}}, (400, "M_INVALID_PARAM")),
         ):
             response = await scene.two.request("PUT", where + path(room_id), good | wrong)
             assert response.outcome == outcome, wrong

@@ -55,7 +55,8 @@ def build_handshakes(
     installer = Installer(store, writes, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
     early = EarlyEvents()
-    inviting = Inviting(writes, client, keys, acceptance)
+    inviting = Inviting(writes, client, federation.http, keys, acceptance)
+    third_party = ThirdPartyInvites(store.database, client, errands, inviting, server_name=append.server_name)
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, acceptance),
@@ -66,8 +67,9 @@ def build_handshakes(
             Knocking(store, making, outside, checks),
             Leaving(store, making, outside),
             inviting,
+            third_party,
         ),
-        third_party=ThirdPartyInvites(store.database, client, errands, inviting, server_name=append.server_name),
+        third_party=third_party,
         early=early,
         errands=errands,
     )

@@ -14,12 +14,15 @@ from typing import Any
 from conduit_py.data import members
 from conduit_py.data.rooms import Room
 from conduit_py.matrix.auth.rules import check_event
+from conduit_py.matrix.auth.third_party_invite import find_signing_keys
 from conduit_py.matrix.ids import EventId, KeyId, Malformed, RoomId, ServerName, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.signing import InvalidSignature, ed25519_signatures, verify_event_signature
-from conduit_py.outbound.errors import Refused, RemoteError
+from conduit_py.outbound.errors import Refused, RemoteError, Unreachable
 from conduit_py.outbound.federation import Fetcher
 from conduit_py.outbound.federation_handshakes import fetch_invited
+from conduit_py.outbound.http import HttpClient
+from conduit_py.outbound.identity import fetch_is_valid
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.federation.handshakes.accepting import Acceptance
 from conduit_py.service.federation.handshakes.refusals import build_refusal
@@ -33,6 +36,7 @@ from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 
+THIRD_PARTY_INVITE = "m.room.third_party_invite"
 SIGNATURES_MAX = 4
 """Signatures of the other server that are looked at."""
 
@@ -49,8 +53,11 @@ class _Drafted:
 class Inviting:
     """One per server."""
 
-    def __init__(self, writes: RoomWrites, fetcher: Fetcher, keys: KeyRing, acceptance: Acceptance) -> None:
+    def __init__(
+        self, writes: RoomWrites, fetcher: Fetcher, http: HttpClient, keys: KeyRing, acceptance: Acceptance
+    ) -> None:
         self._writes = writes
+        self._http = http
         self._fetcher = fetcher
         self._keys = keys
         self._acceptance = acceptance
@@ -75,19 +82,46 @@ class Inviting:
     async def invite_by_token(
         self, sender: UserId, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]
     ) -> None:
-        """Make a third-party invite of ``sender`` one for a user, wherever that is. Raises ``Forbidden``.
+        """Make a third-party invite of ``sender`` one for a user, wherever that is.
+
+        Raises ``Forbidden``, and 502 where it cannot be found out whether the identity server's key still counts.
 
         Spec: server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid
         """
+        signed = content["third_party_invite"]["signed"]
 
-        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> _Drafted:
-            return self._draft(snapshot, append, sender, user_id, content)
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[_Drafted, Pdu]:
+            if append.get_membership(user_id) == "join":
+                raise Forbidden(f"{user_id} is in the room already")
+            invite = append.get_state(THIRD_PARTY_INVITE, str(signed.get("token")))
+            if invite is None:
+                raise Forbidden("the room has no invitation with this token")
+            name = {"display_name": str(invite.content.get("display_name", ""))}
+            said = {**content, "third_party_invite": {**content["third_party_invite"], **name}}
+            return self._draft(snapshot, append, sender, user_id, said), invite
 
-        drafted = await self._writes.write(room_id, stage)
+        drafted, invite = await self._writes.write(room_id, stage)
+        await self._require_valid_key(invite, signed)
         if server_name_of(user_id) == self._writes.append.server_name:
             await self._acceptance.accept(drafted.room, drafted.pdu, drafted.servers)
         else:
             await self._send(drafted, user_id)
+
+    async def _require_valid_key(self, invite: Pdu, signed: Mapping[str, Any]) -> None:
+        """Raises ``Forbidden`` for what an identity server signed with a key that it has revoked since, and 502.
+
+        Spec: client-server-api/#third-party-invites
+        """
+        unreachable: Unreachable | None = None
+        for public_key, url in find_signing_keys(invite.content, signed):
+            try:
+                if url is None or await fetch_is_valid(self._http, url, public_key):
+                    return
+            except Unreachable as error:
+                unreachable = error
+        if unreachable is not None:
+            raise MatrixError(f"the invite cannot be checked: {unreachable}", errcode="M_UNKNOWN", status=502)
+        raise Forbidden("the identity server's key is not valid any more")
 
     def _draft(
         self, snapshot: Snapshot, append: RoomAppend, sender: UserId, user_id: UserId, content: Mapping[str, Any]

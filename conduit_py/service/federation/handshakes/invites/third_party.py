@@ -20,6 +20,7 @@ from conduit_py.outbound.federation_handshakes import fetch_exchanged_invite
 from conduit_py.service.errands import Errands
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError
 from conduit_py.service.federation.handshakes.invites.inviting import Inviting
+from conduit_py.service.federation.handshakes.refusals import build_refusal
 from conduit_py.service.federation.handshakes.require import require_own_user, require_room
 from conduit_py.service.rooms.member_events import MEMBER
 from conduit_py.storage.database import Database
@@ -56,6 +57,8 @@ class ThirdPartyInvites:
         third_party_invite = content.get("third_party_invite")
         if content.get("membership") != "invite" or not isinstance(third_party_invite, Mapping):
             raise InvalidParam("not a third-party invite")
+        if not isinstance(third_party_invite.get("signed"), Mapping):
+            raise InvalidParam("the third-party invite is not signed")
         require_own_user(origin, user_id)
         if server_name_of(sender) != self._server_name:
             raise Forbidden(f"{sender} is not a user of this server")
@@ -79,6 +82,18 @@ class ThirdPartyInvites:
                 await self._take_bound(mxid, invite)
             except (Malformed, MatrixError, RemoteError) as error:
                 _log.info("a third-party invite leads to no invite", user=mxid, error=str(error))
+
+    async def redeem(self, user_id: UserId, room_id: RoomId, signed: Mapping[str, Any]) -> None:
+        """See ``Elsewhere.redeem``.
+
+        Spec: client-server-api/#post_matrixclientv3joinroomidoralias_request_third-party-signed
+        """
+        if signed.get("mxid") != user_id:
+            raise Forbidden(f"the invite is not for {user_id}")
+        try:
+            await self._take_bound(user_id, {"sender": signed.get("sender"), "room_id": room_id, "signed": signed})
+        except RemoteError as error:
+            raise build_refusal(room_id, [error]) from None
 
     async def _take_bound(self, mxid: UserId, invite: Any) -> None:
         signed = invite.get("signed") if isinstance(invite, Mapping) else None
