@@ -129,8 +129,8 @@ def _parse_receipt(room_id: str, user_id: str, receipt: Any, origin: ServerName)
     if not isinstance(receipt, Mapping):
         raise Malformed("a receipt must be an object")
     event_ids, data = receipt.get("event_ids"), _object(receipt, "data")
-    if not isinstance(event_ids, list) or len(event_ids) != 1:
-        raise Malformed("event_ids must have one entry")
+    if not isinstance(event_ids, list) or not event_ids:
+        raise Malformed("event_ids must be a list that is not empty")
     thread_id = data.get("thread_id")
     if thread_id is not None and thread_id != MAIN_THREAD:
         thread_id = _event_id(thread_id)
@@ -138,7 +138,8 @@ def _parse_receipt(room_id: str, user_id: str, receipt: Any, origin: ServerName)
         room_id=parse_room_id(room_id),
         user_id=_user_of(user_id, origin),
         type=READ,
-        event_id=_event_id(event_ids[0]),
+        # The ends of what was read. Servers name one; of several, one is as good as another.
+        event_id=_event_id(event_ids[-1]),
         ts=_integer(data, "ts"),
         thread_id=thread_id,
     )
@@ -194,7 +195,7 @@ class Presence:
     presence: str
     """One of `PRESENCES`."""
     last_active_ago_ms: int | None
-    """``None`` when it is not known; between servers that is not possible."""
+    """``None`` when it is not known."""
     status_msg: str | None = None
     currently_active: bool = False
 
@@ -224,7 +225,8 @@ def _parse_presence_update(update: Any, origin: ServerName) -> Presence:
     return Presence(
         user_id=_user_of(update.get("user_id"), origin),
         presence=presence,
-        last_active_ago_ms=_integer(update, "last_active_ago"),
+        # Servers leave it out for whom they have not seen since they started.
+        last_active_ago_ms=_integer(update, "last_active_ago") if "last_active_ago" in update else None,
         status_msg=status_msg if status_msg is None else status_msg[:STATUS_MSG_CHARS_MAX],
         currently_active=update.get("currently_active") is True,
     )

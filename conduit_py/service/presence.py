@@ -201,7 +201,9 @@ class PresenceService:
                 self._hold(known)
             known.presence, known.status_msg = update.presence, update.status_msg
             known.is_active = update.currently_active and update.presence == ONLINE
-            known.active_ms, known.seen_ms = max(now_ms - (update.last_active_ago_ms or 0), 0), now_ms
+            known.seen_ms = now_ms
+            if update.last_active_ago_ms is not None:
+                known.active_ms = max(now_ms - update.last_active_ago_ms, 0)
             self._note_change(known)
 
     # What is told.

@@ -118,7 +118,6 @@ def test_parse_receipts_drops_only_the_bad_entries() -> None:
         None,
         {},
         {"event_ids": [], "data": {"ts": 5}},
-        {"event_ids": ["$a", "$b"], "data": {"ts": 5}},
         {"event_ids": ["a"], "data": {"ts": 5}},
         {"event_ids": ["$a"], "data": {}},
         {"event_ids": ["$a"], "data": {"ts": True}},
@@ -131,6 +130,11 @@ def test_parse_receipts_drops_only_the_bad_entries() -> None:
         "!other:one.test": [],
     }
     assert edus.parse_receipts(content, ONE) == (receipt(),)
+
+
+def test_parse_receipts_takes_one_end_of_several() -> None:
+    entry = {"event_ids": ["$x", "$a"], "data": {"ts": 5}}
+    assert edus.parse_receipts({ROOM: {"m.read": {ALICE: entry}}}, ONE) == (receipt(),)
 
 
 def test_presence_is_read_as_it_was_built() -> None:
@@ -158,6 +162,13 @@ def test_parse_presence_drops_only_the_bad_entries() -> None:
     read = edus.parse_presence({"push": [*bad, good]}, ONE)
     assert read == (Presence(user_id=ALICE, presence="online", last_active_ago_ms=1),)
     assert edus.parse_presence({"push": {}}, ONE) == ()
+
+
+def test_parse_presence_without_knowing_when() -> None:
+    update = {"user_id": ALICE, "presence": "offline"}
+    assert edus.parse_presence({"push": [update]}, ONE) == (
+        Presence(user_id=ALICE, presence="offline", last_active_ago_ms=None),
+    )
 
 
 def test_parse_presence_cuts_long_status_messages() -> None:
