@@ -8,7 +8,7 @@ left alone.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 from conduit_py.data import members, state
@@ -84,7 +84,7 @@ class Sources:
 
 def choose_servers(snapshot: Snapshot, room: Room, *, own: ServerName) -> list[ServerName]:
     """Servers in the room, those first that are likely to have all of it: of who has power, of who made it."""
-    joined = [name for name in members.scan_servers(snapshot, room.short) if name != own]
+    joined = dict.fromkeys(name for name in members.scan_servers(snapshot, room.short) if name != own)
     levels = state.get_current_pdu(snapshot, room.short, "m.room.power_levels", "")
     create = state.get_current_pdu(snapshot, room.short, "m.room.create", "")
     users = {} if levels is None else levels.content.get("users", {})
@@ -92,8 +92,8 @@ def choose_servers(snapshot: Snapshot, room: Room, *, own: ServerName) -> list[S
     named = [user_id for user_id, _ in by_power]
     if create is not None:
         named.append(create.sender)
-    likely = [name for name in map(_server_of, named) if name in joined]
-    return list(dict.fromkeys([*likely, *joined]))[:SERVERS_MAX]
+    likely = (name for name in map(_server_of, named) if name in joined)
+    return list(islice(dict.fromkeys(chain(likely, joined)), SERVERS_MAX))
 
 
 def _level(value: object) -> int:
