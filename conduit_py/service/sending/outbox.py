@@ -144,6 +144,11 @@ class Outbox:
                 backlog.pass_on(replaces, passing)
                 self._backlogs.wake(backlog)
 
+    def is_failing(self, server_name: ServerName) -> bool:
+        """Did the server not take what it was last sent?"""
+        backlog = self._backlogs.get(server_name)
+        return backlog is not None and backlog.state.failures > 0
+
     def choose_present(self, destinations: Iterable[ServerName]) -> list[ServerName]:
         """Those that have not failed for ``PRESENT_MS``: for what is old by the time that the others are back."""
         oldest_ms = self._now_ms() - PRESENT_MS

@@ -132,3 +132,14 @@ async def test_server_that_does_not_answer_is_let_be(receiving: Receiving) -> No
         (two.name, "state_ids"),
     ]
     assert await shown(alice, two) == []
+
+
+async def test_server_that_takes_nothing_is_asked_nothing(receiving: Receiving) -> None:
+    _, two, three = await begin_three(receiving)
+    lost = three.add(two.say("bob", "lost"))
+    last = two.say("bob", "last", prev=[lost.event_id])
+    backlog = receiving.rooms.writes.append.tools.outbox._backlogs.open(three.name)
+    backlog.state = backlog.state._replace(failures=1)
+    receiving.rooms.remotes.servers[two.name] = gives_nothing
+    await receiving.send(two, last)
+    assert {destination for destination, _ in asked(receiving)} == {two.name}

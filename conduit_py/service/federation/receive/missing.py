@@ -96,7 +96,8 @@ class MissingEventsFetcher:
         self._fetcher = fetcher
         self._checks = checks
         self._prev_events_max = prev_events_max
-        self._sources = Sources(database, server_name=writes.append.server_name, now_ms=now_ms)
+        outbox, server_name = writes.append.tools.outbox, writes.append.server_name
+        self._sources = Sources(database, server_name=server_name, is_failing=outbox.is_failing, now_ms=now_ms)
         self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=now_ms)
 
     async def fetch_before(self, origin: ServerName, room: Room, pdu: Pdu) -> list[Pdu]:

@@ -32,11 +32,19 @@ T = TypeVar("T")
 
 
 class Sources:
-    """One per server; ``server_name`` is its own."""
+    """One per server; ``server_name`` is its own, and ``is_failing`` tells who does not take what is sent."""
 
-    def __init__(self, database: Database, *, server_name: ServerName, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        server_name: ServerName,
+        is_failing: Callable[[ServerName], bool],
+        now_ms: Callable[[], int],
+    ) -> None:
         self._database = database
         self._server_name = server_name
+        self._is_failing = is_failing
         self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=now_ms)
 
     def scan(self, origin: ServerName, room: Room) -> Iterator[ServerName]:
@@ -67,7 +75,7 @@ class Sources:
 
     def may_ask(self, server_name: ServerName) -> bool:
         """False for a server that did not answer a while ago."""
-        return self._pauses.is_over(("server", server_name))
+        return not self._is_failing(server_name) and self._pauses.is_over(("server", server_name))
 
     def note_failure(self, server_name: ServerName, error: RemoteError) -> None:
         """The server gave nothing."""
