@@ -97,10 +97,11 @@ def verify_request(
     """Raise `InvalidSignature` unless ``header.origin`` signed this request to ``destination`` with ``key``.
 
     :param body: canonical JSON, or ``None``.
-    A header that names no destination signs none. The caller checks that one that is named is ours.
+    The destination is signed also where the header does not name it, as those of older servers do not. The caller
+    checks that one that is named is ours.
     """
-    named = {} if header.destination is None else {"destination": destination}
-    signed = _build_signed({**named, "method": method, "origin": header.origin, "uri": uri}, body)
+    members = {"destination": destination, "method": method, "origin": header.origin, "uri": uri}
+    signed = _build_signed(members, body)
     verify_signature(signed, header.signature, key.public_key, f"{header.origin} {header.key_id}")
 
 
