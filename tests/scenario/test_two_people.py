@@ -59,7 +59,10 @@ class Person:
     async def _follow(self) -> None:
         while True:
             reply = self.require(await self.client.sync(timeout=30_000, sync_filter=FILTER), nio.SyncResponse)
-            for room in reply.rooms.join.values():
+            for room_id, room in reply.rooms.join.items():
+                if room.timeline.limited and room_id in self.left:
+                    # Whoever comes back is told from the beginning.
+                    self.events.clear()
                 assert not room.timeline.limited or not self.events
                 self.events += room.timeline.events
                 self.ephemeral += room.ephemeral
