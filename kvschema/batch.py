@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from kvschema.tree import Tree
@@ -23,6 +24,8 @@ class Write(NamedTuple):
     append: bool = False
     absent: bool = False
     """REQUIRE: there must be no row."""
+    keys: Sequence[bytes] = ()
+    """PUT: rows that all get the value, instead of the one of ``key``."""
 
 
 class WriteBatch:
@@ -39,6 +42,14 @@ class WriteBatch:
     def __bool__(self) -> bool:
         return bool(self.writes)
 
+    def __iter__(self) -> Iterator[Write]:
+        """Row by row."""
+        for write in self.writes:
+            if not write.keys:
+                yield write
+            for raw_key in write.keys:
+                yield Write(PUT, write.tree, raw_key, write.value)
+
     def extend(self, other: WriteBatch) -> None:
         """Add the writes of another batch."""
         self.writes += other.writes
@@ -49,6 +60,13 @@ class WriteBatch:
         raw_key, raw = tree.key.encode(key), tree.value.encode(value)
         self.bytes_staged += len(raw_key) + len(raw)
         self.writes.append(Write(PUT, tree.name, raw_key, raw, tree.append))
+
+    def put_same(self, tree: Tree[K, V], raw_keys: Sequence[bytes], value: V) -> None:
+        """Insert or replace rows of one value, whose keys are encoded already. Costs as little as one of them."""
+        raw = tree.value.encode(value)
+        self.bytes_staged += sum(map(len, raw_keys)) + len(raw) * len(raw_keys)
+        if raw_keys:
+            self.writes.append(Write(PUT, tree.name, b"", raw, keys=raw_keys))
 
     def delete(self, tree: Tree[K, V], key: K) -> None:
         """Remove the row if it is there."""

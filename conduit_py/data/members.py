@@ -11,6 +11,7 @@ from conduit_py.data.notified import stage_invite_gone, unread_key
 from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.batch import WriteBatch
 from kvschema.catalog import members
 from kvschema.catalog.members import (
     BAN,
@@ -170,39 +171,64 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
 
     ``old`` is the standing of a local user before, and what is returned the one after; both are None for others.
     """
+    if not change.is_local:
+        several = RemoteMembers(change.room)
+        several.add(change)
+        several.stage(turn, change.pos)
+        return None
+    _put_member(turn.batch, change)
+    if (change.before == JOIN) != (change.after == JOIN):
+        turn.changes(("localjoined", change.room), ("servers", change.room))
+    return stage_own(turn, change, old)
+
+
+class RemoteMembers:
+    """Users of other servers whose membership of one room changes at the same position.
+
+    Of thousands, the rows are put together with other tasks in between; to ``stage`` them is to hand them over.
+    """
+
+    def __init__(self, room: ShortRoomId) -> None:
+        self._room = room
+        self._batch = WriteBatch()
+        self._began: list[bytes] = []
+        self._moves_servers = False
+
+    def add(self, change: MemberChange) -> None:
+        """One change, whose own ``pos`` does not matter."""
+        _put_member(self._batch, change)
+        if (change.before == JOIN) == (change.after == JOIN):
+            return
+        self._moves_servers = True
+        key = members.RemoteRoom(change.user, change.room)
+        if change.after == JOIN:
+            self._began.append(members.REMOTE_ROOMS.key.encode(key))
+        else:
+            self._batch.delete(members.REMOTE_ROOMS, key)
+
+    def stage(self, turn: Turn, pos: StreamPos) -> None:
+        turn.batch.extend(self._batch)
+        turn.batch.put_same(members.REMOTE_ROOMS, self._began, pos)
+        if self._moves_servers:
+            turn.changes(("servers", self._room))
+
+
+def _put_member(batch: WriteBatch, change: MemberChange) -> None:
+    """What is the same for users of ours and of other servers."""
     remote = 0 if change.is_local else 1
     if change.before in _IN_ROOM and change.before != change.after:
         key = members.RoomMember(change.room, change.before, remote, change.user)
-        turn.batch.delete(members.ROOMUSERID_MEMBER, key)
-        turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.before), -1)
+        batch.delete(members.ROOMUSERID_MEMBER, key)
+        batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.before), -1)
     if change.after in _IN_ROOM:
         key = members.RoomMember(change.room, change.after, remote, change.user)
-        turn.batch.put(members.ROOMUSERID_MEMBER, key, change.event)
+        batch.put(members.ROOMUSERID_MEMBER, key, change.event)
         if change.before != change.after:
-            turn.batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
-    if change.is_local and (change.before == JOIN) != (change.after == JOIN):
-        turn.changes(("localjoined", change.room))
-    _stage_servers(turn, change)
-    if change.is_local:
-        return stage_own(turn, change, old)
-    _stage_remote(turn, change)
-    return None
-
-
-def _stage_servers(turn: Turn, change: MemberChange) -> None:
+            batch.add(members.ROOMID_MEMBERCOUNT, members.RoomKind(change.room, change.after), 1)
     difference = (change.after == JOIN) - (change.before == JOIN)
     if difference:
-        turn.changes(("servers", change.room))
-        turn.batch.add(members.ROOMSERVERIDS, members.RoomServer(change.room, change.server_name), difference)
-        turn.batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
-
-
-def _stage_remote(turn: Turn, change: MemberChange) -> None:
-    key = members.RemoteRoom(change.user, change.room)
-    if change.after == JOIN != change.before:
-        turn.batch.put(members.REMOTE_ROOMS, key, change.pos)
-    elif change.before == JOIN != change.after:
-        turn.batch.delete(members.REMOTE_ROOMS, key)
+        batch.add(members.ROOMSERVERIDS, members.RoomServer(change.room, change.server_name), difference)
+        batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 
 
 def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:

@@ -247,7 +247,7 @@ class LmdbEngine:
     def _write(self, transaction: lmdb.Transaction, batch: WriteBatch) -> None:
         get: _Get = transaction.get
         put, delete, trees = transaction.put, transaction.delete, self._trees
-        for op, tree, key, value, append, absent in batch.writes:
+        for op, tree, key, value, append, absent, _ in batch:
             database = trees[tree]
             if op == PUT:
                 if append and self._is_last(transaction, tree, key):

@@ -63,7 +63,7 @@ class MemoryEngine:
         undo: list[tuple[_Rows, bytes, bytes | None]] = []
         copied: set[str] = set()
         try:
-            for op, tree, key, value, _, absent in batch.writes:
+            for op, tree, key, value, _, absent, _ in batch:
                 rows = self._writable(tree, copied)
                 current = rows.values.get(key)
                 undo.append((rows, key, current))

@@ -54,6 +54,15 @@ def test_put_replaces(engine: Engine) -> None:
     assert rows(engine, "named") == [(b"a\x00\x00", b"later")]
 
 
+def test_put_same_writes_every_row_in_its_turn(engine: Engine) -> None:
+    batch = batch_of("a")
+    batch.put_same(NAMED, [NAMED.key.encode(Name(name)) for name in "abc"], "same")
+    batch.delete(NAMED, Name("b"))
+    batch.put_same(NAMED, [], "none")
+    land(engine, batch)
+    assert rows(engine, "named") == [(b"a\x00\x00", b"same"), (b"c\x00\x00", b"same")]
+
+
 def test_delete_removes_and_may_miss(engine: Engine) -> None:
     land(engine, batch_of("a", "b"))
     batch = WriteBatch()

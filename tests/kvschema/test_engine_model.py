@@ -23,11 +23,13 @@ raw_values = st.binary(max_size=3) | st.just(b"v" * 5000)
 trees = st.sampled_from(NAMES[-2:])
 counted = st.sampled_from([bytes([0] * 7 + [n]) for n in (1, 2)])
 differences = st.integers(-2, 2).map(lambda n: n.to_bytes(8, "big", signed=True))
+alone: st.SearchStrategy[tuple[bytes, ...]] = st.just(())
 writes = st.one_of(
-    st.builds(Write, st.just(PUT), trees, raw_keys, raw_values, append=st.booleans()),
-    st.builds(Write, st.just(DELETE), trees, raw_keys, st.just(b"")),
-    st.builds(Write, st.just(ADD), st.just("counts"), counted, differences),
-    st.builds(Write, st.just(REQUIRE), trees, raw_keys, raw_values, absent=st.booleans()),
+    st.builds(Write, st.just(PUT), trees, raw_keys, raw_values, append=st.booleans(), keys=alone),
+    st.builds(Write, st.just(PUT), trees, st.just(b""), raw_values, keys=st.lists(raw_keys, min_size=1, max_size=3)),
+    st.builds(Write, st.just(DELETE), trees, raw_keys, st.just(b""), keys=alone),
+    st.builds(Write, st.just(ADD), st.just("counts"), counted, differences, keys=alone),
+    st.builds(Write, st.just(REQUIRE), trees, raw_keys, raw_values, absent=st.booleans(), keys=alone),
 )
 batches = st.lists(st.lists(writes, max_size=5), min_size=1, max_size=3)
 
@@ -35,13 +37,13 @@ batches = st.lists(st.lists(writes, max_size=5), min_size=1, max_size=3)
 def after(model: Model, steps: list[Write]) -> Model | None:
     """The model with one batch applied, None where the batch is refused."""
     changed = dict(model)
-    for op, tree, key, value, _, absent in steps:
+    for op, tree, key, value, _, absent, keys in steps:
         current = changed.get((tree, key))
         if op == REQUIRE:
             if (current is not None) if absent else (current != value):
                 return None
             continue
-        if op != DELETE and len(key) > 511:
+        if op != DELETE and max(map(len, (key, *keys))) > 511:
             return None
         if op == ADD:
             total = int.from_bytes(current or b"", "big") + int.from_bytes(value, "big", signed=True)
@@ -51,7 +53,7 @@ def after(model: Model, steps: list[Write]) -> Model | None:
         if op == DELETE or (op == ADD and not value):
             changed.pop((tree, key), None)
         else:
-            changed[tree, key] = value
+            changed.update(((tree, other), value) for other in keys or (key,))
     return changed
 
 

@@ -126,7 +126,9 @@ _load_once = functools.lru_cache(_load)
 
 
 @asynccontextmanager
-async def open_server(engine: Engine, config: Config, *, last_pos: int | None = None) -> AsyncIterator[Server]:
+async def open_server(
+    engine: Engine, config: Config, *, last_pos: int | None = None, threaded: bool = False
+) -> AsyncIterator[Server]:
     """Run a server until the block ends. Opening another one on the same engine later is a restart.
 
     ``last_pos`` is where positions go on from; None for the last one that is stored.
@@ -141,7 +143,7 @@ async def open_server(engine: Engine, config: Config, *, last_pos: int | None = 
     def wake(users: Iterable[ShortUserId]) -> None:
         woken.extend(users)
 
-    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=False) as writer:
+    async with open_writer(engine, database.cache, last_pos=last_pos, threaded=threaded) as writer:
         store = Store(database=database, writer=writer, locks=KeyedLocks(), ids=ShortIds(), now_ms=_now_ms)
         services = build_services(config, store, wake=wake)
         async with trio.open_nursery() as nursery:

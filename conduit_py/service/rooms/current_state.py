@@ -8,19 +8,21 @@ from typing import Any
 from conduit_py.data import members, state
 from conduit_py.data.members import KIND_OF, MemberChange, Standing
 from conduit_py.data.rooms import Room
-from conduit_py.data.short_ids import ShortIds
+from conduit_py.data.short_ids import ShortIds, get_state_key_record
 from conduit_py.data.state import Changes, StateChain
+from conduit_py.data.timeline import get_pdu
 from conduit_py.matrix.ids import ServerName, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.power_levels import PowerLevels
 from conduit_py.matrix.state_res import StateKey
 from conduit_py.matrix.stripped_state import build_stripped_state, stripped_state_keys
-from conduit_py.service.rooms.outgoing import JoinedServers
+from conduit_py.service.rooms.outgoing import JoinedServers, ServerChanges
 from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.batch import WriteBatch
 from kvschema.catalog.members import JOIN, LEAVE
-from kvschema.catalog.rooms import ShortEventId, ShortUserId, StateId, StreamPos
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId, StreamPos
 
 MEMBER = "m.room.member"
 
@@ -65,8 +67,17 @@ class CurrentState:
         create = self.get("m.room.create", "")
         return PowerLevels.of_room(self._room.version, None if levels is None else levels.content, create)
 
-    def move(self, state_id: StateId, changes: Changes, pos: int) -> None:
-        """The room is now in another state, which has a name and differs by ``changes``. It came about at ``pos``."""
+    def move(self, state_id: StateId, changes: Changes, pos: int, large: LargeMove | None = None) -> None:
+        """The room is now in another state, which has a name and differs by ``changes``. It came about at ``pos``.
+
+        With ``large``, it differs by that too.
+        """
+        if large is not None:
+            large.stage(self._turn, StreamPos(pos))
+            self._known.update(large.known)
+            self.servers.note(large.servers)
+            self._joined_difference += sum(large.servers.joined.values())
+            changes = {**large.local, **changes}
         state.stage_current(self._turn, self._room.short, state_id, changes)
         self.state_id = state_id
         names = {self.keys.get_name(key): event for key, event in changes.items()}
@@ -85,14 +96,16 @@ class CurrentState:
             user=self._short_ids.intern_user(self._snapshot, self._turn, user_id),
             server_name=server_name,
             is_local=server_name == self._server_name,
-            before=None if old_pdu is None else _kind_of(old_pdu.content),
-            after=LEAVE if pdu is None else _kind_of(pdu.content) or LEAVE,
+            before=_kind_before(old_pdu),
+            after=_kind_after(pdu),
             event=event,
             pos=StreamPos(pos),
             sender="" if pdu is None else pdu.sender,
             stripped_state=None if pdu is None else self._stripped_state(pdu),
         )
-        self.servers.note(change)
+        servers = ServerChanges()
+        servers.note(change)
+        self.servers.note(servers)
         old = self._get_standing(change.user) if change.is_local else None
         new = members.stage_member(self._turn, change, old)
         self._joined_difference += (change.after == JOIN) - (change.before == JOIN)
@@ -129,6 +142,78 @@ class CurrentState:
         for user, (kind, _) in self.standings.items():
             joined.discard(user) if kind != JOIN else joined.add(user)
         return joined
+
+
+class LargeMove:
+    """What makes a room's current state into another, where that is much: put together ahead, handed over in the turn.
+
+    Whoever makes one holds the room's lock: what is there must not change meanwhile. All but local users is in it.
+    """
+
+    def __init__(
+        self, short_ids: ShortIds, server_name: ServerName, room: ShortRoomId, key_left_out: ShortStateKey | None
+    ) -> None:
+        self.key_left_out = key_left_out
+        """The entry of the event that is being staged, which is for the turn to change."""
+        self._short_ids = short_ids
+        self._server_name = server_name
+        self._room = room
+        self._entries = WriteBatch()
+        self._members = members.RemoteMembers(room)
+        self.known: dict[StateKey, ShortEventId | None] = {}
+        """Entries as they will be."""
+        self.local: dict[ShortStateKey, ShortEventId] = {}
+        """Membership events of local users as they will be, whose standing is for the turn to change."""
+        self.servers = ServerChanges()
+
+    def __bool__(self) -> bool:
+        return bool(self.known or self.local)
+
+    def add(
+        self,
+        snapshot: Snapshot,
+        turn: Turn,
+        key: ShortStateKey,
+        before: ShortEventId | None,
+        after: ShortEventId | None,
+    ) -> None:
+        """One entry that changes. What ``turn`` stages is no more than the short id of a user."""
+        event_type, state_key = get_state_key_record(snapshot, key)
+        event = after or ShortEventId(0)
+        server_name = server_name_of(UserId(state_key)) if event_type == MEMBER else None
+        if server_name == self._server_name:
+            self.local[key] = event
+            return
+        self.known[event_type, state_key] = after
+        state.put_entries(self._entries, self._room, {key: event})
+        if server_name is None:
+            return
+        change = MemberChange(
+            room=self._room,
+            user=self._short_ids.intern_user(snapshot, turn, UserId(state_key)),
+            server_name=server_name,
+            is_local=False,
+            before=_kind_before(None if before is None else get_pdu(snapshot, before)),
+            after=_kind_after(None if after is None else get_pdu(snapshot, after)),
+            event=event,
+            pos=StreamPos(0),
+            sender="",
+        )
+        self._members.add(change)
+        self.servers.note(change)
+
+    def stage(self, turn: Turn, pos: StreamPos) -> None:
+        """Hand it over, but for the local users."""
+        turn.batch.extend(self._entries)
+        self._members.stage(turn, pos)
+
+
+def _kind_before(pdu: Pdu | None) -> int | None:
+    return None if pdu is None else _kind_of(pdu.content)
+
+
+def _kind_after(pdu: Pdu | None) -> int:
+    return LEAVE if pdu is None else _kind_of(pdu.content) or LEAVE
 
 
 def _kind_of(content: Mapping[str, Any]) -> int | None:

@@ -12,6 +12,22 @@ from kvschema.catalog.members import INVITE, JOIN, KNOCK
 from kvschema.catalog.rooms import ShortRoomId
 
 
+class ServerChanges:
+    """What changes of membership mean for servers."""
+
+    def __init__(self) -> None:
+        self.joined: Counter[ServerName] = Counter()
+        """How many more joined members each has."""
+        self.leaving: set[ServerName] = set()
+
+    def note(self, change: MemberChange) -> None:
+        name, after = change.server_name, change.after
+        if after not in (JOIN, INVITE, KNOCK) and change.before in (JOIN, INVITE, KNOCK):
+            # Also whoever was only invited or knocking: nobody else tells that server that it is over.
+            self.leaving.add(name)
+        self.joined[name] += (after == JOIN) - (change.before == JOIN)
+
+
 class JoinedServers:
     """Servers with joined members in a room that is being written to, with what was staged on top."""
 
@@ -21,13 +37,10 @@ class JoinedServers:
         self._joined: Counter[ServerName] | None = None
         self._leaving: set[ServerName] = set()
 
-    def note(self, change: MemberChange) -> None:
-        """A membership changes by the event that is being staged."""
-        name, after = change.server_name, change.after
-        if after not in (JOIN, INVITE, KNOCK) and change.before in (JOIN, INVITE, KNOCK):
-            # Also whoever was only invited or knocking: nobody else tells that server that it is over.
-            self._leaving.add(name)
-        self._read()[name] += (after == JOIN) - (change.before == JOIN)
+    def note(self, changes: ServerChanges) -> None:
+        """Memberships change by the event that is being staged."""
+        self._leaving |= changes.leaving
+        self._read().update(changes.joined)
 
     def take_told(self) -> set[ServerName]:
         """Those that were in the room before the event that is being staged, or are after it; us too."""

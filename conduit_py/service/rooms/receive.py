@@ -92,7 +92,7 @@ class RoomReceive:
     def receive(self, arrival: Arrival) -> Receipt:
         """Judge and stage one event.
 
-        Raises ``MissingEvents``, and ``TooLarge`` if states have to be resolved first; then nothing was staged.
+        Raises ``MissingEvents``, and ``TooLarge`` if something has to be worked out first; then no event was staged.
         """
         pdu = arrival.pdu
         known = self._events.find(pdu.event_id)

@@ -11,7 +11,7 @@ Spec: server-server-api/#room-state-resolution
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -26,64 +26,52 @@ from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.state_res import StateKey, StateMap, resolve_conflict
-from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
+from conduit_py.service.rooms.prepared import NEW, Conflict, ConflictName, Prepared, Resolved, Spread, TooLarge
+from conduit_py.service.rooms.staged_events import KnownStateKeys, StagedEvents
 from conduit_py.storage.database import Database, Snapshot
-from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId
+from kvschema.catalog.rooms import ShortEventId, ShortStateKey
 
 READS_MAX: Final = 200
 """Events read for a resolution on the event loop, about 15 ms."""
 LOADED_AT_ONCE: Final = 100
 """Events that a worker thread is given at a time, about 5 ms of the loop's."""
 ENTRIES_AT_ONCE: Final = 500
+ENTRIES_MAX: Final = 300
+"""Entries of states that are compared, or change, in one step of the loop: about 15 ms."""
+SCANNED_PER_ENTRY: Final = 10
+"""Entries of rows that are looked at to find one that differs, before that too takes long: about 5 ms."""
 REMEMBERED_MAX: Final = 64
-"""Resolutions kept, each with at most a few hundred entries."""
+"""Resolutions kept."""
+REMEMBERED_ENTRIES_MAX: Final = 50_000
+"""Entries in conflict of all that are kept, about 15 MB. One may have more."""
 THREADS_MAX: Final = 2
+LARGE_AT_ONCE: Final = 2
+"""Rooms in which something large is prepared: for 20,000 entries about 30 MB."""
 NEVER: Final = 1 << 63
 """The order of an event that has no short id yet."""
 
-Resolved = Mapping[StateKey, EventId]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
-    """States that differ, and how."""
-
-    room_version: RoomVersion
-    states: tuple[LooseState, ...]
-    conflicted: tuple[StateMap, ...]
-    known: Mapping[EventId, Pdu]
-    """Events that are in a state and not stored yet."""
-
-    @property
-    def name(self) -> frozenset[tuple[StateId, frozenset[tuple[StateKey, EventId]]]]:
-        """The same for the same states, whatever short ids new events get."""
-        pairs = zip(self.states, self.conflicted, strict=True)
-        return frozenset((state.base, frozenset(entries.items())) for state, entries in pairs)
-
-
-class TooLarge(Exception):
-    """The conflict has to be resolved in a thread first: ``Resolutions.resolve``. Nothing was staged."""
-
-    def __init__(self, conflict: Conflict) -> None:
-        super().__init__("a conflict that takes too long to resolve between two steps of the event loop")
-        self.conflict = conflict
 
 
 class Resolutions:
     """One per server. Without ``has_threads`` everything is resolved on the event loop, for tests."""
 
-    def __init__(self, database: Database, *, has_threads: bool) -> None:
+    def __init__(self, database: Database, *, has_threads: bool, entries_max: int = ENTRIES_MAX) -> None:
         self._database = database
         self._has_threads = has_threads
+        self.entries_max = entries_max if has_threads else None
+        """Entries in which states may differ to be compared in one step of the loop; None for any number."""
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
-        self._remembered: OrderedDict[object, Resolved] = OrderedDict()
+        self.large = trio.CapacityLimiter(LARGE_AT_ONCE)
+        self._remembered: OrderedDict[ConflictName, Resolved] = OrderedDict()
+        self._entries_remembered = 0
 
-    async def resolve(self, conflict: Conflict) -> None:
+    async def resolve(self, conflict: Conflict) -> Resolved:
         """Resolve and remember. The room's lock is held, and everything but ``conflict.known`` has landed."""
         reads = _ReadsInThread(self._database, conflict)
         resolved = await trio.to_thread.run_sync(reads.resolve, limiter=self._limiter)
         self._remember(conflict, resolved)
+        return resolved
 
     def get(self, conflict: Conflict) -> Resolved | None:
         return self._remembered.get(conflict.name)
@@ -93,10 +81,16 @@ class Resolutions:
         return READS_MAX if self._has_threads else None
 
     def _remember(self, conflict: Conflict, resolved: Resolved) -> None:
+        if conflict.name not in self._remembered:
+            self._entries_remembered += conflict.name.size
         self._remembered[conflict.name] = resolved
         self._remembered.move_to_end(conflict.name)
-        if len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)
+        while len(self._remembered) > 1 and self._is_full():
+            forgotten, _ = self._remembered.popitem(last=False)
+            self._entries_remembered -= forgotten.size
+
+    def _is_full(self) -> bool:
+        return len(self._remembered) > REMEMBERED_MAX or self._entries_remembered > REMEMBERED_ENTRIES_MAX
 
 
 class Resolver:
@@ -107,10 +101,12 @@ class Resolver:
         resolutions: Resolutions,
         room_version: RoomVersion,
         events: StagedEvents,
-        keys: StateKeys,
+        keys: KnownStateKeys,
         chain: StateChain,
+        prepared: Prepared,
     ) -> None:
         self._resolutions = resolutions
+        self._prepared = prepared
         self._room_version = room_version
         self._events = events
         self._keys = keys
@@ -125,36 +121,60 @@ class Resolver:
 
         Raises ``TooLarge`` if ``may_be_large``.
         """
-        distinct = list({(state.base, frozenset(state.changes.items())): state for state in states}.values())
+        distinct = list(dict.fromkeys(states))
         if len(distinct) == 1:
             return distinct[0]
+        if may_be_large and any(self.is_large(distinct[0], other) for other in distinct[1:]):
+            return self._get_prepared(distinct, new)
         differing: set[ShortStateKey] = set()
         for other in distinct[1:]:
             differing |= self._chain.get_differing(distinct[0], other)
         if not differing:
             return distinct[0]
-        conflict = self._find_conflict(distinct, differing, new)
+        conflicted = tuple(self.name_entries(state, differing, new) for state in distinct)
+        conflict = build_conflict(self._room_version, distinct, conflicted, None if new is None else new[1])
         resolved = self._resolutions.get(conflict)
         if resolved is None:
             resolved = self._resolve(conflict, differing, may_be_large=may_be_large)
-        return self._nearest(distinct, differing, resolved, new)
+        nearest = [dict(state.changes) for state in distinct]
+        self.change_entries(distinct, nearest, differing, resolved, new)
+        return choose_nearest(distinct, nearest)
 
-    def _find_conflict(
-        self, states: Sequence[LooseState], differing: set[ShortStateKey], new: tuple[ShortEventId, Pdu] | None
-    ) -> Conflict:
+    def is_large(self, first: LooseState, second: LooseState) -> bool:
+        """Would it take too long to compare these?"""
+        entries_max = self._resolutions.entries_max
+        if entries_max is None or (count := self._chain.count_between(first, second)) <= entries_max:
+            return False
+        # Of two neighbours in a chain one may stand in a long row.
+        return count > entries_max * SCANNED_PER_ENTRY or len(self._chain.find_candidates(first, second)) > entries_max
+
+    def _get_prepared(self, states: Sequence[LooseState], new: tuple[ShortEventId, Pdu] | None) -> LooseState:
+        """With ``NEW`` for the new event: its short id is another each time that the event is looked at."""
+        key = None if new is None or new[1].state_key is None else self._keys.find(new[1].type, new[1].state_key)
+        event = NEW if new is None else new[0]
+        spread = Spread(
+            room_version=self._room_version,
+            states=tuple(_replaced(state, key, event, NEW) for state in states),
+            new=None if new is None else new[1],
+        )
+        resolved = self._prepared.resolved.get(spread.name)
+        if resolved is None:
+            raise TooLarge(spread)
+        return _replaced(resolved, key, NEW, event)
+
+    def name_entries(
+        self, state: LooseState, keys: Iterable[ShortStateKey], new: tuple[ShortEventId, Pdu] | None
+    ) -> dict[StateKey, EventId]:
+        """Some entries of a state, as the rules name them."""
+
         def event_id_of(event: ShortEventId) -> EventId:
             return new[1].event_id if new is not None and event == new[0] else self._events.get_event_id(event)
 
-        conflicted = tuple(
-            {
-                self._keys.get_name(key): event_id_of(event)
-                for key in differing
-                if (event := self._chain.get_loose(state, key)) is not None
-            }
-            for state in states
-        )
-        known = {} if new is None else {new[1].event_id: new[1]}
-        return Conflict(room_version=self._room_version, states=tuple(states), conflicted=conflicted, known=known)
+        return {
+            self._keys.get_name(key): event_id_of(event)
+            for key in keys
+            if (event := self._chain.get_loose(state, key)) is not None
+        }
 
     def _resolve(self, conflict: Conflict, differing: set[ShortStateKey], *, may_be_large: bool) -> Resolved:
         reads_max = self._resolutions.reads_max() if may_be_large else None
@@ -181,35 +201,51 @@ class Resolver:
             if event and key not in differing:
                 yield self._events.get_event_id(event)
 
-    def _nearest(
+    def change_entries(
         self,
         states: Sequence[LooseState],
-        differing: set[ShortStateKey],
+        changes: Sequence[dict[ShortStateKey, ShortEventId]],
+        keys: Iterable[ShortStateKey],
         resolved: Resolved,
         new: tuple[ShortEventId, Pdu] | None,
-    ) -> LooseState:
-        """The resolved state as the least difference from one of those that went into it."""
-        wanted: dict[ShortStateKey, ShortEventId] = {}
-        for key in differing:
-            event_id = resolved.get(self._keys.get_name(key))
-            if event_id is None:
-                wanted[key] = ShortEventId(0)
-            elif new is not None and event_id == new[1].event_id:
-                wanted[key] = new[0]
-            else:
-                event = self._events.find(event_id)
-                assert event is not None, f"{event_id} is in a state, and not stored"
-                wanted[key] = event
-        candidates = []
-        for state in states:
-            changes = dict(state.changes)
-            for key, event in wanted.items():
+    ) -> None:
+        """Make entries of ``states``, of which each has its ``changes``, those of the resolved state."""
+        for key in keys:
+            event = self._find_resolved(resolved.get(self._keys.get_name(key)), new)
+            for state, changed in zip(states, changes, strict=True):
                 if (self._chain.get(state.base, key) or ShortEventId(0)) == event:
-                    changes.pop(key, None)
+                    changed.pop(key, None)
                 else:
-                    changes[key] = event
-            candidates.append(LooseState(state.base, changes))
-        return min(candidates, key=lambda candidate: len(candidate.changes))
+                    changed[key] = event
+
+    def _find_resolved(self, event_id: EventId | None, new: tuple[ShortEventId, Pdu] | None) -> ShortEventId:
+        if event_id is None:
+            return ShortEventId(0)
+        if new is not None and event_id == new[1].event_id:
+            return new[0]
+        event = self._events.find(event_id)
+        assert event is not None, f"{event_id} is in a state, and not stored"
+        return event
+
+
+def build_conflict(
+    room_version: RoomVersion, states: Sequence[LooseState], conflicted: Sequence[StateMap], new: Pdu | None
+) -> Conflict:
+    known = {} if new is None else {new.event_id: new}
+    return Conflict(room_version=room_version, states=tuple(states), conflicted=tuple(conflicted), known=known)
+
+
+def choose_nearest(states: Sequence[LooseState], changes: Sequence[dict[ShortStateKey, ShortEventId]]) -> LooseState:
+    """The resolved state as the least difference from one of those that went into it."""
+    candidates = [LooseState(state.base, changed) for state, changed in zip(states, changes, strict=True)]
+    return min(candidates, key=lambda candidate: len(candidate.changes))
+
+
+def _replaced(state: LooseState, key: ShortStateKey | None, old: ShortEventId, new: ShortEventId) -> LooseState:
+    """The same state with another event under one key, if ``old`` is there."""
+    if key is None or state.changes.get(key) != old:
+        return state
+    return LooseState(state.base, {**state.changes, key: new})
 
 
 class _Unconflicted(Mapping[StateKey, EventId]):

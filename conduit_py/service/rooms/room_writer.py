@@ -26,8 +26,9 @@ from conduit_py.matrix.search_words import count_words
 from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.news import Message, Messages
-from conduit_py.service.rooms.current_state import CurrentState
+from conduit_py.service.rooms.current_state import CurrentState, LargeMove
 from conduit_py.service.rooms.policy import PolicyServers
+from conduit_py.service.rooms.prepared import Prepared, TooLarge, Way
 from conduit_py.service.rooms.redactions import REDACTION, Redactions
 from conduit_py.service.rooms.resolution import Resolutions, Resolver
 from conduit_py.service.rooms.unread import Noticed, UnreadService
@@ -77,19 +78,26 @@ class Ends:
     extremities: tuple[ShortEventId, ...]
     state: LooseState | None
     """The current state then; None for the state after the event."""
+    move: LargeMove | None = None
+    """How to get there, all but the event's own entry, where that is much."""
 
 
 class RoomWriter:
     """Lives no longer than its turn. ``finish`` must be called when everything is staged."""
 
-    def __init__(self, tools: WriterTools, snapshot: Snapshot, turn: Turn, room: Room) -> None:
+    def __init__(
+        self, tools: WriterTools, snapshot: Snapshot, turn: Turn, room: Room, prepared: Prepared | None = None
+    ) -> None:
         self.tools = tools
         self.snapshot = snapshot
         self.turn = turn
         self.room = room
         self.current = CurrentState(tools.short_ids, tools.server_name, snapshot, turn, room)
         self.events = self.current.events
-        self.resolver = Resolver(tools.resolutions, room.version, self.events, self.current.keys, self.current.chain)
+        self._prepared = Prepared() if prepared is None else prepared
+        self.resolver = Resolver(
+            tools.resolutions, room.version, self.events, self.current.keys, self.current.chain, self._prepared
+        )
         self.extremities = room.extremities
         self._relations = RelationWrites(snapshot, turn)
         # No method of this object, which nobody but the garbage collector would part from itself again.
@@ -205,15 +213,31 @@ class RoomWriter:
         if ends_max is not None:
             kept = kept[-ends_max + 1 :]
         extremities = (*kept, event) if is_end else kept
+        after = self.state_after(pdu, event, before)
         if extremities == (event,):
-            return Ends(extremities, None)
+            return Ends(extremities, None, self._plan_move(pdu, after) if may_be_large else None)
         if extremities == self.extremities or not extremities:
             return Ends(self.extremities, LooseState(self.current.state_id))
         states = [LooseState(self.events.get_row(old).state_after) for old in kept]
         if is_end:
-            states.append(self.state_after(pdu, event, before))
-        resolved = self.resolver.resolve(states, new=(event, pdu), may_be_large=may_be_large)
-        return Ends(extremities, resolved)
+            states.append(after)
+        new = None if pdu.state_key is None else (event, pdu)
+        resolved = self.resolver.resolve(states, new=new, may_be_large=may_be_large)
+        return Ends(extremities, resolved, self._plan_move(pdu, resolved) if may_be_large else None)
+
+    def _plan_move(self, pdu: Pdu, state: LooseState) -> LargeMove | None:
+        """How the current state becomes another, if that is much. Raises ``TooLarge`` if it was not prepared."""
+        if not self.resolver.is_large(LooseState(self.current.state_id), state):
+            return None
+        key, after = None, state
+        if pdu.state_key is not None:
+            key = self.current.keys.intern(pdu.type, pdu.state_key)
+            after = LooseState(state.base, {other: event for other, event in state.changes.items() if other != key})
+        way = Way(room=self.room.short, before=self.current.state_id, after=after, key=key)
+        move = self._prepared.moves.get(way.name)
+        if move is None:
+            raise TooLarge(way)
+        return move
 
     def stage_ends(self, ends: Ends, row: EventRow, after: LooseState) -> None:
         """The event of ``row`` was staged as the newest of the timeline: the room ends with it as planned."""
@@ -243,9 +267,12 @@ class RoomWriter:
         rooms.stage_extremities(self.turn, self.room.short, self.extremities, ends.extremities)
         self.extremities = ends.extremities
         chain, before = self.current.chain, LooseState(self.current.state_id)
-        if differing is None:
+        if ends.move is not None:
+            own = ends.move.key_left_out
+            differing = {own} if own and chain.get_loose(before, own) != chain.get_loose(state, own) else ()
+        elif differing is None:
             differing = chain.get_differing(before, state)
-        if not differing and state.changes:
+        if not differing and not ends.move and state.changes:
             return
         name = state.base
         if state.changes:
@@ -253,7 +280,7 @@ class RoomWriter:
             chain.stage(self.turn, name, state.base, state.changes)
         if name != self.current.state_id:
             changes = {key: chain.get_loose(state, key) or ShortEventId(0) for key in differing}
-            self.current.move(name, changes, pos)
+            self.current.move(name, changes, pos, ends.move)
 
     def find_held(self, event_ids: Sequence[EventId]) -> list[ShortEventId]:
         """Those of an event's predecessors that are here with their state."""

@@ -54,18 +54,32 @@ class StagedEvents:
         return tuple(event for event in found if event is not None)
 
 
-class StateKeys:
-    """State keys and their short ids in one turn."""
+class KnownStateKeys:
+    """State keys and their short ids in one snapshot."""
 
-    def __init__(self, short_ids: ShortIds, snapshot: Snapshot, turn: Turn) -> None:
-        self._short_ids = short_ids
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._turn = turn
         self._interned: dict[StateKey, ShortStateKey] = {}
         self._names: dict[ShortStateKey, StateKey] = {}
 
     def find(self, type: str, state_key: str) -> ShortStateKey | None:
         return self._interned.get((type, state_key)) or short_ids.get_state_key(self._snapshot, type, state_key)
+
+    def get_name(self, short: ShortStateKey) -> StateKey:
+        name = self._names.get(short)
+        if name is None:
+            record = short_ids.get_state_key_record(self._snapshot, short)
+            name = record.type, record.state_key
+        return name
+
+
+class StateKeys(KnownStateKeys):
+    """The same in one turn."""
+
+    def __init__(self, short_ids: ShortIds, snapshot: Snapshot, turn: Turn) -> None:
+        super().__init__(snapshot)
+        self._short_ids = short_ids
+        self._turn = turn
 
     def intern(self, type: str, state_key: str) -> ShortStateKey:
         known = self.find(type, state_key)
@@ -75,10 +89,3 @@ class StateKeys:
         self._interned[type, state_key] = short
         self._names[short] = type, state_key
         return short
-
-    def get_name(self, short: ShortStateKey) -> StateKey:
-        name = self._names.get(short)
-        if name is None:
-            record = short_ids.get_state_key_record(self._snapshot, short)
-            name = record.type, record.state_key
-        return name

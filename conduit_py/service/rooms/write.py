@@ -14,10 +14,12 @@ from conduit_py.matrix.policy_server import POLICY, PolicyServer
 from conduit_py.service.errors import Forbidden, MatrixError
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import Append, RoomAppend, ScriptDiffers
+from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
 from conduit_py.service.rooms.policy import get_policy_server
+from conduit_py.service.rooms.prepared import Prepared, TooLarge, Work
 from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
-from conduit_py.service.rooms.resolution import READS_MAX, Conflict, TooLarge
+from conduit_py.service.rooms.resolution import READS_MAX
 from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.locks import KeyedLocks
@@ -200,10 +202,11 @@ class RoomWrites:
     ) -> None:
         """Receive the next few, at least one. The room's lock is held."""
         before = len(results)
-        while len(results) == before:
-            conflict = await self._stage_some(room_id, todo, results, also)
-            if conflict is not None:
-                await self.append.tools.resolutions.resolve(conflict)
+        with contextlib.closing(Groundwork(self._database, self._writer, self.append.tools)) as groundwork:
+            while len(results) == before:
+                work = await self._stage_some(room_id, todo, results, also, groundwork.prepared)
+                if work is not None:
+                    await groundwork.do(work)
 
     async def _stage_some(
         self,
@@ -211,13 +214,14 @@ class RoomWrites:
         todo: Sequence[Arrival],
         results: list[Receipt | MissingEvents],
         also: StageAccepted,
-    ) -> Conflict | None:
-        """The next few, up to the first whose surroundings have to be resolved in a thread; that conflict, if any."""
+        prepared: Prepared,
+    ) -> Work | None:
+        """The next few, up to the first for which something has to be worked out ahead; what that is, if any."""
         done: list[Receipt | MissingEvents] = []
-        conflict = None
+        work = None
         async with self._writer.turn() as turn:
             with self._database.snapshot() as snapshot:
-                receive = self._begin_receive(snapshot, turn, room_id)
+                receive = self._begin_receive(snapshot, turn, room_id, prepared)
                 for arrival in todo[:RECEIVED_PER_TURN]:
                     try:
                         receipt = receive.receive(arrival)
@@ -225,8 +229,8 @@ class RoomWrites:
                         done.append(error)
                         continue
                     except TooLarge as error:
-                        # What was staged before it lands first: the thread reads only what has.
-                        conflict = None if done else error.conflict
+                        # What was staged before it lands first: only what has is read meanwhile.
+                        work = None if done else error.work
                         break
                     if receipt.standing is Standing.ACCEPTED and receipt.is_new:
                         also(snapshot, turn, receipt)
@@ -238,7 +242,7 @@ class RoomWrites:
                         break
                 receive.finish()
         results += done
-        return conflict
+        return work
 
     def _tie_ends(self, writer: RoomWriter) -> None:
         # Where a policy server is asked about everything, it would have to be asked about this too.
@@ -256,8 +260,10 @@ class RoomWrites:
         append = self.append.go_on(writer)
         stage_guests_gone(writer.snapshot, append, {} if guest_access is None else guest_access.content)
 
-    def _begin_receive(self, snapshot: Snapshot, turn: Turn, room_id: RoomId) -> RoomReceive:
-        return RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id)))
+    def _begin_receive(
+        self, snapshot: Snapshot, turn: Turn, room_id: RoomId, prepared: Prepared | None = None
+    ) -> RoomReceive:
+        return RoomReceive(RoomWriter(self.append.tools, snapshot, turn, _require_room(snapshot, room_id), prepared))
 
     async def create(self, creator: UserId, stage: Callable[[Snapshot, Turn], RoomAppend]) -> RoomId:
         """Write a room that ``stage`` begins. One at a time for each creator, so that the next sees that it is there.

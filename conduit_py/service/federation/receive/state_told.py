@@ -36,8 +36,9 @@ async def lay_out_state(database: Database, room: ShortRoomId, event_ids: Sequen
     with database.snapshot() as snapshot:
         base = get_current_state_id(snapshot, room)
         current = StateChain(snapshot).entries(base)
-    changes = {key: event for key, event in entries.items() if current.get(key) != event}
-    changes.update((key, ShortEventId(0)) for key in current.keys() - entries.keys())
+    differing = [key for key in entries.keys() | current.keys() if current.get(key) != entries.get(key)]
+    # Sorted as they will be stored: what is sorted already is quickly sorted again.
+    changes = {key: entries.get(key, ShortEventId(0)) for key in sorted(differing)}
     return LooseState(base, changes)
 
 

@@ -11,6 +11,7 @@ Spec: server-server-api/#joining-rooms, server-server-api/#checks-performed-on-r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -37,9 +38,10 @@ from conduit_py.service.federation.handshakes.joins.told_events import ToldEvent
 from conduit_py.service.federation.keys import KeyRing
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.closed import require_open
+from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.member_events import MEMBER, membership_content
-from conduit_py.service.rooms.receive import Arrival, MissingEvents, RoomReceive, Standing
-from conduit_py.service.rooms.resolution import TooLarge
+from conduit_py.service.rooms.prepared import Prepared, TooLarge, Work
+from conduit_py.service.rooms.receive import Arrival, MissingEvents, Receipt, RoomReceive, Standing
 from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.store import Store
@@ -327,22 +329,24 @@ class Installer:
         return gone
 
     async def _add_join(self, room: Room, join: Pdu, before: LooseState) -> None:
-        store = self._store
-        while True:
-            try:
-                async with store.writer.turn() as turn:
-                    with store.snapshot() as snapshot:
-                        current = rooms.get_room(snapshot, room.room_id)
-                        assert current is not None, "it has just been stored"
-                        receive = RoomReceive(RoomWriter(self._tools, snapshot, turn, current))
-                        receipt = receive.receive(Arrival(pdu=join, states=(before,)))
-                        receive.finish()
-            except TooLarge as error:
-                await self._tools.resolutions.resolve(error.conflict)
-                continue
-            if receipt.standing is not Standing.ACCEPTED:
-                raise Unfit(f"the join is {receipt.standing.value}: {receipt.reason}")
-            return
+        with closing(Groundwork(self._store.database, self._store.writer, self._tools)) as groundwork:
+            while isinstance(received := await self._stage_join(room, join, before, groundwork.prepared), Work):
+                await groundwork.do(received)
+        if received.standing is not Standing.ACCEPTED:
+            raise Unfit(f"the join is {received.standing.value}: {received.reason}")
+
+    async def _stage_join(self, room: Room, join: Pdu, before: LooseState, prepared: Prepared) -> Receipt | Work:
+        async with self._store.writer.turn() as turn:
+            with self._store.snapshot() as snapshot:
+                current = rooms.get_room(snapshot, room.room_id)
+                assert current is not None, "it has just been stored"
+                receive = RoomReceive(RoomWriter(self._tools, snapshot, turn, current, prepared))
+                try:
+                    received: Receipt | Work = receive.receive(Arrival(pdu=join, states=(before,)))
+                except TooLarge as error:
+                    received = error.work
+                receive.finish()
+        return received
 
     async def _leave_again(self, room_id: RoomId, gone: set[UserId]) -> None:
         """Users who left, or rejected an invite, while the other server did not hear of it."""

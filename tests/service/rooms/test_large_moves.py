@@ -1,0 +1,193 @@
+"""A room's current state becomes another one that differs in much: slice by slice comes to the same as all at once."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from conduit_py.data import members, short_ids
+from conduit_py.data.consistency import check_consistency
+from conduit_py.matrix.ids import EventId
+from conduit_py.service.rooms.groundwork import Groundwork
+from conduit_py.service.rooms.prepared import Spread, Way
+from conduit_py.service.rooms.receive import Arrival, Receipt
+from conduit_py.service.rooms.resolution import ENTRIES_MAX
+from kvschema.batch import PUT, Write, WriteBatch
+from kvschema.catalog import CATALOG
+from kvschema.catalog.members import JOIN
+from kvschema.engine import Engine
+from kvschema.engine.lmdb import LmdbEngine
+from tests.rig.crowd import MEMBER, Crowd, Step, gather, limit_entries, require_room, take
+from tests.rig.random_events import make_any, order_of
+from tests.rig.rooms import RoomServer, with_rooms
+from tests.rig.rooms import join as join_room
+from tests.rig.server import load_test_config, open_server
+from tests.service.rooms.test_resolution import begin, check_states
+
+CREW = 12
+LOOP_MS_MAX = 50
+
+
+async def tell_of_joins(crowd: Crowd) -> list[Step]:
+    """Members come, are invited and go, as others tell; one of ours comes meanwhile, and is not told of."""
+    bob = crowd.peer.user("bob")
+    carol = await crowd.rooms.register("carol")
+    await join_room(carol, crowd.peer.room_id)
+    users = [crowd.user(number) for number in range(CREW)]
+    joins = await crowd.store([crowd.loose(user, "join") for user in users[:8]])
+    invites = await crowd.store([crowd.loose(user, "invite", sender=bob) for user in users[8:10]])
+    names = await crowd.store([crowd.loose(user, "join", displayname="new") for user in users[:3]])
+    bans = await crowd.store([crowd.loose(user, "ban", sender=bob) for user in users[3:6]])
+    others = [crowd.event(bob, "org.example.x", {}, state_key=f"{number}") for number in range(4)]
+    settings = await crowd.store(others)
+    known = list(crowd.state.values())
+    come = [*known, *joins, *invites, *settings[:2]]
+    gone = [*known, *names, *bans, *settings[2:]]
+    renamed = crowd.event(bob, MEMBER, {"membership": "join", "displayname": "Bob"}, state_key=bob)
+    return [Step(crowd.say("many"), come), Step(crowd.say("others"), gone), Step(renamed, known)]
+
+
+async def follow_everything(crowd: Crowd) -> list[Step]:
+    """The event that tells of many follows what we hold too: it is the only end of the room afterwards."""
+    joins = await crowd.store([crowd.loose(crowd.user(number), "join") for number in range(CREW)])
+    told = [*crowd.state.values(), *joins]
+    [end] = crowd.peer.ends
+    return [Step(crowd.say("many", prev=(end, EventId("$missing"))), told)]
+
+
+async def throw_out(crowd: Crowd) -> list[Step]:
+    """Many have joined; on another branch the room was closed before that."""
+    [fork] = crowd.peer.ends
+    bob = crowd.peer.user("bob")
+    steps, prev = [], fork
+    for number in range(CREW):
+        user = crowd.user(number)
+        pdu = crowd.event(user, MEMBER, {"membership": "join"}, state_key=user, prev=(prev,))
+        steps.append(Step(pdu))
+        prev = pdu.event_id
+    closed = crowd.event(bob, "m.room.join_rules", {"join_rule": "invite"}, state_key="", prev=(fork,))
+    return [*steps, Step(closed)]
+
+
+@asynccontextmanager
+async def reopened(rows: dict[str, list[tuple[bytes, bytes]]], engine: Engine) -> AsyncIterator[RoomServer]:
+    """Another server with the same rows, as after a restart."""
+    batch = WriteBatch()
+    batch.writes += [Write(PUT, tree, key, value) for tree, found in rows.items() for key, value in found]
+    assert engine.apply([batch]) == [None]
+    async with open_server(engine, load_test_config()) as server:
+        yield await with_rooms(server)
+
+
+@pytest.mark.parametrize("tell", [tell_of_joins, follow_everything, throw_out])
+@pytest.mark.parametrize("most", [0, 4])
+async def test_large_move_writes_the_same_rows(
+    rooms: RoomServer,
+    make_engine: Callable[[], Engine],
+    tell: Callable[[Crowd], Any],
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = await gather(rooms)
+    await crowd.know_users(CREW)
+    steps, room_id = await tell(crowd), crowd.peer.room_id
+    rows, done = rooms.dump(), list[type]()
+    work = Groundwork.do
+
+    async def note(groundwork: Groundwork, todo: Any) -> None:
+        done.append(type(todo))
+        await work(groundwork, todo)
+
+    monkeypatch.setattr(Groundwork, "do", note)
+    receipts = await take(rooms, limit_entries(rooms, most), room_id, steps)
+    assert {Way, Spread} <= set(done)
+    done.clear()
+    async with reopened(rows, make_engine()) as other:
+        await take(other, limit_entries(other, 1_000_000), room_id, steps, [receipt.event for receipt in receipts])
+        assert not {Way, Spread} & set(done)
+        before, after = other.dump(), rooms.dump()
+        assert [tree.name for tree in CATALOG if before[tree.name] != after[tree.name]] == []
+        with other.store.snapshot() as snapshot:
+            assert list(check_consistency(snapshot)) == []
+    assert rooms.dump() != rows
+
+
+async def test_users_who_were_never_seen_come_in_a_large_move(rooms: RoomServer) -> None:
+    crowd = await gather(rooms)
+    [step] = await follow_everything(crowd)
+    await take(rooms, limit_entries(rooms, 3), crowd.peer.room_id, [step])
+    with rooms.store.snapshot() as snapshot:
+        room = require_room(rooms, crowd.peer.room_id)
+        joined = {short_ids.get_user_id(snapshot, user) for user, _ in members.scan_members(snapshot, room.short, JOIN)}
+    assert joined >= {crowd.user(number) for number in range(CREW)}
+    assert len(joined) == CREW + 2
+
+
+@pytest.mark.slow
+async def test_event_loop_goes_on_while_thousands_come_and_go(tmp_path: Path) -> None:
+    """On LMDB, whose writer has a thread: what is measured is what the loop computes between two turns for others."""
+    engine = LmdbEngine(tmp_path / "db", [tree.name for tree in CATALOG], reserve_bytes=0)
+    async with open_server(engine, load_test_config(), threaded=True) as server:
+        rooms = await with_rooms(server)
+        crowd = await gather(rooms)
+        joins = await crowd.store([crowd.loose(crowd.user(number), "join") for number in range(5_000)])
+        known = list(crowd.state.values())
+        bans = await crowd.store(
+            [crowd.loose(crowd.user(number), "ban", sender=crowd.peer.user("bob")) for number in range(5_000)]
+        )
+        writes = limit_entries(rooms, ENTRIES_MAX)
+        for text, told in (("come", [*known, *joins]), ("go", [*known, *bans])):
+            step = Step(crowd.say(text), told)
+            longest = await measure(partial(take, rooms, writes, crowd.peer.room_id, [step]))
+            assert longest < LOOP_MS_MAX, (text, longest)
+        with rooms.store.snapshot() as snapshot:
+            assert list(check_consistency(snapshot)) == []
+    engine.close()
+
+
+async def measure(run: Callable[[], Any]) -> float:
+    """The longest step of the event loop meanwhile, in milliseconds of its thread."""
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            before = time.thread_time()
+            try:
+                await trio.lowlevel.checkpoint()
+            finally:
+                # The last step, after which this is cancelled, counts too.
+                longest = max(longest, (time.thread_time() - before) * 1000)
+
+    # As ``settle_memory`` does in a server: what a test has built is not gone over again.
+    gc.collect()
+    gc.freeze()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await run()
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
+    return longest
+
+
+@pytest.mark.parametrize("version", ["1", "2", "11", "12"])
+@pytest.mark.parametrize("most", [0, 2])
+async def test_resolution_in_slices_is_the_same(rooms: RoomServer, version: str, most: int) -> None:
+    """Events of all kinds on many branches, which come together and in any order."""
+    chance = random.Random(most)
+    peer = await begin(rooms, version)
+    made = order_of([make_any(peer, chance) for _ in range(40)], chance)
+    receipts = await limit_entries(rooms, most).receive(peer.room_id, [Arrival(pdu=pdu) for pdu in made])
+    assert all(isinstance(receipt, Receipt) for receipt in receipts)
+    check_states(rooms, peer)
