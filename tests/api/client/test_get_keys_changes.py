@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from conduit_py.service.e2ee import device_lists
+from conduit_py.service.e2ee import device_lists, sharing
 from conduit_py.service.sync import build
 from tests.rig.asking import ask_member
 from tests.rig.client import Client
@@ -23,6 +23,7 @@ def users_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """A room is gone through in slices, or at once."""
     count: int = request.param
     monkeypatch.setattr(device_lists, "USERS_AT_ONCE", count)
+    monkeypatch.setattr(sharing, "KEYS_AT_ONCE", count)
     return count
 
 
