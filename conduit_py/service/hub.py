@@ -82,6 +82,8 @@ class SyncHub:
     def __init__(self) -> None:
         self._waiters: dict[ShortUserId, set[Waiter]] = {}
         self._woken: deque[trio.Event] = deque()
+        self._in_wave = 0
+        """So many may be at work. Counted until it is half a wave or more, so that a few cost nothing."""
         self._kick = trio.Event()
         self._room_pos: dict[ShortRoomId, int] = {}
         self._room_state: dict[ShortRoomId, StateId] = {}
@@ -108,9 +110,8 @@ class SyncHub:
             for waiter in find(user, ()):
                 if waiter.note(news):
                     woken.append(waiter.event)
-        if not self._kick.is_set():
-            self._wake_wave()
-        if woken:
+        self._wake_wave()
+        if woken or self._in_wave >= WAVE // 2:
             self._kick.set()
 
     def stage_events(
@@ -171,15 +172,18 @@ class SyncHub:
                 waiter.event.set()
 
     def _wake_wave(self) -> None:
-        for _ in range(min(WAVE, len(self._woken))):
+        count = min(WAVE - self._in_wave, len(self._woken))
+        self._in_wave += count
+        for _ in range(count):
             self._woken.popleft().set()
 
     async def run(self) -> None:
         """Wakes long-polls in waves for as long as the server runs."""
         while True:
             await self._kick.wait()
-            while self._woken:
+            while self._woken or self._in_wave:
                 for _ in range(WAVE_PAUSES):
                     await trio.lowlevel.checkpoint()
+                self._in_wave = 0
                 self._wake_wave()
             self._kick = trio.Event()

@@ -178,8 +178,9 @@ class Writer:
             if is_queued:
                 with trio.CancelScope(shield=True), timed(COMMIT):
                     await turn.done.wait()
-                    if turn.gives_way:
-                        await trio.lowlevel.checkpoint()
+            if turn.gives_way or not is_queued:
+                # A loop over what turns out to need no write must not keep everybody else waiting.
+                await trio.lowlevel.cancel_shielded_checkpoint()
             if turn.outcome is not None:
                 raise turn.outcome
         finally:

@@ -85,6 +85,22 @@ async def test_waves_reach_everybody(nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
+async def test_no_more_than_a_wave_is_woken_at_once_by_however_many_commits(nursery: trio.Nursery) -> None:
+    hub = SyncHub()
+    nursery.start_soon(hub.run)
+    await wait_all_tasks_blocked()
+    with ExitStack() as stack:
+        waiters = [stack.enter_context(hub.subscribe(ShortUserId(number))) for number in range(2 * WAVE)]
+        for _ in range(2):
+            for number, waiter in enumerate(waiters):
+                waiter.rearm()
+                hub.publish([ShortUserId(number)])
+            assert sum(waiter.event.is_set() for waiter in waiters) == WAVE
+            await wait_all_tasks_blocked()
+            assert all(waiter.event.is_set() for waiter in waiters)
+    nursery.cancel_scope.cancel()
+
+
 def test_stopping_wakes_those_who_wait_and_those_who_come() -> None:
     hub = SyncHub()
     with hub.subscribe(ALICE) as waiter:

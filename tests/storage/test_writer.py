@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.locks import KeyedLocks
@@ -34,6 +34,17 @@ async def test_turn_ends_once_its_batch_landed(engine: ScriptedEngine, cache: Ob
     async with open_writer(engine, cache, last_pos=0, threaded=threaded) as writer:
         await commit(writer, "a")
         assert names(engine) == {"a"}
+
+
+@both
+async def test_turn_that_writes_nothing_lets_others_go_on(
+    engine: ScriptedEngine, cache: ObjectCache, threaded: bool
+) -> None:
+    """Whoever looks through all there is, and finds nothing to do, must not stop the loop."""
+    async with open_writer(engine, cache, last_pos=0, threaded=threaded) as writer:
+        with assert_checkpoints():
+            async with writer.turn():
+                pass
 
 
 async def test_caller_waits_for_the_disk(engine: ScriptedEngine, cache: ObjectCache) -> None:
