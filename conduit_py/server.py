@@ -27,7 +27,7 @@ from conduit_py.http.server import serve_http
 from conduit_py.http.tls import Tls
 from conduit_py.log import get_logger
 from conduit_py.matrix.edus import PRESENCE
-from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.measuring import watch_services, watch_store
 from conduit_py.metrics import Metrics
 from conduit_py.observe.loop import LoopWatch
@@ -72,6 +72,7 @@ from conduit_py.service.sync.service import SyncService
 from conduit_py.service.users.build import Accounts, Surroundings, build_accounts
 from conduit_py.service.users.sessions import DeviceObserver
 from conduit_py.service.users.store import Store
+from kvschema.catalog.rooms import ShortUserId
 
 _log = get_logger(__name__)
 
@@ -154,9 +155,9 @@ async def build(
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     admin_room = AdminRoom(store, writes, commands)
-    accounts = _build_accounts(config, store, around, rooms, admin_room, (removal, push.pushers), hash_limiter)
+    presence, observers = _build_presence(config, store, hub, rooms, sending), (removal, push.pushers)
+    accounts = _build_accounts(config, store, around, rooms, presence, admin_room, observers, hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
-    presence = _build_presence(config, store, hub, rooms, sending)
     edus = {**e2ee.edus.handlers, **rooms.edu_handlers, PRESENCE: presence.receive}
     operations = Operations(
         config=config,
@@ -284,17 +285,22 @@ def _build_accounts(
     store: Store,
     around: Around,
     rooms: Rooms,
+    presence: PresenceService,
     admin_room: AdminRoom,
     observers: tuple[DeviceObserver, ...],
     hash_limiter: trio.CapacityLimiter | None,
 ) -> Accounts:
+    async def propagate_profile(user: ShortUserId, user_id: UserId) -> None:
+        presence.note_profile(user)
+        await rooms.membership.propagate_profile(user, user_id)
+
     return build_accounts(
         config,
         store,
         Surroundings(
             fetcher=around.lookups,
             wake=around.hub.publish,
-            propagate_profile=rooms.membership.propagate_profile,
+            propagate_profile=propagate_profile,
             leave_room=rooms.membership.leave,
             throttle=around.throttle,
             appservices=around.appservices.registry,

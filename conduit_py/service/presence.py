@@ -158,6 +158,15 @@ class PresenceService:
             known.seen_ms = self._store.now_ms()
             self._activate(known)
 
+    def note_profile(self, user: ShortUserId) -> None:
+        """A local user has another display name or avatar, which goes with the presence.
+
+        Spec: client-server-api/#events-on-change-of-profile-information
+        """
+        known = self._known.get(user)
+        if known is not None and known.presence != OFFLINE:
+            self._note_change(known)
+
     def _activate(self, known: _Known) -> None:
         known.active_ms = self._store.now_ms()
         if known.presence != ONLINE or not known.is_active:
@@ -226,7 +235,7 @@ class PresenceService:
         return known.told(self._store.now_ms())
 
     def read_all(self, snapshot: Snapshot, requester: Requester) -> Iterator[Presence]:
-        """Of everybody who is around and shares a room with the requester."""
+        """Of everybody who is around and shares a room with the requester, and of the requester."""
         return self._read(snapshot, requester, [known for known in self._known.values() if known.presence != OFFLINE])
 
     def read_changes(
@@ -261,7 +270,8 @@ class PresenceService:
         for known in several:
             if rooms is None:
                 rooms = _my_rooms(snapshot, requester)
-            if known.user != requester.user and self._may_see(snapshot, rooms, known.user):
+            # Of oneself too: one's other devices show it.
+            if known.user == requester.user or self._may_see(snapshot, rooms, known.user):
                 yield known.told(now_ms)
 
     def _may_see(self, snapshot: Snapshot, rooms: list[ShortRoomId], user: ShortUserId) -> bool:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 import orjson
 import trio
 
-from conduit_py.data import short_ids
+from conduit_py.data import profiles, short_ids
 from conduit_py.data.apart import PUSH_RULES
-from conduit_py.matrix.edus import PRESENCE, build_presence_event
+from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
-from conduit_py.service.e2ee.device_lists import Reading
+from conduit_py.service.e2ee.device_lists import ReadChanges
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.news import RoomNews
@@ -181,7 +181,7 @@ class SyncBuilder:
             since = token.typing if token.boot == self._typing.boot else 0
             new = [entry.room for entry in plan.todo if entry.kind == JOIN and entry.after is None]
             told = self._presence.read_changes(snapshot, view.requester, since, new)
-        return [orjson.dumps(build_presence_event(it)) for it in told if wants.matches(PRESENCE, it.user_id)]
+        return [_render_presence(snapshot, it) for it in told if wants.matches(PRESENCE, it.user_id)]
 
     def _go_on(self, snapshot: Snapshot, work: _Work) -> bool:
         """Do as much as fits into one slice. True when there is no more."""
@@ -225,7 +225,7 @@ class _Work:
     plan: Plan
     reply: Reply
     sent: SentMembers | None
-    reading: Reading | None
+    reading: ReadChanges | None
     """Whose device lists are to be told, as long as it is not known."""
     is_quiet: bool
     """Nothing happened in the user's rooms, and messages could be told by ``build_messages``."""
@@ -233,7 +233,7 @@ class _Work:
     section: RoomSection | None = None
 
 
-def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, Reading | None]:
+def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, ReadChanges | None]:
     token = view.request.since
     asked = Asked(
         since=view.since,
@@ -242,6 +242,14 @@ def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[Devic
         is_gap=view.is_gap,
     )
     return read_device_news(snapshot, view.requester, asked, [entry.room for entry in plan.todo if entry.has_news])
+
+
+def _render_presence(snapshot: Snapshot, update: Presence) -> bytes:
+    """With what of the profile goes with it, for users of this server."""
+    user = short_ids.get_user(snapshot, update.user_id)
+    profile = {} if user is None else profiles.get_profile(snapshot, user)
+    shown = {key: profile[key] for key in ("displayname", "avatar_url") if isinstance(profile.get(key), str)}
+    return orjson.dumps(build_presence_event(update, **shown))
 
 
 def _build_global_data(snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:

@@ -77,8 +77,29 @@ async def test_set_presence_is_told_to_who_shares_a_room(one: Node, autojump_clo
     assert event["content"]["presence"] == "unavailable"
     assert event["content"]["status_msg"] == "in the garden"
     assert told(await sync(carol, elsewhere)) == told(await sync(carol)) == {}
-    assert told(await sync(bob)) == {}
+    assert told(await sync(bob)) == {bob.user_id: "unavailable"}
     assert told(await sync(alice)) == {bob.user_id: "unavailable"}
+
+
+async def test_presence_tells_names_and_avatars(one: Node, autojump_clock: MockClock) -> None:
+    alice, bob, _ = await meet(one)
+    since = (await sync(alice))["next_batch"]
+    await set_status(bob, "unavailable")
+    reply = await sync(alice, since)
+    (event,) = reply["presence"]["events"]
+    assert event["content"]["displayname"] == "bob ⚡️"
+    await bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
+    await bob.put(path("profile", bob.user_id, "avatar_url"), {"avatar_url": "mxc://one.test/bob"})
+    (event,) = (await sync(alice, reply["next_batch"]))["presence"]["events"]
+    assert event["content"]["displayname"] == "Bob"
+    assert event["content"]["avatar_url"] == "mxc://one.test/bob"
+
+
+async def test_a_new_name_of_who_is_not_around_is_no_presence(one: Node, autojump_clock: MockClock) -> None:
+    alice, bob, _ = await meet(one)
+    since = (await sync(alice))["next_batch"]
+    await bob.put(path("profile", bob.user_id, "displayname"), {"displayname": "Bob"})
+    assert told(await sync(alice, since)) == {}
 
 
 async def test_get_presence_tells_when_a_user_was_last_active(one: Node, autojump_clock: MockClock) -> None:
@@ -189,7 +210,7 @@ async def test_who_comes_to_a_room_is_told_who_is_around(one: Node, autojump_clo
     carol = await one.register("carol")
     since = (await sync(carol))["next_batch"]
     await join(carol, room_id)
-    assert told(await sync(carol, since)) == {bob.user_id: "online"}
+    assert told(await sync(carol, since)) == {bob.user_id: "online", carol.user_id: "online"}
 
 
 async def test_a_restart_keeps_the_message_and_tells_who_is_gone(one: Node, autojump_clock: MockClock) -> None:

@@ -266,7 +266,8 @@ def presence(user_id: str, state: str = "online", **more: Any) -> Json:
 
 async def presence_told(exchange: Exchange) -> list[tuple[str, str]]:
     reply = (await exchange.alice.get("/sync?timeout=0&set_presence=offline")).json
-    return [(event["sender"], event["content"]["presence"]) for event in reply["presence"]["events"]]
+    told = [(event["sender"], event["content"]["presence"]) for event in reply["presence"]["events"]]
+    return [(sender, presence) for sender, presence in told if sender != exchange.alice.user_id]
 
 
 async def test_presence_goes_both_ways_where_the_operator_wants_it(
