@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
-from tests.spec.openapi import Documents
+from tests.spec.openapi import Documents, Validator
 from tests.spec.source import Operation, find_spec_dir, load_operations
 
 __all__ = ["COMMON_ERRCODES", "DEVIATIONS", "Contract", "Deviation", "check_event", "check_response", "load_contract"]
@@ -112,8 +112,8 @@ class Contract:
         self._documents = Documents(spec_dir)
         self._operations: dict[tuple[str, int], list[Documented]] = {}
         self._by_operation: dict[Operation, Documented] = {}
-        self._response_validators: dict[tuple[Operation, str], Draft202012Validator] = {}
-        self._event_validators: dict[tuple[str, str], Draft202012Validator] = {}
+        self._response_validators: dict[tuple[Operation, str], Validator] = {}
+        self._event_validators: dict[tuple[str, str], Validator] = {}
         for operation in load_operations(spec_dir):
             self._add(operation)
 
@@ -195,7 +195,7 @@ class Contract:
         elif media_type not in content and "application/octet-stream" not in content:
             yield f"Content-Type is {content_type}, not one of {', '.join(content)}"
 
-    def response_validator(self, operation: Operation, name: str) -> Draft202012Validator:
+    def response_validator(self, operation: Operation, name: str) -> Validator:
         """Of the JSON body that ``operation`` documents for ``name``: ``200``, ``4XX``."""
         if (operation, name) not in self._response_validators:
             documented = self._by_operation[operation]
@@ -250,7 +250,7 @@ class Contract:
         file = f"{_EVENTS}/{event_type}.yaml"
         return file if self._documents.exists(file) else None
 
-    def _event_validator(self, file: str, kind: str) -> Draft202012Validator:
+    def _event_validator(self, file: str, kind: str) -> Validator:
         if (file, kind) not in self._event_validators:
             schema = self._documents.read(file)
             self._event_validators[file, kind] = self._documents.validator(schema, file, _ENVELOPES[kind])
@@ -343,7 +343,7 @@ def _literals(template: Iterable[str], segments: list[str]) -> int:
     return sum(expected == got for expected, got in zip(template, segments, strict=True))
 
 
-def _errors(validator: Draft202012Validator, instance: object) -> Iterator[str]:
+def _errors(validator: Validator, instance: object) -> Iterator[str]:
     for error in validator.iter_errors(instance):
         for leaf in _leaves(error):
             yield f"{leaf.json_path}: {leaf.message[:300]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.contract import (
 from tests.spec.openapi import Documents
 
 JSON = "application/json"
+SPOILED_MAX = 100
+"""Of each example."""
 
 WHOAMI = "/_matrix/client/v3/account/whoami"
 SYNC = "/_matrix/client/v3/sync?since=s1&timeout=0"
@@ -88,6 +91,36 @@ def test_examples_of_responses_pass(contract: Contract, spec_dir: Path) -> None:
     assert len(examples) > 300
     for method, path, status, example in examples:
         contract.check_response(method, path, status, example, JSON)
+
+
+def spoil(value: Any) -> Iterator[Any]:
+    """The value with one thing in it of another kind, or missing, or too much, each time another."""
+    for other in (None, True, 1.5, -1, "@", "", [], {}, [None], {"": None}):
+        if other != value:
+            yield other
+    if isinstance(value, list):
+        yield [*value, value]
+        for place, inner in enumerate(value):
+            yield from ([*value[:place], spoiled, *value[place + 1 :]] for spoiled in spoil(inner))
+    if isinstance(value, dict):
+        yield {**value, "more": 1}
+        for name, inner in value.items():
+            yield without(value, name)
+            yield from ({**value, name: spoiled} for spoiled in spoil(inner))
+
+
+def test_nothing_is_quickly_passed_that_is_wrong(contract: Contract, spec_dir: Path) -> None:
+    wrong = 0
+    for method, path, status, example in examples_of_responses(contract, Documents(spec_dir)):
+        operation = contract.find_operation(method, path)
+        assert operation is not None
+        names = {int(name.replace("X", "0")): name for each, name in contract.json_responses() if each == operation}
+        validator = contract.response_validator(operation, names[status])
+        for spoiled in islice(spoil(example), SPOILED_MAX):
+            is_wrong = next(validator.iter_exact_errors(spoiled), None) is not None
+            wrong += is_wrong
+            assert not (is_wrong and validator.is_quickly_passed(spoiled)), (operation, spoiled)
+    assert wrong > 1000
 
 
 # Its method is m.sas.v1, and it has only what every method has.

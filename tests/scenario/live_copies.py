@@ -47,9 +47,9 @@ UPLOADERS = 2
 ROW_BYTES = 512_000
 FILLERS = 4
 CHUNK_BYTES = MIB
-COPIES_MAX = 4
+COPIES_MAX = 3
 """On the disk at a time, those that are being made or looked at included."""
-GROWTH = 1.25
+GROWTH = 1.75
 """How much larger than what it is filled with a database is at the most, in the time that its copies take."""
 
 

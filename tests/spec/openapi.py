@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import jsonschema_rs
 import yaml
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
-__all__ = ["Documents", "Schema"]
+__all__ = ["Documents", "Schema", "Validator"]
 
 Schema = dict[str, Any]
 
@@ -66,18 +67,44 @@ _FORMATS = {
 }
 
 
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return not isinstance(value, str) or pattern.fullmatch(value) is not None
+
+
+_CHECKS: dict[str, Callable[..., bool]] = {
+    name: functools.partial(_matches, re.compile(pattern)) for name, pattern in _FORMATS.items()
+}
+
+
 def _format_checker() -> FormatChecker:
     checker = FormatChecker(formats=())
-
-    def matches(pattern: re.Pattern[str], value: object) -> bool:
-        return not isinstance(value, str) or pattern.fullmatch(value) is not None
-
-    for name, pattern in _FORMATS.items():
-        checker.checks(name)(functools.partial(matches, re.compile(pattern)))
+    for name, check in _CHECKS.items():
+        checker.checks(name)(check)
     return checker
 
 
 _CHECKER = _format_checker()
+
+
+class Validator:
+    """Tells what is wrong with instances of one schema.
+
+    Nearly all fit, and that is found by ``jsonschema_rs``, which is some hundred times faster than ``jsonschema``.
+    Where it objects, the other has the last word: it tells where and why, and of formats knows those of Matrix alone.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._quick = jsonschema_rs.Draft202012Validator(schema, formats=_CHECKS, validate_formats=True)
+        self._exact = Draft202012Validator(schema, format_checker=_CHECKER)
+
+    def is_quickly_passed(self, instance: object) -> bool:
+        return self._quick.is_valid(instance)
+
+    def iter_errors(self, instance: object) -> Iterator[ValidationError]:
+        return iter(()) if self.is_quickly_passed(instance) else self.iter_exact_errors(instance)
+
+    def iter_exact_errors(self, instance: object) -> Iterator[ValidationError]:
+        return self._exact.iter_errors(instance)
 
 
 class Documents:
@@ -117,14 +144,12 @@ class Documents:
             node = node[unquote(part).replace("~1", "/").replace("~0", "~")]
         return node, target
 
-    def validator(self, schema: Schema, file: str, swap: Mapping[str, str] | None = None) -> Draft202012Validator:
+    def validator(self, schema: Schema, file: str, swap: Mapping[str, str] | None = None) -> Validator:
         """A validator of ``schema``, which is in ``file``; a reference to a file in ``swap`` goes to its value instead.
 
-        Raises ``jsonschema.SchemaError`` if it is no schema.
+        Raises ``jsonschema_rs.ValidationError`` if it is no schema.
         """
-        whole = _Gathering(self, swap or {}).gather(schema, file)
-        Draft202012Validator.check_schema(whole)
-        return Draft202012Validator(whole, format_checker=_CHECKER)
+        return Validator(_Gathering(self, swap or {}).gather(schema, file))
 
 
 class _Gathering:
