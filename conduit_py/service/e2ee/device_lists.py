@@ -8,9 +8,10 @@ Spec: client-server-api/#tracking-the-device-list-for-a-user
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import trio
@@ -23,7 +24,6 @@ from conduit_py.service.e2ee.sharing import (
     Sharing,
     get_rooms,
     scan_local_sharing,
-    scan_sharing,
     scan_sharing_with_remote,
 )
 from conduit_py.service.hub import SyncHub
@@ -37,7 +37,7 @@ from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 CROSS_SIGNING: Final = ""
 """What changed is none of a user's devices."""
 USERS_AT_ONCE: Final = 500
-"""Members of a room that a user came to who are looked at between two steps of the event loop: about 10 ms."""
+"""Members of rooms who are looked at between two steps of the event loop: about 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,13 @@ class DeviceLists:
     async def get_changes(self, requester: Requester, since: SyncToken) -> Changes:
         """What has changed from a token until now."""
         with self._store.snapshot() as snapshot:
+            reading: Reading
             if snapshot.is_from_lost_future(since.pos):
-                return read_everybody(snapshot, requester.user)
-            moved = members.scan_changes(snapshot, requester.user, after=since.pos, until=snapshot.pos)
-            rooms = get_rooms(snapshot, requester.user).union(change.room for _, change in moved)
-            reading = ReadChanges(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
+                reading = ReadEverybody(snapshot, requester.user)
+            else:
+                moved = members.scan_changes(snapshot, requester.user, after=since.pos, until=snapshot.pos)
+                rooms = get_rooms(snapshot, requester.user).union(change.room for _, change in moved)
+                reading = ReadChanges(snapshot, requester.user, rooms, since=since.pos, until=snapshot.pos)
         while not reading.is_done:
             await trio.lowlevel.checkpoint()
             with self._store.snapshot() as snapshot:
@@ -113,11 +115,63 @@ class DeviceLists:
         return reading.changes
 
 
-class ReadChanges:
+class Reading(ABC):
+    """Whose devices a client has to ask about, read in slices: ``go_on``, in later snapshots, until it ``is_done``."""
+
+    def __init__(self, snapshot: Snapshot, user: ShortUserId) -> None:
+        self._user = user
+        self._changed: set[ShortUserId] = set()
+        self._left: set[ShortUserId] = set()
+        self._names: dict[ShortUserId, UserId] = {}
+        self._sharing: Sharing | None = None
+        self._steps = self._read()
+        self.is_done = False
+        self.go_on(snapshot)
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Do as much as is done at once."""
+        self._snapshot = snapshot
+        self._looked_at = 0
+        if self._sharing is not None:
+            self._sharing.go_on(snapshot)
+        self.is_done = next(self._steps, True) is not None
+
+    @property
+    def changes(self) -> Changes:
+        """None as long as it is not done."""
+        if not self.is_done or not (self._changed or self._left):
+            return NO_CHANGES
+        named = [sorted(self._names[user] for user in users) for users in (self._changed, self._left)]
+        return Changes(*named)
+
+    @abstractmethod
+    def _read(self) -> Iterator[None]:
+        """Yields wherever it is enough for one step."""
+
+    def _is_enough(self, more: int) -> bool:
+        self._looked_at += more
+        return self._looked_at >= USERS_AT_ONCE
+
+    def _name(self, users: Iterable[ShortUserId]) -> None:
+        for user in users:
+            self._names[user] = short_ids.get_user_id(self._snapshot, user)
+
+    def _scan_pages(self, rooms: Iterable[ShortRoomId]) -> Iterator[Sequence[ShortUserId]]:
+        """The members of rooms, of whom the next are read when they are asked for."""
+        for room in rooms:
+            last: RoomMember | None = None
+            while True:
+                page = list(islice(members.scan_joined_after(self._snapshot, room, last), USERS_AT_ONCE))
+                yield [key.user for key in page]
+                if len(page) < USERS_AT_ONCE:
+                    break
+                last = page[-1]
+
+
+class ReadChanges(Reading):
     """What changed past ``since`` up to ``until``, which must be the first snapshot's position.
 
-    Nothing happened in the user's other rooms than those with news, and the user came to and went from no others. A
-    large room that the user came to is gone through in slices, in later snapshots.
+    Nothing happened in the user's other rooms than those with news, and the user came to and went from no others.
     """
 
     def __init__(
@@ -129,48 +183,33 @@ class ReadChanges:
         since: int,
         until: int,
     ) -> None:
-        self._user = user
-        self._changed = set(device_lists.scan_signed(snapshot, user, after=since, until=until))
-        self._left: set[ShortUserId] = set()
-        self._names: dict[ShortUserId, UserId] = {}
-        self._seen: set[ShortUserId] = {user}
-        self._rooms: list[ShortRoomId] = []
-        """To be gone through."""
-        self._last: RoomMember | None = None
-        self._sharing: Sharing | None = None
-        others = list(device_lists.scan_changed(snapshot, after=since, until=until))
-        if others or rooms_with_news:
-            self._sharing = sharing = Sharing(snapshot, user, rooms_with_news, since=since, until=until)
-            self._changed.update(other for other in others if other == user or sharing.shares_now(other))
-            self._compare(sharing, sharing.get_changed())
-            self._rooms = list(sharing.moved)
-        self.go_on(snapshot)
+        self._rooms_with_news = rooms_with_news
+        self._since, self._until = since, until
+        self._seen = {user}
+        super().__init__(snapshot, user)
 
-    @property
-    def is_done(self) -> bool:
-        return not self._rooms
+    def _read(self) -> Iterator[None]:
+        span = {"after": self._since, "until": self._until}
+        self._changed.update(device_lists.scan_signed(self._snapshot, self._user, **span))
+        others = list(device_lists.scan_changed(self._snapshot, **span))
+        if others or self._rooms_with_news:
+            yield from self._read_rooms(others)
+        self._name((self._changed | self._left) - self._names.keys())
 
-    @property
-    def changes(self) -> Changes:
-        """As far as is known."""
-        if not (self._changed or self._left):
-            return NO_CHANGES
-        named = [sorted(self._names[user] for user in users) for users in (self._changed, self._left)]
-        return Changes(*named)
-
-    def go_on(self, snapshot: Snapshot) -> None:
-        """Do as much as is done at once."""
-        if self._sharing is not None and self._rooms:
-            self._sharing.go_on(snapshot)
-            room = self._rooms[-1]
-            page = list(islice(members.scan_joined_after(snapshot, room, self._last), USERS_AT_ONCE))
-            self._compare(self._sharing, (key.user for key in page))
-            self._last = page[-1] if page else None
-            if len(page) < USERS_AT_ONCE:
-                self._rooms.pop()
-                self._last = None
-        for user in (self._changed | self._left) - self._names.keys():
-            self._names[user] = short_ids.get_user_id(snapshot, user)
+    def _read_rooms(self, others: Sequence[ShortUserId]) -> Iterator[None]:
+        self._sharing = sharing = Sharing(
+            self._snapshot, self._user, self._rooms_with_news, since=self._since, until=self._until
+        )
+        for looked_at in sharing.find_changed():
+            if self._is_enough(looked_at):
+                yield
+        self._changed.update(other for other in others if other == self._user or sharing.shares_now(other))
+        moved = list(sharing.get_changed())
+        portions = (moved[start : start + USERS_AT_ONCE] for start in range(0, len(moved), USERS_AT_ONCE))
+        for page in chain(portions, self._scan_pages(sharing.moved)):
+            self._compare(sharing, page)
+            if self._is_enough(len(page)):
+                yield
 
     def _compare(self, sharing: Sharing, others: Iterable[ShortUserId]) -> None:
         for other in others:
@@ -178,13 +217,17 @@ class ReadChanges:
                 continue
             self._seen.add(other)
             was_there, is_there = sharing.compare(other)
-            if is_there and not was_there:
-                self._changed.add(other)
-            elif was_there and not is_there:
-                self._left.add(other)
+            if was_there != is_there:
+                (self._changed if is_there else self._left).add(other)
+                self._name([other])
 
 
-def read_everybody(snapshot: Snapshot, user: ShortUserId) -> Changes:
+class ReadEverybody(Reading):
     """For a client whose lists are of a history that is gone."""
-    names = sorted(short_ids.get_user_id(snapshot, other) for other in scan_sharing(snapshot, user))
-    return Changes(names, [])
+
+    def _read(self) -> Iterator[None]:
+        for page in chain([[self._user]], self._scan_pages(get_rooms(self._snapshot, self._user))):
+            self._changed.update(page)
+            self._name(page)
+            if self._is_enough(len(page)):
+                yield

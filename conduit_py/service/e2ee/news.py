@@ -16,7 +16,7 @@ import orjson
 from conduit_py.data import one_time_keys, to_device
 from conduit_py.data.one_time_keys import Supply
 from conduit_py.matrix.ids import DeviceId
-from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, ReadChanges, read_everybody
+from conduit_py.service.e2ee.device_lists import NO_CHANGES, Changes, ReadChanges, ReadEverybody, Reading
 from conduit_py.service.requester import Requester
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.e2ee import ToDevice
@@ -80,18 +80,18 @@ NO_NEWS: Final = DeviceNews(
 
 def read_device_news(
     snapshot: Snapshot, requester: Requester, asked: Asked, rooms_with_news: Collection[ShortRoomId]
-) -> tuple[DeviceNews, ReadChanges | None]:
+) -> tuple[DeviceNews, Reading | None]:
     """Everything for one reply. Nothing happened in the user's other rooms than those with news.
 
     The changes are what is read in the end, if that is not done at once.
     """
-    unfinished, changes = None, NO_CHANGES
+    reading: Reading | None = None
     if asked.since is not None:
         reading = ReadChanges(snapshot, requester.user, rooms_with_news, since=asked.since, until=asked.until)
-        changes = reading.changes
-        unfinished = None if reading.is_done else reading
     elif asked.is_gap:
-        changes = read_everybody(snapshot, requester.user)
+        reading = ReadEverybody(snapshot, requester.user)
+    changes = NO_CHANGES if reading is None else reading.changes
+    unfinished = None if reading is None or reading.is_done else reading
     device_id = requester.device_id
     if device_id is None:
         return replace(NO_NEWS, changes=changes), unfinished

@@ -20,7 +20,7 @@ from conduit_py.data import profiles, short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
-from conduit_py.service.e2ee.device_lists import ReadChanges
+from conduit_py.service.e2ee.device_lists import Reading
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.news import RoomNews
@@ -225,7 +225,7 @@ class _Work:
     plan: Plan
     reply: Reply
     sent: SentMembers | None
-    reading: ReadChanges | None
+    reading: Reading | None
     """Whose device lists are to be told, as long as it is not known."""
     is_quiet: bool
     """Nothing happened in the user's rooms, and messages could be told by ``build_messages``."""
@@ -233,7 +233,7 @@ class _Work:
     section: RoomSection | None = None
 
 
-def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, ReadChanges | None]:
+def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, Reading | None]:
     token = view.request.since
     asked = Asked(
         since=view.since,
