@@ -118,6 +118,18 @@ async def test_only_some_others_are_asked_and_for_a_while_not_again(
     assert await receiving.send(two, said[2]) == {said[2].event_id: {}}
 
 
+async def test_others_are_not_asked_for_every_event_that_has_its_state_but_not_what_it_follows(
+    receiving: Receiving,
+) -> None:
+    _, two, three = await begin_three(receiving)
+    lost = [two.say("bob", f"lost {number}") for number in range(5)]
+    two.withheld.update(pdu.event_id for pdu in lost)
+    receiving.rooms.remotes.servers[three.name] = gives_nothing
+    said = [two.say("bob", str(number), prev=[pdu.event_id]) for number, pdu in enumerate(lost)]
+    assert await receiving.send(two, *said) == {pdu.event_id: {} for pdu in said}
+    assert [kind for name, kind in asked(receiving) if name == three.name] == ["backfill"]
+
+
 async def test_server_that_does_not_answer_is_let_be(receiving: Receiving) -> None:
     alice, two, three = await begin_three(receiving)
     lost = two.say("bob", "lost")

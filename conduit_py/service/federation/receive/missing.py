@@ -135,7 +135,7 @@ class MissingEventsFetcher:
                 fresh = [it for it in found if it.depth >= min_depth and not is_held(snapshot, room, it.event_id)]
             return connect(pdu.prev_events, fresh) or None
 
-        wanted = await self._sources.ask(origin, room, ask)
+        wanted = await self._sources.ask("before", origin, room, ask)
         if wanted is None:
             self._note_failures("events before one", origin, [("before", other) for other in missing])
         return [other for other in by_prev_events(wanted or ()) if other.event_id != pdu.event_id]
@@ -155,10 +155,9 @@ class MissingEventsFetcher:
                 await self._fetch_single(server_name, room, missing)
             return None if await self._find_missing(told.pdu_ids) else told.pdu_ids
 
-        told = await self._sources.ask(origin, room, ask)
+        told = await self._sources.ask("state", origin, room, ask)
         if told is None:
             self._note_failures("the state before an event", origin, [("state", event_id)])
-            self._sources.note_in_vain(origin, room.room_id)
             raise StillMissing(f"the state before {event_id} cannot be had")
         return await lay_out_state(self._database, room.short, told)
 
@@ -176,7 +175,6 @@ class MissingEventsFetcher:
                 missing = await self._find_missing(pdu.auth_events)
         if missing:
             self._note_failures("what allowed an event", origin, missing)
-            self._sources.note_in_vain(origin, room.room_id)
             raise StillMissing(f"auth events of {pdu.event_id} cannot be had: {', '.join(missing)}")
 
     async def _fetch_single(self, origin: ServerName, room: Room, event_ids: Collection[EventId]) -> None:
@@ -188,7 +186,7 @@ class MissingEventsFetcher:
             todo = [event_id for event_id in todo if self._pauses.is_over(event_id)]
             if not todo or len(found) + len(todo) > SINGLE_EVENTS_MAX or left <= 0:
                 break
-            for server_name in self._sources.scan(origin, room):
+            for server_name in self._sources.scan("events", origin, room):
                 lacking = [event_id for event_id in todo if event_id not in found]
                 if not lacking or left <= 0:
                     break
@@ -199,6 +197,7 @@ class MissingEventsFetcher:
             for event_id in todo:
                 if event_id not in found:
                     self._pauses.note(event_id, has_failed=True)
+                    self._sources.note_in_vain("events", origin, room.room_id)
             named = {event_id for pdu in found.values() for event_id in pdu.auth_events} - found.keys()
             todo = await self._find_missing(named)
         await self._store_checked(room, found.values())

@@ -1,8 +1,8 @@
 """Whom to ask for what an event refers to: who sent it, and where that does not help, others in the room.
 
 Who sends events that refer to what nobody has makes the others be asked in vain. So after such a failure nobody else is
-asked about what that server sends of the room, for a while, and longer each time; and a server that does not answer is
-left alone.
+asked the same kind of question about what that server sends of the room, for a while, and longer each time; and a
+server that does not answer is left alone.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ class Sources:
         self._is_failing = is_failing
         self._pauses = Pauses(first_ms=PAUSE_MS, longest_ms=PAUSE_MAX_MS, now_ms=now_ms)
 
-    def scan(self, origin: ServerName, room: Room) -> Iterator[ServerName]:
-        """``origin``, and those that may help where it does not. Whoever is not needed is not looked for."""
+    def scan(self, what: str, origin: ServerName, room: Room) -> Iterator[ServerName]:
+        """``origin``, and those that may help where it does not. Whoever is not needed is not looked for.
+
+        ``what`` is the kind of question.
+        """
         yield origin
-        if not self._pauses.is_over(("for", origin, room.room_id)):
+        if not self._pauses.is_over((what, origin, room.room_id)):
             return
         with self._database.snapshot() as snapshot:
             servers = choose_servers(snapshot, room, own=self._server_name)
@@ -58,10 +61,10 @@ class Sources:
         yield from islice(others, OTHERS_MAX)
 
     async def ask(
-        self, origin: ServerName, room: Room, question: Callable[[ServerName], Awaitable[T | None]]
+        self, what: str, origin: ServerName, room: Room, question: Callable[[ServerName], Awaitable[T | None]]
     ) -> T | None:
         """The first answer that is of use. ``question`` returns None for one that is not."""
-        for server_name in self.scan(origin, room):
+        for server_name in self.scan(what, origin, room):
             try:
                 answer = await question(server_name)
             except RemoteError as error:
@@ -69,8 +72,9 @@ class Sources:
                 continue
             if answer is not None:
                 if server_name != origin:
-                    self._pauses.forget(("for", origin, room.room_id))
+                    self._pauses.forget((what, origin, room.room_id))
                 return answer
+        self.note_in_vain(what, origin, room.room_id)
         return None
 
     def may_ask(self, server_name: ServerName) -> bool:
@@ -83,9 +87,9 @@ class Sources:
         if isinstance(error, Unreachable):
             self._pauses.note(("server", server_name), has_failed=True)
 
-    def note_in_vain(self, origin: ServerName, room_id: RoomId) -> None:
+    def note_in_vain(self, what: str, origin: ServerName, room_id: RoomId) -> None:
         """What the server sent of the room refers to what nobody has given."""
-        key = ("for", origin, room_id)
+        key = (what, origin, room_id)
         if self._pauses.is_over(key):
             self._pauses.note(key, has_failed=True)
 
