@@ -185,8 +185,10 @@ class MembershipService:
         """Let a banned user in again, if invited or the room is public."""
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
+            if append.get_membership(requester.user_id) != "join":
+                raise Forbidden(f"{requester.user_id} is not joined to {room_id}")
             if append.get_membership(user_id) != "ban":
-                raise Forbidden(f"{user_id} is not banned")
+                raise MatrixError(f"{user_id} is not banned", errcode="M_BAD_STATE", status=403)
             stage_membership(snapshot, append, requester, user_id, membership_content("leave", reason))
 
         await self._writes.write(room_id, stage)
