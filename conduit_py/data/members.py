@@ -160,12 +160,6 @@ def scan_remote_rooms(snapshot: Snapshot, user: ShortUserId) -> Iterator[tuple[S
         yield key.room, StreamPos(began)
 
 
-def scan_rooms_of_server(snapshot: Snapshot, server_name: ServerName) -> Iterator[ShortRoomId]:
-    """Rooms in which a server has joined members."""
-    for key in members.SERVERROOMIDS.scan_keys(snapshot, server_name):
-        yield key.room
-
-
 def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Standing | None:
     """Keep every index in step with one change of membership (or a new membership event of the same kind).
 

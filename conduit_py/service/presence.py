@@ -26,7 +26,7 @@ import trio
 from conduit_py.data import members, presence, short_ids
 from conduit_py.data.digest import digest
 from conduit_py.matrix.edus import PRESENCES, STATUS_MSG_CHARS_MAX, Presence, build_presence, parse_presence
-from conduit_py.matrix.ids import ServerName, UserId, server_name_of
+from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
@@ -202,7 +202,7 @@ class PresenceService:
             await trio.lowlevel.checkpoint()
             with self._store.snapshot() as snapshot:
                 user = short_ids.get_user(snapshot, update.user_id)
-                if user is None or not any(self._scan_rooms(snapshot, user, origin)):
+                if user is None or not any(_scan_rooms(snapshot, user, is_local=False)):
                     continue
             known = self._known.get(user)
             if known is None:
@@ -224,7 +224,8 @@ class PresenceService:
             if user is None:
                 raise NotFound(f"There is no presence of {user_id}")
             known = self._known.get(user)
-            is_visible = user == requester.user or self._may_see(snapshot, _my_rooms(snapshot, requester), user)
+            rooms = _scan_rooms(snapshot, requester.user, is_local=True)
+            is_visible = user == requester.user or any(_is_joined(snapshot, user, room) for room in rooms)
             last = presence.get_last(snapshot, user)
         if not is_visible:
             raise Forbidden(f"You are not allowed to see the presence of {user_id}")
@@ -269,13 +270,10 @@ class PresenceService:
         now_ms = self._store.now_ms()
         for known in several:
             if rooms is None:
-                rooms = _my_rooms(snapshot, requester)
+                rooms = list(_scan_rooms(snapshot, requester.user, is_local=True))
             # Of oneself too: one's other devices show it.
-            if known.user == requester.user or self._may_see(snapshot, rooms, known.user):
+            if known.user == requester.user or any(_is_joined(snapshot, known.user, room) for room in rooms):
                 yield known.told(now_ms)
-
-    def _may_see(self, snapshot: Snapshot, rooms: list[ShortRoomId], user: ShortUserId) -> bool:
-        return any(_is_joined(snapshot, user, room) for room in rooms)
 
     def _note_change(self, known: _Known) -> None:
         known.changed = self._next_change()
@@ -283,7 +281,7 @@ class PresenceService:
         self._changed[known.user] = known
         self._earlier.set()
         with self._store.snapshot() as snapshot:
-            rooms = list(self._scan_rooms(snapshot, known.user, server_name_of(known.user_id)))
+            rooms = list(_scan_rooms(snapshot, known.user, is_local=known.is_local))
             woken = set().union(*(members.get_local_joined(snapshot, room) for room in rooms)) - {known.user}
             is_told = known.is_local and self._rules.is_outgoing
             servers = {name for room in rooms for name in members.scan_servers(snapshot, room)} if is_told else set()
@@ -292,19 +290,13 @@ class PresenceService:
             edu, name = build_presence([known.told(self._store.now_ms())]), digest("presence", known.user_id)
             self._outbox.pass_on(servers, edu, replaces=name, lasts_ms=TOLD_MS)
 
-    def _scan_rooms(self, snapshot: Snapshot, user: ShortUserId, server_name: ServerName) -> Iterator[ShortRoomId]:
-        """Rooms that a user is joined to."""
-        for room in members.scan_rooms_of_server(snapshot, server_name):
-            if _is_joined(snapshot, user, room):
-                yield room
-
     # The passing of time.
 
     async def run(self) -> None:
         """Lets users become idle and go, for as long as the server runs."""
         while True:
             self._earlier = trio.Event()
-            soonest_ms, gone = self._look_round()
+            soonest_ms, gone = await self._look_round()
             if gone:
                 await self._store_last(gone)
             pause_s = (soonest_ms - self._store.now_ms()) / 1000
@@ -313,10 +305,15 @@ class PresenceService:
                 # What comes at once is looked at once.
                 await trio.sleep(PAUSE_MIN_S)
 
-    def _look_round(self) -> tuple[float, list[_Known]]:
-        """End what is over. Returns when to look again, and the local users who have gone."""
+    async def _look_round(self) -> tuple[float, list[_Known]]:
+        """End what is over. Returns when to look again, and the local users who have gone.
+
+        Where many go at once, as they do when the power of a house does, everybody else has a turn between two of them.
+        """
         now_ms, soonest_ms, gone = self._store.now_ms(), math.inf, []
         for known in [known for known in self._known.values() if known.presence != OFFLINE]:
+            if self._known.get(known.user) is not known:
+                continue  # forgotten meanwhile
             before = (known.presence, known.is_active)
             offline_ms = max(known.seen_ms, known.active_ms) + self._rules.offline_ms
             if offline_ms <= now_ms:
@@ -334,6 +331,7 @@ class PresenceService:
                 soonest_ms = min(soonest_ms, offline_ms)
             if before != (known.presence, known.is_active):
                 self._note_change(known)
+                await trio.lowlevel.checkpoint()
         return soonest_ms, gone
 
     async def _store_last(self, gone: list[_Known]) -> None:
@@ -344,9 +342,12 @@ class PresenceService:
                     presence.stage_last(turn, known.user, LastPresence(known.status_msg or "", known.active_ms))
 
 
-def _my_rooms(snapshot: Snapshot, requester: Requester) -> list[ShortRoomId]:
-    return [room for room, _ in members.scan_rooms(snapshot, requester.user, JOIN)]
+def _scan_rooms(snapshot: Snapshot, user: ShortUserId, *, is_local: bool) -> Iterator[ShortRoomId]:
+    """Rooms that a user is joined to."""
+    if is_local:
+        return (room for room, _ in members.scan_rooms(snapshot, user, JOIN))
+    return (room for room, _ in members.scan_remote_rooms(snapshot, user))
 
 
 def _is_joined(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> bool:
-    return members.is_joined(snapshot, user, room) or members.is_remote_joined(snapshot, user, room)
+    return user in members.get_local_joined(snapshot, room) or members.is_remote_joined(snapshot, user, room)
