@@ -307,6 +307,7 @@ def _build_accounts(
             device_observers=observers,
             hash_limiter=hash_limiter,
             note_admin=admin_room.note_admin,
+            note_report=admin_room.note_report,
         ),
     )
 

@@ -12,7 +12,7 @@ from conduit_py.matrix.ids import EventId, UserId
 from conduit_py.service.admin.commands import Answer
 from conduit_py.service.admin.words import plural
 from conduit_py.service.errors import NotFound
-from conduit_py.service.users.reports import ReportService
+from conduit_py.service.users.reports import ReportService, describe_report
 from conduit_py.service.users.store import Store
 from kvschema.catalog.rooms import StreamPos
 from kvschema.catalog.users import Report
@@ -33,7 +33,7 @@ def build_report_commands(store: Store, reports: ReportService) -> tuple[click.C
         """List what users reported, the newest first."""
         found = reports.get_reports()
         lines = [
-            f"{pos}  {_format_time(row)}  {reporter} reports {_describe(row)}: {_shorten(row.reason)}"
+            f"{pos}  {_format_time(row)}  {reporter} reports {describe_report(row)}: {_shorten(row.reason)}"
             for reporter, pos, row in found[:LISTED_MAX]
         ]
         more = [f"... and {len(found) - LISTED_MAX} older ones"] if len(found) > LISTED_MAX else []
@@ -47,7 +47,7 @@ def build_report_commands(store: Store, reports: ReportService) -> tuple[click.C
         lines = [
             f"Reported by: {reporter}",
             f"Reported at: {_format_time(row)}",
-            f"About:       {_describe(row)}",
+            f"About:       {describe_report(row)}",
             f"Reason:      {row.reason}",
         ]
         if row.event_id:
@@ -63,12 +63,6 @@ def build_report_commands(store: Store, reports: ReportService) -> tuple[click.C
         return Answer(text=f"Report {number} is removed.")
 
     return list_reports, show_report, delete_report
-
-
-def _describe(row: Report) -> str:
-    if row.user_id:
-        return f"the user {row.user_id}"
-    return f"the event {row.event_id} in {row.room_id}" if row.event_id else f"the room {row.room_id}"
 
 
 def _show_event(store: Store, event_id: EventId) -> str:

@@ -121,6 +121,16 @@ class AdminRoom:
         except (MatrixError, StorageFull) as error:
             _log.warning("the Admin Room has not its new member yet", error=str(error))
 
+    async def note_report(self, words: str) -> None:
+        """Somebody reported something. It is on the list whether this can be said or not."""
+        if self.get_room_id() is None:
+            return
+        text = f"{words}\nlist-reports shows every report."
+        try:
+            await self.write(lambda snapshot, turn, append: self.stage_said(append, text))
+        except (MatrixError, StorageFull) as error:
+            _log.warning("a report is not told in the Admin Room", error=str(error))
+
     def get_room_id(self) -> RoomId | None:
         with self._store.snapshot() as snapshot:
             return admin.get_admin_room(snapshot)

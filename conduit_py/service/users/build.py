@@ -34,7 +34,7 @@ from conduit_py.service.users.reauth import Reauthentication
 from conduit_py.service.users.register import NoteAdmin, RegisterService, note_no_admin
 from conduit_py.service.users.registration_gate import RegistrationGate
 from conduit_py.service.users.registration_tokens import RegistrationTokenService
-from conduit_py.service.users.reports import ReportService
+from conduit_py.service.users.reports import NoteReport, ReportService, note_no_report
 from conduit_py.service.users.sessions import DeviceObserver, SessionService, Wake
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.throttle import Throttle
@@ -93,6 +93,7 @@ class Surroundings:
     hash_limiter: trio.CapacityLimiter | None = None
     """See ``Passwords``."""
     note_admin: NoteAdmin = note_no_admin
+    note_report: NoteReport = note_no_report
 
 
 def build_accounts(config: Config, store: Store, around: Surroundings) -> Accounts:
@@ -153,7 +154,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
         reauth=reauth,
         register=register,
         registration_tokens=registration_tokens,
-        reports=ReportService(store),
+        reports=ReportService(store, note_report=around.note_report),
         sessions=sessions,
         tokens=tokens,
         turn=TurnService(config.turn, now_ms=store.now_ms),

@@ -8,6 +8,7 @@ Spec: client-server-api/#reporting-content
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from conduit_py.data import members, reports, short_ids, timeline
@@ -22,11 +23,27 @@ from kvschema.catalog.users import REPORTS_PER_USER_MAX, Report, UserReport
 REASON_CHARS_MAX: Final = 2000
 
 
+NoteReport = Callable[[str], Awaitable[None]]
+"""Told in a few words of a new report, before whoever reported is answered."""
+
+
+async def note_no_report(words: str) -> None:
+    """For a server without an Admin Room."""
+
+
+def describe_report(report: Report) -> str:
+    """What it is about."""
+    if report.user_id:
+        return f"the user {report.user_id}"
+    return f"the event {report.event_id} in {report.room_id}" if report.event_id else f"the room {report.room_id}"
+
+
 class ReportService:
     """One per server."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, note_report: NoteReport = note_no_report) -> None:
         self._store = store
+        self._note_report = note_report
 
     async def report_user(self, requester: Requester, user_id: UserId, reason: str) -> None:
         """Raises ``InvalidParam`` for a reason that is too long."""
@@ -70,6 +87,9 @@ class ReportService:
             for key in there[: max(0, len(there) - REPORTS_PER_USER_MAX + 1)]:
                 reports.stage_removed(turn, key)
             reports.stage_report(turn, requester.user, report)
+        # Whoever reports without end is told of until the list is full: administrators empty it.
+        if len(there) < REPORTS_PER_USER_MAX:
+            await self._note_report(f"{requester.user_id} reports {describe_report(report)}: {report.reason}")
 
 
 def _is_there(snapshot: Snapshot, requester: Requester, room_id: RoomId, event_id: EventId) -> bool:

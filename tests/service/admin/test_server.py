@@ -6,7 +6,8 @@ import pytest
 
 from conduit_py.outbound.resolve import KnownDelegation
 from conduit_py.service.federation.destinations import StoredDelegations
-from tests.rig.admin import Chat, Console
+from kvschema.catalog.users import REPORTS_PER_USER_MAX
+from tests.rig.admin import Chat, Console, enter
 from tests.rig.client import path
 from tests.rig.rooms import create
 from tests.rig.whole import WholeServer
@@ -60,3 +61,23 @@ async def test_reports_are_listed_shown_and_deleted(whole: WholeServer, cli: Con
     assert (await cli.ask("list-reports")).startswith("Found 1 report:")
     with whole.leaves_no_trace():
         assert "no report" in await cli.fail(f"delete-report {number}")
+
+
+async def test_reports_are_told_in_the_admin_room(whole: WholeServer) -> None:
+    await whole.admin.prepare()
+    alice, bob = await enter(await whole.register("alice")), await whole.register("bob")
+    before = len(await alice.read_all())
+    for number in range(REPORTS_PER_USER_MAX + 2):
+        body = {"reason": f"<b>spam</b> {number}"}
+        assert (await bob.post(path("rooms", "!spam:two.test", "report"), body)).status == 200
+    told = [event["content"] for event in (await alice.read_all())[before:]]
+    said = "@bob:one.test reports the room !spam:two.test: <b>spam</b> 0"
+    assert told[0]["body"] == f"{said}\nlist-reports shows every report."
+    assert "<b>" not in told[0].get("formatted_body", "")
+    assert len(told) == REPORTS_PER_USER_MAX
+
+
+async def test_a_report_is_kept_where_the_admin_room_takes_nothing(whole: WholeServer, cli: Console) -> None:
+    bob = await whole.register("bob")
+    assert (await bob.post(path("users", "@alice:one.test", "report"), {"reason": "rude"})).status == 200
+    assert (await cli.ask("list-reports")).startswith("Found 1 report:")
