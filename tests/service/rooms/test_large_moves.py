@@ -17,6 +17,7 @@ import trio
 from conduit_py.data import members, short_ids
 from conduit_py.data.consistency import check_consistency
 from conduit_py.matrix.ids import EventId
+from conduit_py.process import settle_memory
 from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.prepared import Spread, Way
 from conduit_py.service.rooms.receive import Arrival, Receipt
@@ -168,9 +169,8 @@ async def measure(run: Callable[[], Any]) -> float:
                 # The last step, after which this is cancelled, counts too.
                 longest = max(longest, (time.thread_time() - before) * 1000)
 
-    # As ``settle_memory`` does in a server: what a test has built is not gone over again.
-    gc.collect()
-    gc.freeze()
+    thresholds = gc.get_threshold()
+    settle_memory()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
@@ -178,6 +178,7 @@ async def measure(run: Callable[[], Any]) -> float:
             nursery.cancel_scope.cancel()
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
     return longest
 
 
