@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conduit_py.data.consistency.derived import compare_tree
-from conduit_py.data.consistency.events import parse_row
+from conduit_py.data.consistency.events import read_references
 from conduit_py.data.timeline import get_event, get_row
-from conduit_py.matrix.ids import Malformed, RoomId
-from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import rooms, timeline
@@ -37,19 +36,13 @@ def _expected(snapshot: Snapshot) -> Iterator[tuple[ByShortEvent, tuple[ShortEve
     for key, row in timeline.SHORTEVENTID_PDU.scan(snapshot):
         if not row.flags & STATE or row.flags & OUTLIER:
             continue
-        pdu = _parse(snapshot, row)
-        if pdu is not None:
-            shorts = (get_event(snapshot, event_id) for event_id in pdu.auth_events)
+        event_ids = _read(snapshot, row)
+        if event_ids is not None:
+            shorts = (get_event(snapshot, event_id) for event_id in event_ids)
             yield key, tuple(short for short in shorts if short is not None)
 
 
-def _parse(snapshot: Snapshot, row: EventRow) -> Pdu | None:
-    """None for what is no event, of which ``check_events`` tells."""
+def _read(snapshot: Snapshot, row: EventRow) -> tuple[EventId, ...] | None:
     record = rooms.SHORTROOMID_ROOM.get(snapshot, ByRoom(row.room))
     version = None if record is None else ROOM_VERSIONS.get(record.room_version)
-    if record is None or version is None:
-        return None
-    try:
-        return parse_row(row, RoomId(record.room_id), version)
-    except Malformed:
-        return None
+    return None if version is None else read_references(row, "auth_events", version)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conduit_py.data.consistency.events import parse_row, state_entry
+from conduit_py.data.consistency.events import read_references, state_entry
 from conduit_py.data.consistency.states import is_chain_whole
 from conduit_py.data.gaps import get_gap
 from conduit_py.data.rooms import EXTREMITIES_MAX
 from conduit_py.data.short_ids import get_state_key
 from conduit_py.data.state import EMPTY, StateChain
 from conduit_py.data.timeline import get_event, get_row, scan_timeline
-from conduit_py.matrix.ids import EventId, Malformed, RoomId
-from conduit_py.matrix.pdu import Pdu
+from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import rooms, state, timeline
@@ -30,14 +29,14 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
     right after a return to the room follows the state that another server told.
     """
     chain = StateChain(snapshot)
-    for room, event, row, pdu in _scan_events(snapshot):
+    for room, event, row, previous in _scan_events(snapshot):
         where = f"shorteventid_pdu: {row.event_id} ({event})"
         if row.pos < 0:
             continue
         if not is_chain_whole(snapshot, row.state_after):
             yield f"{where} leads to the state {row.state_after}, which is not whole"
             continue
-        before = _state_before(snapshot, event, pdu)
+        before = _state_before(snapshot, event, previous)
         if before is None or not is_chain_whole(snapshot, before) or _is_return(snapshot, room, row):
             continue
         changed = chain.changes_between(before, row.state_after)
@@ -48,14 +47,14 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
             yield f"{where} changes the state by {changed} instead of {expected}"
 
 
-def _state_before(snapshot: Snapshot, event: ShortEventId, pdu: Pdu) -> StateId | None:
+def _state_before(snapshot: Snapshot, event: ShortEventId, event_ids: tuple[EventId, ...]) -> StateId | None:
     """The state after the only predecessor, None if that is not known, or was not yet when the event came.
 
     A create event follows the empty state.
     """
-    if not pdu.prev_events:
+    if not event_ids:
         return EMPTY
-    previous = get_event(snapshot, pdu.prev_events[0]) if len(pdu.prev_events) == 1 else None
+    previous = get_event(snapshot, event_ids[0]) if len(event_ids) == 1 else None
     row = None if previous is None or previous > event else get_row(snapshot, previous)
     return None if row is None or row.flags & timeline.OUTLIER else row.state_after
 
@@ -70,7 +69,7 @@ def check_extremities(snapshot: Snapshot) -> Iterator[str]:
     """The forward extremities are the accepted events of the timeline that no accepted event refers to."""
     current: ShortRoomId | None = None
     ends, came_back = _OpenEnds(), _POS_MAX
-    for room, event, row, pdu in _scan_events(snapshot):
+    for room, event, row, previous in _scan_events(snapshot):
         if room != current:
             if current is not None:
                 yield from _compare(snapshot, current, ends)
@@ -81,7 +80,7 @@ def check_extremities(snapshot: Snapshot) -> Iterator[str]:
         if row.pos > came_back:
             came_back = _find_return(snapshot, room, row.pos)
         if not row.flags & _NOT_ACCEPTED:
-            ends.add(event, row.pos, pdu)
+            ends.add(event, row, previous)
     if current is not None:
         yield from _compare(snapshot, current, ends)
     for key in rooms.ROOMID_PDULEAVES.scan_keys(snapshot):
@@ -107,14 +106,15 @@ class _OpenEnds:
         self.doubted: set[ShortEventId] = set()
         """Events that are ends or not: what is missing may refer to them, or the room went on without them."""
 
-    def add(self, event: ShortEventId, pos: int, pdu: Pdu) -> None:
-        if pdu.event_id in self._referred_early:
-            self._referred_early.remove(pdu.event_id)
-        elif pos > 0:
-            self._open[pdu.event_id] = event
-        for previous in pdu.prev_events:
-            if self._open.pop(previous, None) is None:
-                self._referred_early.add(previous)
+    def add(self, event: ShortEventId, row: EventRow, previous: tuple[EventId, ...]) -> None:
+        event_id = EventId(row.event_id)
+        if event_id in self._referred_early:
+            self._referred_early.remove(event_id)
+        elif row.pos > 0:
+            self._open[event_id] = event
+        for each in previous:
+            if self._open.pop(each, None) is None:
+                self._referred_early.add(each)
 
     def doubt(self) -> None:
         """Events are missing after those that were added."""
@@ -135,16 +135,12 @@ def _compare(snapshot: Snapshot, room: ShortRoomId, ends: _OpenEnds) -> Iterator
         yield f"roomid_pduleaves: {ByRoomEvent(room, event)} follows from nothing"
 
 
-def _scan_events(snapshot: Snapshot) -> Iterator[tuple[ShortRoomId, ShortEventId, EventRow, Pdu]]:
-    """The events of all timelines, room by room in their order. ``check_events`` tells of those that are none."""
+def _scan_events(snapshot: Snapshot) -> Iterator[tuple[ShortRoomId, ShortEventId, EventRow, tuple[EventId, ...]]]:
+    """The events of all timelines with what they follow, room by room in their order."""
     for room, record in rooms.SHORTROOMID_ROOM.scan(snapshot):
         version = ROOM_VERSIONS.get(record.room_version)
         for _, event in scan_timeline(snapshot, room.room):
             row = get_row(snapshot, event)
-            if row is None or version is None:
-                continue
-            try:
-                pdu = parse_row(row, RoomId(record.room_id), version)
-            except Malformed:
-                continue
-            yield room.room, event, row, pdu
+            previous = None if row is None or version is None else read_references(row, "prev_events", version)
+            if row is not None and previous is not None:
+                yield room.room, event, row, previous
