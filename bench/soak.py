@@ -5,7 +5,8 @@
 Every step is one of a round of operations: messages, syncs from where the last one led, initial syncs, receipts,
 typing, uploads, profile changes, and somebody who comes and goes. What is stored grows with the messages, as
 it must; memory must not, once caches are full. Each line is one minute: RssAnon, open files and threads of the server,
-and the size of its data. At the end the rows of each tree are counted, with the server stopped.
+and the size of its data; ``--samples`` names the file that gets the same lines. At the end the rows of each tree are
+counted, with the server stopped.
 
 The server runs with a small object cache (``--cache-mb``, 8), so that a cache that fills is not mistaken for a leak.
 """
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from bench.driver.process import process_tree, read_memory
 from bench.driver.scene import CLIENT, Account, Scene, build_scene, message, send_target
@@ -120,7 +121,7 @@ def _room(room_id: str) -> str:
     return f"{CLIENT}/rooms/{path_part(room_id)}"
 
 
-def soak(running: Running, *, minutes: float, rate: float, directory: Path) -> tuple[float, float]:
+def soak(running: Running, *, minutes: float, rate: float, directory: Path, samples: TextIO) -> tuple[float, float]:
     """RssAnon in MiB after the warm-up and at the end."""
     scene = build_scene(running.address, running.take_accounts(), room_version="12")
     after_warm_up = 0.0
@@ -131,7 +132,7 @@ def soak(running: Running, *, minutes: float, rate: float, directory: Path) -> t
                 load.step()
                 steps += 1
                 time.sleep(max(0.0, started + steps / rate - time.monotonic()))
-            last = _tell(running, minute, steps, directory)
+            last = _tell(running, minute, steps, directory, samples)
             if minute <= WARM_UP_MINUTES:
                 after_warm_up = last
             if minute >= minutes:
@@ -139,7 +140,7 @@ def soak(running: Running, *, minutes: float, rate: float, directory: Path) -> t
     raise AssertionError("itertools.count ends")
 
 
-def _tell(running: Running, minute: int, steps: int, directory: Path) -> float:
+def _tell(running: Running, minute: int, steps: int, directory: Path, samples: TextIO) -> float:
     pid = running.gauges.pid
     assert pid is not None, "only a server that was started here can be watched"
     memory = read_memory(pid).rss_anon
@@ -148,8 +149,13 @@ def _tell(running: Running, minute: int, steps: int, directory: Path) -> float:
     threads = sum(len(os.listdir(f"/proc/{each}/task")) for each in processes)
     size = sum(path.stat().st_blocks * 512 for path in directory.rglob("*.mdb"))
     line = f"{minute:6d} {steps:8d} {memory:12.1f} {files:6d} {threads:8d} {size / 1024**2:10.1f}"
-    print(line, flush=True)
+    _say(line, samples)
     return memory
+
+
+def _say(line: str, samples: TextIO) -> None:
+    for file in (sys.stdout, samples):
+        print(line, file=file, flush=True)
 
 
 def main() -> None:
@@ -159,15 +165,22 @@ def main() -> None:
     parser.add_argument("--server", default="ours", help="as for bench.compare (default: ours)")
     parser.add_argument("--cache-mb", type=float, default=8, help="db_cache_capacity_mb of the server (default: 8)")
     parser.add_argument("--directory", type=Path, help="where it keeps its data while it runs: on a real disk")
+    samples = Path(tempfile.gettempdir()) / "conduit_py-soak.txt"
+    parser.add_argument("--samples", type=Path, default=samples, help=f"file for the lines (default: {samples})")
     options = parser.parse_args()
     try:
         server = prepare_server(options.server, default_cache())
-        with tempfile.TemporaryDirectory(prefix="conduit_py-soak-", dir=options.directory) as name:
+        with (
+            tempfile.TemporaryDirectory(prefix="conduit_py-soak-", dir=options.directory) as name,
+            options.samples.open("w") as samples,
+        ):
             directory = Path(name)
             with server.start(directory, {"db_cache_capacity_mb": options.cache_mb}) as running:
-                print("minute    steps  RssAnon/MiB  files  threads   data/MiB", flush=True)
-                before, after = soak(running, minutes=options.minutes, rate=options.rate, directory=directory)
-            print(f"\nRssAnon: {before:.1f} MiB after the warm-up, {after:.1f} MiB at the end\n")
+                _say("minute    steps  RssAnon/MiB  files  threads   data/MiB", samples)
+                before, after = soak(
+                    running, minutes=options.minutes, rate=options.rate, directory=directory, samples=samples
+                )
+            _say(f"\nRssAnon: {before:.1f} MiB after the warm-up, {after:.1f} MiB at the end\n", samples)
             for tree, rows in sorted(count_rows(directory / "data").items(), key=lambda item: -item[1]):
                 print(f"{rows:10d} {tree}")
     except (DriverError, OSError) as error:
