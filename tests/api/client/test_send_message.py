@@ -72,7 +72,13 @@ async def test_send_message_forbidden_for_what_is_nothing_but_state(rooms: RoomS
     room_id = await create(alice, room_version=version)
     with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {}, "m.room.create")).outcome == (403, "M_FORBIDDEN")
-        assert (await ask_send(alice, room_id, {"membership": "join"}, "m.room.member")).outcome == (403, "M_FORBIDDEN")
+
+
+async def test_send_message_bad_json_for_a_membership_of_nobody(rooms: RoomServer) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    with rooms.leaves_no_trace():
+        assert (await ask_send(alice, room_id, {"membership": "join"}, "m.room.member")).outcome == (400, "M_BAD_JSON")
 
 
 @pytest.mark.parametrize("content", [{"a": 1.5}, {"a": [1.0]}, {"a": 2**53}, {"a": {"b": -(2**53)}}, {"a": 2**70}])
