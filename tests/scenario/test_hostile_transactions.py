@@ -13,20 +13,37 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trio
 
-from bench.federation import KEY_ID, ROOM_ID, SEND, SERVER_NAME, Room, Running, key_of, open_server, write_answer
+from bench.federation import (
+    KEY_ID,
+    ROOM_ID,
+    SEND,
+    SERVER_NAME,
+    VERSION,
+    Room,
+    Running,
+    key_of,
+    open_server,
+    write_answer,
+)
 from conduit_py.api.federation.transactions import BODY_BYTES_MAX
 from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.ids import EventId, ServerName
+from conduit_py.matrix.pdu import parse_pdu
 from conduit_py.matrix.x_matrix import build_x_matrix
 from conduit_py.outbound.http import HttpReply, Target
+from conduit_py.process import settle_memory
 
 EVIL = ServerName("server0.test")
 BOB = f"@user0:{EVIL}"
 BUSY_MS_MAX = 50
+MEMBERS_TOLD = 20_000
+TOLD_S_MAX = 300
+LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
 EMPTY: list[Any] = []
 
 
@@ -190,3 +207,56 @@ async def test_no_flood_and_no_answer_stops_the_event_loop(tmp_path: Path, monke
             prev = EventId(f"$before {name}")
             lost = build_talk(running, tmp_path, content={"body": name}, shape="fork", prev=prev)[:1]
             assert await send(running, f"answer {name}".replace(" ", "-"), encode(lost)) == 200, name
+
+
+def build_crowd(folder: Path) -> list[Any]:
+    """The state of the room as a server tells it: thousands of its users have joined."""
+    told: list[Any] = json.loads(b"[" + (folder / "state").read_bytes() + b"]")
+    allowing = [parse_pdu(told[number], VERSION).event_id for number in (0, 2, 3)]
+    room = Room()
+    for number in range(MEMBERS_TOLD):
+        user = f"@member{number}:{EVIL}"
+        told.append(room.add("m.room.member", user, user, {"membership": "join"}, allowing).json)
+    return told
+
+
+async def fetch_sync(running: Running, **query: str) -> bytes:
+    """What a client that shows few members is told, not parsed: that takes as long as what is measured here."""
+    url = f"/_matrix/client/v3/sync?{urlencode({'filter': LAZY, **query})}"
+    reply = await running.app.request("GET", url, {"Authorization": f"Bearer {running.token}"}, b"")
+    assert reply.status == 200, reply.body
+    return reply.body
+
+
+@pytest.mark.slow
+async def test_no_state_that_is_told_stops_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await trio.to_thread.run_sync(write_answer, tmp_path, 20, 1)
+    async with open_server(tmp_path) as running:
+        await running.join()
+        since = json.loads(await fetch_sync(running))["next_batch"]
+        answers: dict[str, bytes] = {}
+        fetch = running.peers.fetch
+
+        async def tell(method: str, target: Target, path: str, **more: Any) -> HttpReply:
+            reply = await fetch(method, target, path, **more)
+            answer = next((answer for name, answer in answers.items() if name in path), None)
+            return reply if answer is None else HttpReply(200, {}, answer)
+
+        monkeypatch.setattr(running.peers, "fetch", tell)
+        told = build_crowd(tmp_path)
+        ids = [parse_pdu(event, VERSION).event_id for event in told]
+        answers["/state/"] = encode_canonical_json({"pdus": told, "auth_chain": []}, strict=True)
+        answers["/state_ids/"] = encode_canonical_json({"pdu_ids": ids, "auth_chain_ids": []}, strict=True)
+        content = {"body": "They have come"}
+        talk = build_talk(running, tmp_path, content=content, shape="fork", prev=EventId("$unknown"))
+        settle_memory()
+        with trio.fail_after(TOLD_S_MAX):
+            async with watching() as watch:
+                # It takes too long to wait for: the event counts as taken.
+                assert await send(running, "told", encode(talk[:1])) == 200
+                while content["body"].encode() not in (body := await fetch_sync(running, since=since, timeout="30000")):
+                    since = json.loads(body)["next_batch"]
+        assert watch.busy_ms < BUSY_MS_MAX, watch.busy_ms
+        synced = json.loads(body)
+        assert synced["rooms"]["join"][ROOM_ID]["summary"]["m.joined_member_count"] == 22 + MEMBERS_TOLD
+        assert len(synced["device_lists"]["changed"]) == MEMBERS_TOLD
