@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from conduit_py.log import tear_down_logging
 from kvschema.catalog import CATALOG
 from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
@@ -37,6 +38,7 @@ def error_log(request: pytest.FixtureRequest) -> Iterator[ErrorLog]:
         yield handler
     finally:
         root.removeHandler(handler)
+        tear_down_logging()  # of a command that the test ran, which would clean the records of other tests
     complaint = unexpected(handler.errors, expected="expect_errors" in request.fixturenames)
     if complaint is not None:
         pytest.fail(complaint, pytrace=False)
