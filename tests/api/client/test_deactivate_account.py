@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import trio.testing
 
+from conduit_py.data import short_ids
 from conduit_py.matrix.ids import UserId
+from conduit_py.service.errors import NotFound
+from conduit_py.service.users.tokens import account_key
 from tests.rig.auth import by_password
 from tests.rig.client import Client
 from tests.rig.rooms import RoomServer, create, in_room, invite, join
@@ -133,15 +136,27 @@ async def test_deactivate_account_is_open_to_the_suspended(server: Server, alice
 
 
 async def test_deactivate_account_by_two_at_once_closes_it_once(server: Server, alice: Client) -> None:
-    statuses: list[int] = []
+    user_id = UserId(alice.user_id)
+    outcomes: list[str] = []
 
     async def close() -> None:
-        statuses.append((await alice.post(DEACTIVATE, {"auth": by_password(alice)})).status)
+        try:
+            await server.services.accounts.deactivation.deactivate_other(user_id, erase=False)
+        except NotFound as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("closed")
 
+    with server.store.snapshot() as snapshot:
+        user = short_ids.get_user(snapshot, user_id)
+    assert user is not None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(close)
-        nursery.start_soon(close)
-    assert sorted(statuses) == [200, 404]
+        async with server.store.locks.hold(account_key(user)):
+            nursery.start_soon(close)
+            nursery.start_soon(close)
+            # Both have found it open, and wait.
+            await trio.testing.wait_all_tasks_blocked()
+    assert sorted(outcomes) == ["There is no such account any more", "closed"]
 
 
 async def test_deactivate_account_leaves_rooms_and_invitations(rooms: RoomServer) -> None:
