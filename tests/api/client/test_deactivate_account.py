@@ -150,12 +150,11 @@ async def test_deactivate_account_by_two_at_once_closes_it_once(server: Server, 
     with server.store.snapshot() as snapshot:
         user = short_ids.get_user(snapshot, user_id)
     assert user is not None
-    async with trio.open_nursery() as nursery:
-        async with server.store.locks.hold(account_key(user)):
-            nursery.start_soon(close)
-            nursery.start_soon(close)
-            # Both have found it open, and wait.
-            await trio.testing.wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, server.store.locks.hold(account_key(user)):
+        nursery.start_soon(close)
+        nursery.start_soon(close)
+        # Both have found it open, and wait.
+        await trio.testing.wait_all_tasks_blocked()
     assert sorted(outcomes) == ["There is no such account any more", "closed"]
 
 
