@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 ENTRY_BYTES = 300
 """What an entry takes beside its value, measured: key, place in the dict, size, position."""
+COLLECTED_EVERY_BYTES: Final = 256 << 10
+"""What is dropped until the garbage collector looks at what is new: some thousand objects, a millisecond or two."""
 
 
 class ObjectCache:
@@ -24,6 +27,7 @@ class ObjectCache:
         self._held: Counter[Hashable] = Counter()
         self._facts: dict[Hashable, Any] = {}
         self._facts_version = -1
+        self._dropped_bytes = 0
         self.bytes = 0
         self.hits = 0
         self.misses = 0
@@ -70,6 +74,10 @@ class ObjectCache:
         while self.bytes > self._bytes_max:
             _, (_, dropped, _) = self._entries.popitem(last=False)
             self.bytes -= dropped
+            self._dropped_bytes += dropped
+        if self._dropped_bytes >= COLLECTED_EVERY_BYTES:
+            self._dropped_bytes = 0
+            _collect_young()
 
     def facts_of(self, version: int) -> dict[Hashable, Any]:
         """Small facts that were found in snapshots of one version of the store, forgotten when another is asked for.
@@ -101,3 +109,12 @@ class ObjectCache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= entry[1]
+
+
+def _collect_young() -> None:
+    """Let the garbage collector look at what is new.
+
+    It does so by itself once more objects were made than freed, by a number. While each value that is put frees an old
+    one it would not, for any time, and then have all at once to look at that was put since.
+    """
+    gc.collect(1 if gc.get_count()[1] >= gc.get_threshold()[1] else 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,18 @@ def test_one_value_cannot_push_out_all_others(cache: ObjectCache) -> None:
     cache.put("a", "A", 100, 1)
     cache.put("large", "L", 5 * (ENTRY_BYTES + 100), 1)
     assert (cache.get("a", 1), cache.get("large", 1)) == ("A", None)
+
+
+def test_full_cache_does_not_keep_the_garbage_collector_from_what_is_new() -> None:
+    """Each value that is put frees another, so that the number of objects stays what it is."""
+    cache = ObjectCache(30 << 20)
+    young = 0
+    for number in range(60_000):
+        cache.put(number, [number], 700, 1)
+        if number % 100 == 0:
+            young = max(young, len(gc.get_objects(generation=0)))
+    assert len(cache) > 25_000
+    assert young < 3_000
 
 
 def test_replaced_value_is_counted_once(cache: ObjectCache) -> None:
