@@ -160,15 +160,19 @@ class StateChain:
 
     def count_between(self, first: LooseState, second: LooseState) -> int:
         """How many entries are looked at to find those that differ. Costs next to nothing."""
-        count = len(first.changes) + len(second.changes)
-        deeper, other = first.base, second.base
-        while deeper != other:
-            if self._depth(deeper) < self._depth(other):
-                deeper, other = other, deeper
-            diff = self._diff(deeper)
-            count += len(diff)
-            deeper = diff.base
-        return count
+        sides = self.rows_between(first.base, second.base)
+        return len(first.changes) + len(second.changes) + sum(len(row) for rows in sides for row in rows)
+
+    def rows_between(self, first: StateId, second: StateId) -> tuple[list[StateDiff], list[StateDiff]]:
+        """The rows in which two chains differ, the latest first. Costs next to nothing."""
+        rows: tuple[list[StateDiff], list[StateDiff]] = ([], [])
+        ends = [first, second]
+        while ends[0] != ends[1]:
+            side = 0 if self._depth(ends[0]) >= self._depth(ends[1]) else 1
+            diff = self._diff(ends[side])
+            rows[side].append(diff)
+            ends[side] = diff.base
+        return rows
 
     def entries(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
         """The whole state. Costs its size."""
