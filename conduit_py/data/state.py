@@ -92,7 +92,9 @@ class StateDiff:
 
 
 def _encode(depth: int, base: StateId, changes: Changes) -> bytes:
-    return struct.pack(f">{2 + 2 * len(changes)}Q", depth, base, *chain.from_iterable(sorted(changes.items())))
+    keys = sorted(changes)  # In a large room half as dear as to sort the items.
+    entries = chain.from_iterable(zip(keys, map(changes.__getitem__, keys), strict=True))
+    return struct.pack(f">{2 + 2 * len(changes)}Q", depth, base, *entries)
 
 
 _FIRST_DEPTH = 1 << 40
@@ -223,12 +225,11 @@ class StateChain:
             if second_depth >= first_depth:
                 second = self._unwind(second, new)
         shared = self._getter(first, len(old.keys() ^ new.keys()))
-        changed = {}
-        for state_key in old.keys() | new.keys():
-            event_before = old[state_key] if state_key in old else shared(state_key)
-            event_after = new[state_key] if state_key in new else shared(state_key)
-            if event_before != event_after:
-                changed[state_key] = event_after
+        changed = {key: event for key, event in new.items() if (old[key] if key in old else shared(key)) != event}
+        for key in old.keys() - new.keys():
+            event = shared(key)
+            if event != old[key]:
+                changed[key] = event
         return changed
 
     def _depth(self, state_id: StateId) -> int:
