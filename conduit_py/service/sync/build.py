@@ -107,7 +107,7 @@ class SyncBuilder:
         """What is new, as of now. An empty reply is one that nobody has to be told of."""
         with self._database.snapshot() as snapshot:
             work = self._begin(snapshot, requester, request)
-            is_done = self._go_on(snapshot, work)
+            is_done = work.reading is None and self._go_on(snapshot, work)
             if is_done and work.is_quiet and work.reply.is_empty:
                 work.reply.quiet = Quiet(
                     work.view, work.reply.token, work.reply.render_tail(), get_supply(snapshot, requester)
@@ -191,6 +191,7 @@ class SyncBuilder:
                 return False
             work.reply.device_news = replace(work.reply.device_news, changes=work.reading.changes)
             work.reading = None
+            return not work.plan.todo
         ends = self._clock() + SLICE_S
         slice_ = Slice(snapshot, work.view)
         while work.section is not None or work.plan.todo:
