@@ -54,7 +54,7 @@ class Link:
             self._is_cut = True
             dropped, self._open = self._open, set()
         for connection in dropped:
-            _drop(connection)
+            _end(connection)
 
     def heal(self) -> None:
         with self._lock:
@@ -62,14 +62,15 @@ class Link:
 
     def close(self) -> None:
         self.cut()
-        _drop(self._listener)
+        _end(self._listener)
 
     def _accept(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return  # closed
+                self._listener.close()
+                return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -93,6 +94,8 @@ class Link:
         back.join()
         with self._lock:
             self._open -= {secured, behind}
+        secured.close()
+        behind.close()
 
     def _keep(self, *connections: socket.socket) -> bool:
         """Whether the link was not cut meanwhile."""
@@ -101,7 +104,8 @@ class Link:
                 self._open.update(connections)
                 return True
         for connection in connections:
-            _drop(connection)
+            _end(connection)
+            connection.close()
         return False
 
 
@@ -110,15 +114,18 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError, ValueError):
         while data := source.recv(CHUNK_BYTES):
             sink.sendall(data)
-    _drop(source)
-    _drop(sink)
+    _end(source)
+    _end(sink)
 
 
-def _drop(connection: socket.socket) -> None:
+def _end(connection: socket.socket) -> None:
+    """Wake whoever reads from it or writes to it, who closes it when nobody else does any more.
+
+    Closed under somebody, its number would soon be that of another file, which TLS might still write an alert to.
+    """
     with suppress(OSError):
-        # Of a TLS socket too this is the plain one's: whoever reads from it is woken.
+        # Of a TLS socket too this is the plain one's.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-    connection.close()
 
 
 class FederatedServer:
