@@ -226,7 +226,8 @@ async def test_removal_goes_on_after_kills(directory: Path) -> None:
         with closing(LmdbEngine(directory, NAMES, reserve_bytes=0)) as engine:
             assert check(engine) == []
             left = set(scan_naming(read_rows(engine), traces)) - TOLD_ELSEWHERE
-        assert is_done == (not left)
+        # Killed after the last row went and before it was told, it is done all the same.
+        assert not (is_done and left)
         if is_done:
             break
         kills += 1
