@@ -163,11 +163,7 @@ class Writer:
         landed. Raises ``StorageFull`` (nothing changed, 507), ``PreconditionFailed`` (read again and decide again),
         ``BatchRefused`` or ``StorageFailed`` (the process is about to end).
         """
-        if self._places.value == QUEUE_COMMITS_MAX:
-            await acquire(self._places)
-        else:
-            # With a turn of the scheduler: those who come together stage one right after the other, and share an fsync.
-            await self._places.acquire()
+        await acquire(self._places)
         try:
             turn = Turn(self._positions, WriteBatch(may_use_reserve=may_use_reserve))
             is_queued = False
