@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from conduit_py.data.consistency.events import read_references, state_entry
 from conduit_py.data.consistency.states import is_chain_whole
@@ -15,7 +15,7 @@ from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog import rooms, state, timeline
-from kvschema.catalog.rooms import ByRoomEvent, ShortEventId, ShortRoomId, ShortStateKey, StateId
+from kvschema.catalog.rooms import ByRoomEvent, ShortEventId, ShortRoomId, StateId
 from kvschema.catalog.timeline import REJECTED, SOFT_FAILED, EventRow, PduId
 
 _NOT_ACCEPTED = REJECTED | SOFT_FAILED
@@ -43,7 +43,7 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
         entry = None if row.flags & REJECTED else state_entry(row)
         short = None if entry is None else get_state_key(snapshot, *entry)
         expected = {} if short is None else {short: event}
-        if changed != expected and not _follows_told(snapshot, chain, room, row, expected):
+        if changed != expected:
             yield f"{where} changes the state by {changed} instead of {expected}"
 
 
@@ -63,25 +63,6 @@ def _is_return(snapshot: Snapshot, room: ShortRoomId, row: EventRow) -> bool:
     """Is it the first event since this server was in the room again?"""
     earlier = next(scan_timeline(snapshot, room, after=row.pos, reverse=True), None)
     return earlier is not None and earlier[0] < _find_return(snapshot, room, earlier[0]) < row.pos
-
-
-def _follows_told(
-    snapshot: Snapshot,
-    chain: StateChain,
-    room: ShortRoomId,
-    row: EventRow,
-    expected: Mapping[ShortStateKey, ShortEventId],
-) -> bool:
-    """Does it follow a state that was told at a return? What it refers to may have been put before it since."""
-    pos = _find_return(snapshot, room, _POS_MIN)
-    while pos < row.pos:
-        told = state.ROOMPOS_STATEID.get(snapshot, PduId(room, pos))
-        if told is not None and is_chain_whole(snapshot, StateId(told)):
-            changed = chain.changes_between(StateId(told), row.state_after)
-            if changed == expected:
-                return True
-        pos = _find_return(snapshot, room, pos)
-    return False
 
 
 def check_extremities(snapshot: Snapshot) -> Iterator[str]:
