@@ -155,7 +155,7 @@ async def build(
     handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     admin_room = AdminRoom(store, writes, commands)
-    presence, observers = _build_presence(config, store, hub, rooms, sending), (removal, push.pushers)
+    presence, observers = _build_presence(config, store, around, rooms), (removal, push.pushers)
     accounts = _build_accounts(config, store, around, rooms, presence, admin_room, observers, hash_limiter)
     e2ee = build_e2ee(server_name, store, hub, removal, accounts, others)
     edus = {**e2ee.edus.handlers, **rooms.edu_handlers, PRESENCE: presence.receive}
@@ -197,6 +197,7 @@ async def _put_together(
                 store,
                 operations.appservices.registry,
                 operations.appservices.queue,
+                operations.appservices.ephemeral,
                 make_senders=operations.accounts.register.make_senders,
             ),
             media=operations.media,
@@ -330,9 +331,7 @@ def _build_auth(proxies: TrustedProxies, accounts: Accounts, presence: PresenceS
     )
 
 
-def _build_presence(
-    config: Config, store: Store, hub: SyncHub, rooms: Rooms, sending: SendingServices
-) -> PresenceService:
+def _build_presence(config: Config, store: Store, around: Around, rooms: Rooms) -> PresenceService:
     rules = PresenceRules(
         is_local=config.allow_local_presence,
         is_incoming=config.allow_incoming_presence,
@@ -340,7 +339,8 @@ def _build_presence(
         idle_ms=config.presence_idle_timeout * 1000,
         offline_ms=config.presence_offline_timeout * 1000,
     )
-    return PresenceService(store, hub, sending.outbox, rules, next_change=rooms.typing.next_change)
+    ephemeral = around.appservices.ephemeral
+    return PresenceService(store, around.hub, around.outbox, ephemeral, rules, next_change=rooms.typing.next_change)
 
 
 def _build_syncs(

@@ -143,12 +143,6 @@ class _Reading:
         self._check_order(values, "presence_idle_timeout", "presence_offline_timeout")
         self._check_unique(values["appservices"], "id")
         self._check_unique(values["appservices"], "as_token")
-        for registration in values["appservices"]:
-            if registration.receive_ephemeral:
-                place = self.settings["appservices"].where()
-                self.warnings.append(
-                    f"{place}: {registration.id} wants ephemeral data, which is not sent to application services yet"
-                )
         if values["allow_jaeger"] and not _has_module("opentelemetry.exporter.otlp.proto.http"):
             place = self.settings["allow_jaeger"].where()
             how = "it needs what pip install 'conduit_py[tracing]' installs; leave it out to start without"

@@ -19,14 +19,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import trio
 
-from conduit_py.data import members, presence, short_ids
+from conduit_py.data import members, presence, profiles, short_ids
 from conduit_py.data.digest import digest
-from conduit_py.matrix.edus import PRESENCES, STATUS_MSG_CHARS_MAX, Presence, build_presence, parse_presence
+from conduit_py.matrix.edus import (
+    PRESENCES,
+    STATUS_MSG_CHARS_MAX,
+    Presence,
+    build_presence,
+    build_presence_event,
+    parse_presence,
+)
 from conduit_py.matrix.ids import ServerName, UserId
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
@@ -96,11 +105,19 @@ class PresenceService:
     """One per server. ``run`` is owned by the nursery tree."""
 
     def __init__(
-        self, store: Store, hub: SyncHub, outbox: Outbox, rules: PresenceRules, *, next_change: Callable[[], int]
+        self,
+        store: Store,
+        hub: SyncHub,
+        outbox: Outbox,
+        ephemeral: AppServiceEphemeral,
+        rules: PresenceRules,
+        *,
+        next_change: Callable[[], int],
     ) -> None:
         self._store = store
         self._hub = hub
         self._outbox = outbox
+        self._ephemeral = ephemeral
         self._rules = rules
         self._next_change = next_change
         self._known: dict[ShortUserId, _Known] = {}
@@ -283,11 +300,14 @@ class PresenceService:
         with self._store.snapshot() as snapshot:
             rooms = list(_scan_rooms(snapshot, known.user, is_local=known.is_local))
             woken = set().union(*(members.get_local_joined(snapshot, room) for room in rooms)) - {known.user}
+            told = known.told(self._store.now_ms())
+            build_event = partial(build_shown_presence, snapshot, known.user, told)
+            self._ephemeral.note_presence(snapshot, known.user_id, woken, build_event)
             is_told = known.is_local and self._rules.is_outgoing
             servers = {name for room in rooms for name in members.scan_servers(snapshot, room)} if is_told else set()
         self._hub.publish(woken)
         if servers:
-            edu, name = build_presence([known.told(self._store.now_ms())]), digest("presence", known.user_id)
+            edu, name = build_presence([told]), digest("presence", known.user_id)
             self._outbox.pass_on(servers, edu, replaces=name, lasts_ms=TOLD_MS)
 
     # The passing of time.
@@ -340,6 +360,13 @@ class PresenceService:
             async with self._store.writer.turn() as turn:
                 for known in gone:
                     presence.stage_last(turn, known.user, LastPresence(known.status_msg or "", known.active_ms))
+
+
+def build_shown_presence(snapshot: Snapshot, user: ShortUserId, update: Presence) -> dict[str, Any]:
+    """The event, with what of the profile goes with it, for users of this server."""
+    profile = profiles.get_profile(snapshot, user)
+    shown = {key: profile[key] for key in ("displayname", "avatar_url") if isinstance(profile.get(key), str)}
+    return build_presence_event(update, **shown)
 
 
 def _scan_rooms(snapshot: Snapshot, user: ShortUserId, *, is_local: bool) -> Iterator[ShortRoomId]:

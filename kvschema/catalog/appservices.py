@@ -30,7 +30,7 @@ class AppServiceSending(NamedTuple):
     txn_id: str
     """Of the transaction on its way. It is sent again as it was until it is acknowledged."""
     until: int
-    """Queued events up to here are in it."""
+    """Queued events up to here are in it. 0 for one of ephemeral data alone."""
     failures: int = 0
     """In a row."""
     retry_ms: int = 0

@@ -40,12 +40,6 @@ def test_files_are_read(tmp_path: Path) -> None:
     assert "SECRET" not in config.describe()
 
 
-def test_ephemeral_data_is_said_not_to_be_sent(tmp_path: Path) -> None:
-    one = write(tmp_path, "one.yaml", YAML.format(token="A") + "receive_ephemeral: true\n")
-    loaded = load_config(None, {"CONDUIT_SERVER_NAME": "one.test", "CONDUIT_APPSERVICES": f'["{one}"]'})
-    assert [warning for warning in loaded.warnings if "irc wants ephemeral data" in warning] != []
-
-
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -15,7 +15,9 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.outbound.appservice import AppServiceClient
 from conduit_py.outbound.http import HttpClient, HttpReply, Target
 from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.appservices.queries import AppServiceQueries
+from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.users.store import Store
 from tests.outbound.web import FakeDns
 from tests.rig.client import Client
@@ -122,6 +124,12 @@ class Wires(HttpClient):
 
     def transactions(self) -> list[Asked]:
         return [asked for asked in self.asked if "/transactions/" in asked.path]
+
+
+def no_ephemeral() -> AppServiceEphemeral:
+    """Where there are no application services to tell."""
+    nobody = AppServices(ServerName(SERVER_NAME), ())
+    return AppServiceEphemeral(nobody, AppServiceQueue(nobody))
 
 
 def no_queries(store: Store) -> AppServiceQueries:

@@ -9,6 +9,7 @@ from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sending.backlog import Backlogs
 from conduit_py.service.sending.outbox import Outbox
 from conduit_py.service.users.store import Store
+from tests.rig.bridge import no_ephemeral
 
 
 def open_outbox(server_name: ServerName) -> Outbox:
@@ -24,4 +25,4 @@ def make_presence(
     rules = PresenceRules(
         is_local=is_local, is_incoming=False, is_outgoing=False, idle_ms=300_000, offline_ms=1_800_000
     )
-    return PresenceService(store, hub, open_outbox(server_name), rules, next_change=typing.next_change)
+    return PresenceService(store, hub, open_outbox(server_name), no_ephemeral(), rules, next_change=typing.next_change)

@@ -9,6 +9,7 @@ from conduit_py.outbound.appservice import AppServiceClient
 from conduit_py.outbound.http import HttpClient
 from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.appservices.delivery import Delivery
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.appservices.ping import PingService
 from conduit_py.service.appservices.queries import AppServiceQueries
 from conduit_py.service.appservices.queue import AppServiceQueue
@@ -22,6 +23,7 @@ class AppServiceParts:
 
     registry: AppServices
     delivery: Delivery
+    ephemeral: AppServiceEphemeral
     pings: PingService
     queries: AppServiceQueries
     queue: AppServiceQueue
@@ -33,9 +35,11 @@ def build_appservices(
 ) -> AppServiceParts:
     """``delivery.run`` belongs into the nursery tree."""
     client, queue = AppServiceClient(http), AppServiceQueue(registry)
+    ephemeral = AppServiceEphemeral(registry, queue)
     return AppServiceParts(
         registry=registry,
-        delivery=Delivery(store, registry, queue, client),
+        delivery=Delivery(store, registry, queue, ephemeral, client),
+        ephemeral=ephemeral,
         pings=PingService(client, clock=clock),
         queries=AppServiceQueries(store, registry, client),
         queue=queue,

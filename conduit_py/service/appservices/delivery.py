@@ -22,6 +22,7 @@ from conduit_py.matrix.ids import RoomId
 from conduit_py.outbound.appservice import AppServicePost
 from conduit_py.outbound.errors import RemoteError
 from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
@@ -43,10 +44,18 @@ FULL_DISK_PAUSE_S: Final = 60.0
 class Delivery:
     """One per server. ``run`` is owned by the nursery tree."""
 
-    def __init__(self, store: Store, appservices: AppServices, queue: AppServiceQueue, post: AppServicePost) -> None:
+    def __init__(
+        self,
+        store: Store,
+        appservices: AppServices,
+        queue: AppServiceQueue,
+        ephemeral: AppServiceEphemeral,
+        post: AppServicePost,
+    ) -> None:
         self._store = store
         self._appservices = appservices
         self._queue = queue
+        self._ephemeral = ephemeral
         self._post = post
 
     async def run(self) -> None:
@@ -86,7 +95,12 @@ class Delivery:
         await trio.sleep(max(0, sending.retry_ms - self._store.now_ms()) / 1000)
         with self._store.snapshot() as snapshot:
             waiting = list(data.scan_events(snapshot, appservice.id, until=sending.until))
-            body = _build_body(snapshot, [event for _, event in waiting], now_ms=self._store.now_ms())
+            body = _build_body(
+                snapshot,
+                [event for _, event in waiting],
+                self._ephemeral.get_sent(appservice.id, sending.txn_id),
+                now_ms=self._store.now_ms(),
+            )
         try:
             await self._post.fetch_send_transaction(appservice, sending.txn_id, body)
         except RemoteError as error:
@@ -105,11 +119,12 @@ class Delivery:
         with self._store.snapshot() as snapshot:
             sending = data.get_sending(snapshot, appservice.id)
             places = [pos for pos, _ in islice(data.scan_events(snapshot, appservice.id), EVENTS_MAX)]
-        if sending is not None or not places:
+        if sending is not None or not (places or self._ephemeral.has_waiting(appservice.id)):
             return sending
         async with self._store.writer.turn(may_use_reserve=True) as turn:
-            sending = AppServiceSending(str(turn.take_pos()), until=places[-1])
+            sending = AppServiceSending(str(turn.take_pos()), until=places[-1] if places else 0)
             data.stage_sending(turn, appservice.id, sending)
+            self._ephemeral.take(appservice.id, sending.txn_id)
         return sending
 
     async def _note_failure(self, appservice: Registration, before: AppServiceSending, error: RemoteError) -> None:
@@ -121,9 +136,10 @@ class Delivery:
             data.stage_sending(turn, appservice.id, after)
 
 
-def _build_body(snapshot: Snapshot, events: list[ShortEventId], *, now_ms: int) -> bytes:
+def _build_body(snapshot: Snapshot, events: list[ShortEventId], ephemeral: list[bytes], *, now_ms: int) -> bytes:
     rendered = (_render(snapshot, timeline.require_row(snapshot, event), now_ms) for event in events)
-    return b'{"events":[' + b",".join(rendered) + b"]}"
+    more = b',"ephemeral":[' + b",".join(ephemeral) + b"]" if ephemeral else b""
+    return b'{"events":[' + b",".join(rendered) + b"]" + more + b"}"
 
 
 def _render(snapshot: Snapshot, row: EventRow, now_ms: int) -> bytes:

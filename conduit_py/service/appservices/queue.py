@@ -14,12 +14,11 @@ from typing import Final
 import trio
 
 from conduit_py.data import appservices as data
-from conduit_py.data import rooms, short_ids
 from conduit_py.log import get_logger
-from conduit_py.matrix.appservices import Registration, matches
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.interest import Interest
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.catalog.appservices import EVENTS_QUEUED_MAX
@@ -27,8 +26,6 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 
 _log = get_logger(__name__)
 
-REMEMBERED_MAX: Final = 100_000
-"""Users of whom is remembered whether they are an application service's."""
 GIVEN_UP: Final = EVENTS_QUEUED_MAX // 100
 """How many of the oldest make room at once where too many wait."""
 
@@ -38,15 +35,14 @@ class AppServiceQueue:
 
     def __init__(self, appservices: AppServices) -> None:
         self._appservices = appservices
-        self._theirs: dict[tuple[str, ShortUserId], bool] = {}
+        self.interest = Interest(appservices)
         self._waiting: dict[str, int] = {}
         self._woken: dict[str, trio.Event] = {}
 
     def forget(self, appservice_id: str) -> None:
         """There is no such application service any more, or another one of that id."""
         self._waiting.pop(appservice_id, None)
-        for key in [key for key in self._theirs if key[0] == appservice_id]:
-            del self._theirs[key]
+        self.interest.forget(appservice_id)
 
     def listen(self, appservice_id: str) -> trio.Event:
         """Is set when something more waits for the application service. Take it before looking."""
@@ -69,7 +65,10 @@ class AppServiceQueue:
     ) -> None:
         """Queue an event that is staged in this turn. ``joined`` are the users of this server in its room."""
         for appservice in self._appservices:
-            if appservice.url is not None and self._is_interested(snapshot, appservice, room, pdu, joined):
+            if appservice.url is None:
+                continue
+            is_theirs = any(self._appservices.has_user(appservice, user_id) for user_id in _concerned(pdu))
+            if is_theirs or self.interest.is_in_room(snapshot, appservice, room, pdu.room_id, joined):
                 self._stage(snapshot, turn, appservice.id, event)
 
     def _stage(self, snapshot: Snapshot, turn: Turn, appservice_id: str, event: ShortEventId) -> None:
@@ -96,38 +95,13 @@ class AppServiceQueue:
     def _note_landed(self, appservice_id: str) -> None:
         if appservice_id in self._waiting:
             self._waiting[appservice_id] += 1
+        self.wake(appservice_id)
+
+    def wake(self, appservice_id: str) -> None:
+        """Something waits for the application service."""
         woken = self._woken.get(appservice_id)
         if woken is not None:
             woken.set()
-
-    def _is_interested(
-        self,
-        snapshot: Snapshot,
-        appservice: Registration,
-        room: ShortRoomId,
-        pdu: Pdu,
-        joined: Collection[ShortUserId],
-    ) -> bool:
-        if any(self._appservices.has_user(appservice, user_id) for user_id in _concerned(pdu)):
-            return True
-        if matches(appservice.rooms, pdu.room_id):
-            return True
-        if any(self._is_theirs(snapshot, appservice, user) for user in joined):
-            return True
-        return bool(appservice.aliases) and any(
-            matches(appservice.aliases, alias) for alias in rooms.scan_aliases(snapshot, room)
-        )
-
-    def _is_theirs(self, snapshot: Snapshot, appservice: Registration, user: ShortUserId) -> bool:
-        """What namespaces a user is in never changes, so it is looked up once."""
-        key = (appservice.id, user)
-        known = self._theirs.get(key)
-        if known is None:
-            if len(self._theirs) >= REMEMBERED_MAX:
-                self._theirs.clear()
-            user_id = UserId(short_ids.get_user_id(snapshot, user))
-            known = self._theirs[key] = self._appservices.has_user(appservice, user_id)
-        return known
 
 
 def _concerned(pdu: Pdu) -> Iterator[UserId]:

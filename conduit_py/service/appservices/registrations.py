@@ -17,6 +17,7 @@ from conduit_py.matrix.appservices import Registration
 from conduit_py.matrix.house import SERVER_LOCALPART
 from conduit_py.matrix.ids import Malformed
 from conduit_py.service.appservice_registry import AppServices
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.errors import InvalidParam, LimitExceeded, NotFound
 from conduit_py.service.users.store import Store
@@ -51,12 +52,14 @@ class AppServiceRegistrations:
         store: Store,
         registry: AppServices,
         queue: AppServiceQueue,
+        ephemeral: AppServiceEphemeral,
         *,
         make_senders: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._registry = registry
         self._queue = queue
+        self._ephemeral = ephemeral
         self._make_senders = make_senders
 
     def scan(self) -> Iterator[tuple[Registration, bool]]:
@@ -92,6 +95,7 @@ class AppServiceRegistrations:
                 self._registry.remove(registration)
                 await self._drop_waiting(appservice_id)
                 self._queue.forget(appservice_id)
+                self._ephemeral.forget(appservice_id)
 
     async def _drop_waiting(self, appservice_id: str) -> None:
         has_more = True

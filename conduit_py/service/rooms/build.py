@@ -183,8 +183,8 @@ def build_rooms(
         networks=NetworkDirectory(store.database, writes),
         notifications=NotificationService(store.database, now_ms=store.now_ms),
         previews=PreviewService(store.database, remote_spaces),
-        receipts=ReceiptService(store, hub, around.outbox, stage_ring=around.stage_push),
-        receipts_received=ReceiptsReceived(store, hub),
+        receipts=ReceiptService(store, hub, around.outbox, around.appservices.ephemeral, stage_ring=around.stage_push),
+        receipts_received=ReceiptsReceived(store, hub, around.appservices.ephemeral),
         relations=RelationService(store.database, now_ms=store.now_ms),
         removal=RoomRemoval(
             store,
@@ -224,6 +224,7 @@ def _build_typing(config: Config, store: Store, around: Around) -> TypingService
         store.database,
         around.hub,
         around.outbox,
+        around.appservices.ephemeral,
         TypingLimits(
             min_s=config.typing_client_timeout_min,
             max_s=config.typing_client_timeout_max,

@@ -21,6 +21,7 @@ from conduit_py.matrix.edus import Receipt as ToldReceipt
 from conduit_py.matrix.edus import build_receipts
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.matrix.relations import find_thread_root, parse_parent
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.errors import InvalidParam, NotFound
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
@@ -51,10 +52,19 @@ class _Staging:
 class ReceiptService:
     """One per server."""
 
-    def __init__(self, store: Store, hub: SyncHub, outbox: Outbox, *, stage_ring: StageRing = ring_nobody) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: SyncHub,
+        outbox: Outbox,
+        ephemeral: AppServiceEphemeral,
+        *,
+        stage_ring: StageRing = ring_nobody,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._outbox = outbox
+        self._ephemeral = ephemeral
         self._stage_ring = stage_ring
 
     async def post_receipt(
@@ -109,6 +119,7 @@ class ReceiptService:
         if type == READ:
             told |= members.get_local_joined(snapshot, room)
             self._tell_servers(staging, receipt)
+        self._ephemeral.stage_receipt(snapshot, turn, room, receipt, told)
         self._hub.stage_room(turn, room, told)
 
     def _tell_servers(self, staging: _Staging, receipt: Receipt) -> None:

@@ -13,6 +13,7 @@ from conduit_py.data import members, receipts, short_ids, timeline
 from conduit_py.matrix.edus import Receipt as ToldReceipt
 from conduit_py.matrix.edus import parse_receipts
 from conduit_py.matrix.ids import ServerName
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
@@ -26,9 +27,10 @@ RECEIPTS_PER_TURN: Final = 100
 class ReceiptsReceived:
     """One per server."""
 
-    def __init__(self, store: Store, hub: SyncHub) -> None:
+    def __init__(self, store: Store, hub: SyncHub, ephemeral: AppServiceEphemeral) -> None:
         self._store = store
         self._hub = hub
+        self._ephemeral = ephemeral
 
     async def receive(self, origin: ServerName, content: Mapping[str, Any]) -> None:
         """Keep what another server says of its users, as if they were ours.
@@ -43,24 +45,26 @@ class ReceiptsReceived:
     async def _store_some(self, told: Sequence[ToldReceipt]) -> None:
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
-                changed = {room for receipt in told if (room := _stage(snapshot, turn, receipt)) is not None}
+                changed = {room for receipt in told if (room := self._stage(snapshot, turn, receipt)) is not None}
                 for room in changed:
                     self._hub.stage_room(turn, room, members.get_local_joined(snapshot, room))
 
-
-def _stage(snapshot: Snapshot, turn: Turn, told: ToldReceipt) -> ShortRoomId | None:
-    room, user = short_ids.get_room(snapshot, told.room_id), short_ids.get_user(snapshot, told.user_id)
-    if room is None or user is None or not members.is_remote_joined(snapshot, user, room):
-        return None
-    found = timeline.find_row(snapshot, told.event_id)
-    if found is None or found[1].room != room or not found[1].pos:
-        return None
-    receipt = Receipt(
-        user_id=told.user_id,
-        type=told.type,
-        thread_id=told.thread_id or "",
-        event_id=told.event_id,
-        ts_ms=max(told.ts, 0),
-        read_pos=found[1].pos,
-    )
-    return None if receipts.stage_receipt(snapshot, turn, room, user, receipt) is None else room
+    def _stage(self, snapshot: Snapshot, turn: Turn, told: ToldReceipt) -> ShortRoomId | None:
+        room, user = short_ids.get_room(snapshot, told.room_id), short_ids.get_user(snapshot, told.user_id)
+        if room is None or user is None or not members.is_remote_joined(snapshot, user, room):
+            return None
+        found = timeline.find_row(snapshot, told.event_id)
+        if found is None or found[1].room != room or not found[1].pos:
+            return None
+        receipt = Receipt(
+            user_id=told.user_id,
+            type=told.type,
+            thread_id=told.thread_id or "",
+            event_id=told.event_id,
+            ts_ms=max(told.ts, 0),
+            read_pos=found[1].pos,
+        )
+        if receipts.stage_receipt(snapshot, turn, room, user, receipt) is None:
+            return None
+        self._ephemeral.stage_receipt(snapshot, turn, room, receipt, members.get_local_joined(snapshot, room))
+        return room

@@ -20,6 +20,7 @@ from conduit_py.data.closed import get_closed
 from conduit_py.data.digest import digest
 from conduit_py.matrix.edus import Typing, build_typing, parse_typing
 from conduit_py.matrix.ids import RoomId, ServerName, UserId
+from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.write import require_joined
@@ -58,10 +59,20 @@ class TypingLimits:
 class TypingService:
     """One per server. ``run`` is owned by the nursery tree."""
 
-    def __init__(self, database: Database, hub: SyncHub, outbox: Outbox, limits: TypingLimits, *, boot: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hub: SyncHub,
+        outbox: Outbox,
+        ephemeral: AppServiceEphemeral,
+        limits: TypingLimits,
+        *,
+        boot: str,
+    ) -> None:
         self._database = database
         self._hub = hub
         self._outbox = outbox
+        self._ephemeral = ephemeral
         self._limits = limits
         self._rooms: dict[ShortRoomId, _Room] = {}
         self._earlier = trio.Event()
@@ -164,6 +175,7 @@ class TypingService:
         typing.changed = self.next_change()
         with self._database.snapshot() as snapshot:
             users = _local_joined(snapshot, room)
+            self._ephemeral.note_typing(snapshot, room, typing.until, users)
         self._hub.publish(users)
 
     async def run(self) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 import trio
 
-from conduit_py.data import profiles, short_ids
+from conduit_py.data import short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
 from conduit_py.matrix.sync_token import SyncToken
@@ -24,7 +24,7 @@ from conduit_py.service.e2ee.device_lists import Reading
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.news import RoomNews
-from conduit_py.service.presence import PresenceService
+from conduit_py.service.presence import PresenceService, build_shown_presence
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.ignored import get_ignored_users
 from conduit_py.service.rooms.typing import TypingService
@@ -246,11 +246,8 @@ def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[Devic
 
 
 def _render_presence(snapshot: Snapshot, update: Presence) -> bytes:
-    """With what of the profile goes with it, for users of this server."""
     user = short_ids.get_user(snapshot, update.user_id)
-    profile = {} if user is None else profiles.get_profile(snapshot, user)
-    shown = {key: profile[key] for key in ("displayname", "avatar_url") if isinstance(profile.get(key), str)}
-    return orjson.dumps(build_presence_event(update, **shown))
+    return orjson.dumps(build_presence_event(update) if user is None else build_shown_presence(snapshot, user, update))
 
 
 def _build_global_data(snapshot: Snapshot, view: View, plan: Plan) -> list[bytes]:

@@ -11,6 +11,7 @@ from conduit_py.matrix.ids import RoomId
 from conduit_py.service.errors import Forbidden
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.typing import USERS_PER_ROOM_MAX, TypingLimits, TypingService
+from tests.rig.bridge import no_ephemeral
 from tests.rig.sending import open_outbox
 from tests.service.sync.world import SERVER_NAME, Json, World
 
@@ -125,7 +126,7 @@ async def test_typing_of_ignored_users_is_not_told(world: World, autojump_clock:
 
 
 async def test_the_list_of_a_room_is_bounded(world: World, autojump_clock: MockClock) -> None:
-    typing = TypingService(world.store.database, world.hub, open_outbox(SERVER_NAME), LIMITS, boot="b")
+    typing = TypingService(world.store.database, world.hub, open_outbox(SERVER_NAME), no_ephemeral(), LIMITS, boot="b")
     room_id = await world.room(await world.user("alice"))
     with world.store.snapshot() as snapshot:
         room = short_ids.get_room(snapshot, room_id)

@@ -50,7 +50,7 @@ from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.alone import Alone
-from tests.rig.bridge import no_queries
+from tests.rig.bridge import no_ephemeral, no_queries
 from tests.rig.remote import Remotes
 from tests.rig.sending import make_presence, open_outbox
 from tests.rig.writing import make_tools
@@ -93,10 +93,9 @@ class World:
             allow_encryption=True,
             throttle=throttle,
         )
-        self.receipts = ReceiptService(store, hub, open_outbox(SERVER_NAME))
-        self.typing = TypingService(
-            store.database, hub, open_outbox(SERVER_NAME), TypingLimits(min_s=15, max_s=45, remote_s=30), boot="boot1"
-        )
+        self.receipts = ReceiptService(store, hub, open_outbox(SERVER_NAME), no_ephemeral())
+        limits = TypingLimits(min_s=15, max_s=45, remote_s=30)
+        self.typing = TypingService(store.database, hub, open_outbox(SERVER_NAME), no_ephemeral(), limits, boot="boot1")
         self.account_data = AccountDataService(store, wake=hub.publish)
         self.slice_clock: Callable[[], float] = lambda: 0.0
         self.syncs = self.build_syncs(self.typing)
