@@ -26,6 +26,7 @@ from conduit_py.matrix.push.ruleset import (
     RuleNotFound,
     Ruleset,
     TooLarge,
+    check_actions,
     parse_actions,
     parse_rule,
 )
@@ -141,6 +142,7 @@ def put_rule(
     """
     _require_user_rule_id(rule_id)
     rule = parse_rule(kind, rule_id, body)
+    check_actions(rule.actions)
     rules = list(user_rules.of_kind(kind))
     place = _place(rules, rule_id)
     if place is not None:
@@ -195,7 +197,9 @@ def set_actions(user_rules: UserRules, kind: Kind, rule_id: str, body: Any) -> U
 
     Spec: client-server-api/#put_matrixclientv3pushrulesglobalkindruleidactions
     """
-    return _set(user_rules, kind, rule_id, actions=parse_actions(_require_property(body, "actions")))
+    actions = parse_actions(_require_property(body, "actions"))
+    check_actions(actions)
+    return _set(user_rules, kind, rule_id, actions=actions)
 
 
 def follow_room(user_rules: UserRules, old: RoomId, new: RoomId) -> UserRules:

@@ -163,6 +163,18 @@ def parse_actions(actions: Any) -> tuple[Action, ...]:
     return tuple(action for action in actions if action not in _HISTORICAL_ACTIONS)
 
 
+def check_actions(actions: tuple[Action, ...]) -> None:
+    """Of a request: what no server does anything about is refused, so that nobody waits for it. Raises `BadJson`.
+
+    Spec: client-server-api/#actions
+    """
+    for action in actions:
+        if isinstance(action, str) and action != "notify":
+            raise BadJson(f"there is no action {action}")
+        if isinstance(action, Mapping) and not isinstance(action.get("set_tweak"), str):
+            raise BadJson("an action that is an object sets a tweak: set_tweak must be its name")
+
+
 def parse_rule(kind: Kind, rule_id: str, body: Any) -> PushRule:
     """The rule that a client asks for, enabled. Raises `MissingParam`, `BadJson` or `TooLarge`.
 

@@ -70,6 +70,8 @@ async def test_set_push_rule_wakes_the_syncs_of_the_user(server: Server, alice: 
         (rule("x"), {"actions": []}, {}, (400, "M_MISSING_PARAM")),
         (rule("x"), {"pattern": "x"}, {}, (400, "M_MISSING_PARAM")),
         (rule("x"), {"actions": "notify", "pattern": "x"}, {}, (400, "M_BAD_JSON")),
+        (rule("x"), {"actions": ["frobnicate"], "pattern": "x"}, {}, (400, "M_BAD_JSON")),
+        (rule("x"), {"actions": [{"sound": "ring"}], "pattern": "x"}, {}, (400, "M_BAD_JSON")),
         (rule("x"), RULE, {"before": "gone"}, (400, "M_UNKNOWN")),
         (rule("x"), RULE | {"pattern": "x" * 2000}, {}, (413, "M_TOO_LARGE")),
     ],
@@ -148,6 +150,7 @@ async def test_set_push_rule_actions_changes_them(alice: Client) -> None:
         ("gone", {"actions": []}, NOT_FOUND),
         ("cake", {}, (400, "M_MISSING_PARAM")),
         ("cake", {"actions": 1}, (400, "M_BAD_JSON")),
+        ("cake", {"actions": ["frobnicate"]}, (400, "M_BAD_JSON")),
     ],
 )
 async def test_set_push_rule_actions_refused(

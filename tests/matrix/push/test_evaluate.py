@@ -61,6 +61,11 @@ def with_rule(kind: Kind, rule_id: str, rules: UserRules = NO_CHANGES, **body: A
     return put_rule(rules, kind, rule_id, {"actions": [], **body})
 
 
+def mark(name: str) -> dict[str, str]:
+    """An action that tells one rule from another."""
+    return {"set_tweak": name}
+
+
 MENTIONING_ALICE = message("hello", {"m.mentions": {"user_ids": [ALICE]}})
 
 DEFAULT_CASES: list[tuple[str, PreparedEvent, tuple[Any, ...]]] = [
@@ -160,24 +165,24 @@ def test_kinds_are_checked_in_order() -> None:
         (Kind.CONTENT, "cake", {"pattern": "CAKE"}),
         (Kind.OVERRIDE, "any", {}),
     ]:
-        rules = with_rule(kind, rule_id, rules, actions=[kind.value], **extra)
-        assert evaluate(event, rules).actions == (kind.value,)
+        rules = with_rule(kind, rule_id, rules, actions=[mark(kind.value)], **extra)
+        assert evaluate(event, rules).actions == (mark(kind.value),)
 
 
 def test_first_rule_of_a_kind_wins() -> None:
-    rules = with_rule(Kind.CONTENT, "tea", pattern="tea", actions=["tea"])
-    rules = with_rule(Kind.CONTENT, "time", rules, pattern="time", actions=["time"])
-    assert evaluate(prepare(message("It's time for tea")), rules).actions == ("time",)
+    rules = with_rule(Kind.CONTENT, "tea", pattern="tea", actions=[mark("tea")])
+    rules = with_rule(Kind.CONTENT, "time", rules, pattern="time", actions=[mark("time")])
+    assert evaluate(prepare(message("It's time for tea")), rules).actions == (mark("time"),)
 
 
 def test_room_bound_rules_keep_their_priority_among_the_others() -> None:
     here = {"kind": "event_match", "key": "room_id", "pattern": ROOM}
-    rules = with_rule(Kind.OVERRIDE, "low", actions=["low"])
-    rules = with_rule(Kind.OVERRIDE, "room", rules, actions=["room"], conditions=[here])
-    assert evaluate(prepare(message()), rules).actions == ("room",)
-    assert evaluate(prepare(message(), room_id=RoomId("!x:y")), rules).actions == ("low",)
-    rules = with_rule(Kind.OVERRIDE, "high", rules, actions=["high"])
-    assert evaluate(prepare(message()), rules).actions == ("high",)
+    rules = with_rule(Kind.OVERRIDE, "low", actions=[mark("low")])
+    rules = with_rule(Kind.OVERRIDE, "room", rules, actions=[mark("room")], conditions=[here])
+    assert evaluate(prepare(message()), rules).actions == (mark("room"),)
+    assert evaluate(prepare(message(), room_id=RoomId("!x:y")), rules).actions == (mark("low"),)
+    rules = with_rule(Kind.OVERRIDE, "high", rules, actions=[mark("high")])
+    assert evaluate(prepare(message()), rules).actions == (mark("high"),)
 
 
 def test_room_bound_rule_still_asks_its_other_conditions() -> None:
@@ -199,9 +204,9 @@ def test_rule_with_an_unknown_condition_never_matches() -> None:
 
 
 def test_content_rule_needs_a_body() -> None:
-    rules = with_rule(Kind.CONTENT, "x", pattern="*", actions=["star"])
+    rules = with_rule(Kind.CONTENT, "x", pattern="*", actions=[mark("star")])
     assert evaluate(prepare({"content": {"msgtype": "m.text"}}), rules).actions == ("notify",)
-    assert evaluate(prepare(message("")), rules).actions == ("star",)
+    assert evaluate(prepare(message("")), rules).actions == (mark("star"),)
 
 
 def test_outcome_collects_tweaks() -> None:
