@@ -25,7 +25,8 @@ from conduit_py.service.admin.messages import build_attached, build_notices
 from conduit_py.service.admin.queue import CommandQueue, find_admin_room
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.rooms.append import RoomAppend
-from conduit_py.service.rooms.member_events import INVITE_PERMISSION, MEMBER, get_shown_profile, membership_content
+from conduit_py.service.rooms.ignored import INVITE_PERMISSION
+from conduit_py.service.rooms.member_events import MEMBER, get_shown_profile, membership_content
 from conduit_py.service.rooms.redactions import REDACTION
 from conduit_py.service.rooms.write import RoomWrites
 from conduit_py.service.users.push_rules import store_rules

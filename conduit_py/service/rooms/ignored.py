@@ -1,6 +1,6 @@
 """Whom a user does not want to hear.
 
-Spec: client-server-api/#ignoring-users
+Spec: client-server-api/#ignoring-users, client-server-api/#invite-permission
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from conduit_py.data.apart import IGNORED_USER_LIST
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
 
+INVITE_PERMISSION = "m.invite_permission_config"
+
 _BYTES_PER_USER = 150
 
 
@@ -26,6 +28,13 @@ def get_ignored_users(snapshot: Snapshot, user: ShortUserId) -> frozenset[str]:
         cached = _parse(account_data.get_content(snapshot, user, GLOBAL_ROOM, IGNORED_USER_LIST))
         snapshot.cache.put(key, cached, _BYTES_PER_USER * len(cached), snapshot.pos)
     return cast("frozenset[str]", cached)
+
+
+def blocks_invites(snapshot: Snapshot, user: ShortUserId) -> bool:
+    """Does the user want no invites of anybody?"""
+    stored = account_data.get_content(snapshot, user, GLOBAL_ROOM, INVITE_PERMISSION)
+    config = None if stored is None else orjson.loads(stored)
+    return isinstance(config, dict) and config.get("default_action") == "block"
 
 
 def _parse(content: str | None) -> frozenset[str]:

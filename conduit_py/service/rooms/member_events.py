@@ -11,21 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import orjson
-
-from conduit_py.data import account_data, members, profiles, short_ids, users
-from conduit_py.data.account_data import GLOBAL_ROOM
+from conduit_py.data import members, profiles, short_ids, users
 from conduit_py.matrix.ids import EventId, RoomId, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import BadJson, Forbidden, MatrixError, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.guests import require_guests_may_join
+from conduit_py.service.rooms.ignored import blocks_invites
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortUserId
 
 MEMBER = "m.room.member"
-INVITE_PERMISSION = "m.invite_permission_config"
 
 _PROFILE = ("displayname", "avatar_url")
 _AUTHORISER = "join_authorised_via_users_server"
@@ -122,9 +119,7 @@ def require_takes_invites(snapshot: Snapshot, user_id: UserId) -> ShortUserId:
     found = users.get_local(snapshot, user_id)
     if found is None or found[1].is_deactivated:
         raise NotFound(f"{user_id} has no account on this server")
-    stored = account_data.get_content(snapshot, found[0], GLOBAL_ROOM, INVITE_PERMISSION)
-    config = None if stored is None else orjson.loads(stored)
-    if isinstance(config, dict) and config.get("default_action") == "block":
+    if blocks_invites(snapshot, found[0]):
         raise MatrixError(f"{user_id} takes no invites", errcode="M_INVITE_BLOCKED", status=403)
     return found[0]
 

@@ -21,6 +21,7 @@ from conduit_py.service.errors import NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import Access, get_access, require_access
 from conduit_py.service.rooms.client_events import ClientEvents
+from conduit_py.service.rooms.ignored import blocks_invites
 from conduit_py.service.rooms.search import read_around
 from conduit_py.service.rooms.state_reads import get_state_events, json_list, render_events
 from conduit_py.service.rooms.visibility import Visibility
@@ -118,6 +119,8 @@ class RoomSnapshots:
     def _tell_invites(self, snapshot: Snapshot, requester: Requester) -> list[Told]:
         events = ClientEvents(snapshot, requester, Visibility(snapshot, requester.user_id), now_ms=self._now_ms())
         invites: list[Told] = []
+        if blocks_invites(snapshot, requester.user):
+            return invites
         for room, row in members.scan_rooms(snapshot, requester.user, INVITE):
             room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
             told: Told = {"room_id": room_id, "membership": "invite"}

@@ -13,6 +13,7 @@ from typing import cast
 from conduit_py.data import account_data, members, receipts, short_ids, timeline
 from conduit_py.matrix.ids import RoomId
 from conduit_py.service.hub import SyncHub
+from conduit_py.service.rooms.ignored import blocks_invites
 from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.since import View
 from conduit_py.storage.database import Snapshot
@@ -69,7 +70,7 @@ def plan_everything(snapshot: Snapshot, view: View, typing: TypingService) -> Pl
         RoomEntry(room=room, kind=kind, membership=row, after=None, is_full=True, has_news=True)
         for kind in kinds
         for room, row in members.scan_rooms(snapshot, user, kind)
-        if not row.forgotten and _is_welcome(view, kind, row)
+        if not row.forgotten and _is_welcome(snapshot, view, kind, row)
     )
     global_data = list(account_data.scan_in_room(snapshot, user, GLOBAL_ROOM))
     return Plan(todo, global_data, typing=frozenset(typing.get_changed(0)))
@@ -116,7 +117,7 @@ def read_room_pos(snapshot: Snapshot, room: ShortRoomId) -> int:
 def _plan_changed(snapshot: Snapshot, view: View, since: int, room: ShortRoomId, kind: int) -> RoomEntry | None:
     """A room that the user came to or went from since the last reply."""
     found = members.get_membership(snapshot, view.requester.user, room)
-    if found is None or not _is_welcome(view, kind, found[1]):
+    if found is None or not _is_welcome(snapshot, view, kind, found[1]):
         return None
     is_gone = kind in (LEAVE, BAN)
     # Whoever was in the room at ``since`` has its state until then; whoever came back since then has holes in it.
@@ -131,5 +132,7 @@ def _has_come_back(snapshot: Snapshot, user: ShortUserId, farewell: Farewell) ->
     return room is not None and members.get_membership(snapshot, user, room) is not None
 
 
-def _is_welcome(view: View, kind: int, row: Membership) -> bool:
-    return kind != INVITE or row.sender not in view.ignored
+def _is_welcome(snapshot: Snapshot, view: View, kind: int, row: Membership) -> bool:
+    if kind != INVITE:
+        return True
+    return row.sender not in view.ignored and not blocks_invites(snapshot, view.requester.user)

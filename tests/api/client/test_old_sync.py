@@ -152,6 +152,8 @@ async def test_initial_sync_tells_every_room(whole: WholeServer) -> None:
     assert bodies((await events(bob, **{"from": told["end"]}))["chunk"]) == ["three"]
     archived = {room["room_id"]: room["membership"] for room in (await initial_sync(bob, archived="true"))["rooms"]}
     assert archived == {joined: "join", invited: "invite", left: "leave"}
+    await bob.put(bob.user_path("account_data", "m.invite_permission_config"), {"default_action": "block"})
+    assert {room["room_id"] for room in (await initial_sync(bob))["rooms"]} == {joined}
 
 
 @pytest.mark.parametrize("query", [{"limit": "-1"}, {"archived": "maybe"}])

@@ -218,6 +218,18 @@ async def test_invites_of_ignored_users_are_not_told(inn: Inn) -> None:
     assert sections_of(await inn.world.sync(inn.bob), inn.room_id) == set()
 
 
+async def test_invites_are_not_told_to_who_blocks_them(inn: Inn) -> None:
+    since = (await inn.world.sync(inn.bob))["next_batch"]
+    await inn.happens("invite")
+    config = {"default_action": "block"}
+    await inn.world.account_data.set_content(inn.bob, inn.bob.user_id, None, "m.invite_permission_config", config)
+    assert sections_of(await inn.world.sync(inn.bob, since), inn.room_id) == set()
+    assert sections_of(await inn.world.sync(inn.bob), inn.room_id) == set()
+
+    await inn.world.account_data.set_content(inn.bob, inn.bob.user_id, None, "m.invite_permission_config", {})
+    assert sections_of(await inn.world.sync(inn.bob), inn.room_id) == {"invite"}
+
+
 async def test_a_room_told_as_new_brings_its_account_data_and_receipts(inn: Inn) -> None:
     world, room_id = inn.world, inn.room_id
     await inn.happens("join")
