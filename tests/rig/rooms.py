@@ -32,7 +32,6 @@ from conduit_py.http.app import App
 from conduit_py.http.in_process import AppClient
 from conduit_py.http.routes import Routes
 from conduit_py.matrix.ids import EventId, RoomId, ServerName
-from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.errors import MatrixError
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.ratelimit import RateLimiter
@@ -123,11 +122,10 @@ def _build_routes(
     config, store, accounts = load_test_config(), server.store, server.services.accounts
     server_name = writes.append.server_name
     auth = Authenticator(accounts.tokens, accounts.identities, accounts.last_seen, config.trusted_proxies)
-    no_appservices = AppServices(server_name, ())
     aliases = AliasService(store.database, writes, remotes, no_queries(store), server_name=server_name)
     send = SendService(
         writes,
-        Alone(),
+        membership,
         CanonicalAliases(store.database, aliases),
         now_ms=store.now_ms,
         allow_encryption=True,
@@ -138,7 +136,7 @@ def _build_routes(
     create = CreateService(
         writes,
         Alone(),
-        no_appservices,
+        no_queries(store),
         new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
         allow_room_creation=True,
         allow_encryption=True,

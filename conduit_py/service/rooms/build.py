@@ -168,7 +168,7 @@ def build_rooms(
         create=CreateService(
             writes,
             remote,
-            around.appservices.registry,
+            around.appservices.queries,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             allow_encryption=config.allow_encryption,
@@ -197,7 +197,7 @@ def build_rooms(
         search=SearchService(store.database, now_ms=store.now_ms),
         send=SendService(
             writes,
-            remote,
+            membership,
             CanonicalAliases(store.database, aliases),
             now_ms=store.now_ms,
             allow_encryption=config.allow_encryption,

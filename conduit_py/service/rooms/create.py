@@ -23,8 +23,8 @@ from conduit_py.matrix.ids import (
     server_name_of,
 )
 from conduit_py.matrix.room_versions import RoomVersion
-from conduit_py.service.appservice_registry import AppServices
-from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MalformedEvent, MatrixError
+from conduit_py.service.appservices.queries import AppServiceQueries
+from conduit_py.service.errors import BadJson, Forbidden, InvalidParam, MalformedEvent, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.append import RoomAppend
@@ -78,7 +78,7 @@ class CreateService:
         self,
         writes: RoomWrites,
         remote: Elsewhere,
-        appservices: AppServices,
+        queries: AppServiceQueries,
         *,
         new_room_id: Callable[[], RoomId],
         allow_room_creation: bool,
@@ -88,7 +88,7 @@ class CreateService:
         self._throttle = throttle
         self._writes = writes
         self._remote = remote
-        self._appservices = appservices
+        self._queries = queries
         self._new_room_id = new_room_id
         self._allow_room_creation = allow_room_creation
         self._allow_encryption = allow_encryption
@@ -97,7 +97,7 @@ class CreateService:
         """Make a room and the requester its first member. Everything lands together or nothing does.
 
         Users of other servers are invited once the room is there, because their servers have to sign the invites. One
-        that cannot be invited does not undo the room.
+        that cannot be invited does not undo the room, nor does one of this server that is not there.
         """
         requester.require_not_suspended()
         self._throttle(("room_creation", requester.limited_as))
@@ -111,7 +111,9 @@ class CreateService:
             raise InvalidParam(f"a new room can begin with at most {INITIAL_STATE_MAX} events of initial_state")
         alias = None if room.alias_localpart is None else self._parse_alias(room.alias_localpart)
         if alias is not None:
-            self._appservices.check_alias(alias, requester.appservice_id)
+            self._queries.appservices.check_alias(alias, requester.appservice_id)
+        for user_id in filter(self._is_local, room.invite):
+            await self._queries.ask_for_user(user_id)
         try:
             room_id = await self._writes.create(
                 requester.user_id, lambda snapshot, turn: self._stage(snapshot, turn, requester, room, alias)
@@ -154,7 +156,10 @@ class CreateService:
         for event_type, state_key, content in _state_of(room):
             put(event_type, content, state_key)
         for user_id in filter(self._is_local, dict.fromkeys(room.invite)):
-            put(MEMBER, _invite_content(room), user_id)
+            try:
+                put(MEMBER, _invite_content(room), user_id)
+            except NotFound as error:
+                _log.info("a user is not invited to a new room", user=user_id, error=str(error))
         if room.is_public:
             rooms.stage_public(turn, append.room.short, is_public=True)
         return append

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from conduit_py.data import members, short_ids
-from conduit_py.matrix.ids import RoomId, ServerName, UserId, server_name_of
+from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId, server_name_of
 from conduit_py.service.appservices.queries import AppServiceQueries
 from conduit_py.service.errors import Forbidden, MatrixError, NotFound
 from conduit_py.service.ratelimit import RateLimiter
@@ -146,13 +146,22 @@ class MembershipService:
         self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None
     ) -> None:
         """Invite a user of any server."""
-        self._throttle(("invite", requester.limited_as))
-        content = membership_content("invite", reason)
-        if server_name_of(user_id) == self._writes.append.server_name:
+        await self.set_member(requester, room_id, user_id, membership_content("invite", reason))
+
+    async def set_member(
+        self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]
+    ) -> EventId:
+        """A membership, for which one need not be joined: it is how one joins, or rejects an invite."""
+        membership = content.get("membership")
+        if membership == "invite":
+            self._throttle(("invite", requester.limited_as))
+            if server_name_of(user_id) != self._writes.append.server_name:
+                return await self._remote.invite(requester, room_id, user_id, content)
             await self._queries.ask_for_user(user_id)
-            await self._set(requester, room_id, user_id, content)
-        else:
-            await self._remote.invite(requester, room_id, user_id, content)
+        event_id = await self._set(requester, room_id, user_id, content)
+        if membership == "join":
+            await self._successors.follow(requester.user, room_id)
+        return event_id
 
     async def leave(self, requester: Requester, room_id: RoomId, *, reason: str | None = None) -> None:
         """Leave a room, reject an invite or take back a knock. Having left already is no error."""
@@ -193,11 +202,11 @@ class MembershipService:
 
         await self._writes.write(room_id, stage)
 
-    async def _set(self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]) -> None:
-        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
-            stage_membership(snapshot, append, requester, user_id, content)
+    async def _set(self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]) -> EventId:
+        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+            return stage_membership(snapshot, append, requester, user_id, content)
 
-        await self._writes.write(room_id, stage)
+        return await self._writes.write(room_id, stage)
 
     async def forget(self, requester: Requester, room_id: RoomId) -> None:
         """Take a room that was left out of the user's lists for good. Raises 400 for a room the user is still in."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from conduit_py.data import timeline, transactions
-from conduit_py.matrix.ids import EventId, RoomId, UserId, parse_event_id, parse_user_id, server_name_of
+from conduit_py.matrix.ids import EventId, RoomId, parse_event_id, parse_user_id, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.errors import BadJson, Forbidden, NotFound
 from conduit_py.service.ratelimit import RateLimiter
@@ -17,9 +17,9 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS
 from conduit_py.service.rooms.append import RoomAppend
 from conduit_py.service.rooms.canonical_alias import CanonicalAliases, check_aliases
-from conduit_py.service.rooms.elsewhere import Elsewhere
 from conduit_py.service.rooms.guests import GUEST_ACCESS, stage_guests_gone
-from conduit_py.service.rooms.member_events import MEMBER, stage_membership
+from conduit_py.service.rooms.member_events import MEMBER
+from conduit_py.service.rooms.membership import MembershipService
 from conduit_py.service.rooms.relations import check_relation
 from conduit_py.service.rooms.write import RoomWrites, Stage
 from conduit_py.storage.database import Snapshot
@@ -35,7 +35,7 @@ class SendService:
     def __init__(
         self,
         writes: RoomWrites,
-        remote: Elsewhere,
+        membership: MembershipService,
         canonical_aliases: CanonicalAliases,
         *,
         now_ms: Callable[[], int],
@@ -43,7 +43,7 @@ class SendService:
         throttle: RateLimiter,
     ) -> None:
         self._writes = writes
-        self._remote = remote
+        self._membership = membership
         self._canonical_aliases = canonical_aliases
         self._throttle = throttle
         self._now_ms = now_ms
@@ -114,7 +114,7 @@ class SendService:
             raise Forbidden("this server does not allow encryption to be turned on")
 
         if event_type == MEMBER:
-            return await self._set_member(requester, room_id, parse_user_id(state_key), content)
+            return await self._membership.set_member(requester, room_id, parse_user_id(state_key), content)
         requester.require_not_suspended()
         is_canonical_alias = (event_type, state_key) == (CANONICAL_ALIAS, "")
         remote = await self._canonical_aliases.fetch_remote(requester, room_id, content) if is_canonical_alias else {}
@@ -139,20 +139,6 @@ class SendService:
             return pdu.event_id
 
         return await self._writes.write(room_id, _joined_first(requester, stage))
-
-    async def _set_member(
-        self, requester: Requester, room_id: RoomId, user_id: UserId, content: Mapping[str, Any]
-    ) -> EventId:
-        """A membership, for which one need not be joined: it is how one joins, or rejects an invite."""
-        if content.get("membership") == "invite":
-            self._throttle(("invite", requester.limited_as))
-            if server_name_of(user_id) != self._writes.append.server_name:
-                return await self._remote.invite(requester, room_id, user_id, content)
-
-        def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
-            return stage_membership(snapshot, append, requester, user_id, content)
-
-        return await self._writes.write(room_id, stage)
 
     async def _send_once(
         self,

@@ -364,10 +364,16 @@ async def test_create_room_refuses_who_cannot_be_invited(rooms: RoomServer) -> N
     config = {"default_action": "block"}
     assert (await bob.put(bob.user_path("account_data", "m.invite_permission_config"), config)).status == 200
     with rooms.leaves_no_trace():
-        assert (await ask(alice, invite=["@nobody:one.test"])).outcome == (404, "M_NOT_FOUND")
         assert (await ask(alice, invite=[bob.user_id])).outcome == (403, "M_INVITE_BLOCKED")
         threepid = {"id_server": "id.test", "id_access_token": "t", "medium": "email", "address": "a@b.test"}
         assert (await ask(alice, invite_3pid=[threepid])).outcome == (403, "M_THREEPID_DENIED")
+
+
+async def test_create_room_passes_over_who_is_not_there(rooms: RoomServer) -> None:
+    alice, bob = await rooms.register("alice"), await rooms.register("bob")
+    room_id = await make(alice, invite=["@nobody:one.test", bob.user_id])
+    members = {key: event for key, event in (await get_state(alice, room_id)).items() if key[0] == "m.room.member"}
+    assert {key for _, key in members} == {alice.user_id, bob.user_id}
 
 
 async def test_create_room_refuses_suspended_users_and_guests(rooms: RoomServer) -> None:

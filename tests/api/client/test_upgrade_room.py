@@ -234,6 +234,24 @@ async def test_upgrade_room_takes_the_tags_of_its_members_along(whole: WholeServ
     assert joined["account_data"]["events"] == [{"type": "m.tag", "content": {"tags": {"u.work": {"order": 0.5}}}}]
 
 
+@pytest.mark.parametrize("as_state", [False, True])
+async def test_upgrade_room_takes_the_tags_of_who_had_left_along(whole: WholeServer, as_state: bool) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    await bob.put(bob.user_path("rooms", room_id, "tags", "u.work"), {})
+    await leave(bob, room_id)
+    replacement = await replace(alice, room_id, "11")
+    tags = bob.user_path("rooms", replacement, "tags")
+    assert (await bob.get(tags)).json == {"tags": {}}
+    if as_state:
+        member = in_room(replacement, "state", "m.room.member", bob.user_id)
+        assert (await bob.put(member, {"membership": "join"})).status == 200
+    else:
+        await join(bob, replacement)
+    assert (await bob.get(tags)).json == {"tags": {"u.work": {}}}
+
+
 async def test_upgrade_room_takes_how_it_notifies_its_members_along(whole: WholeServer) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id = await create(alice)

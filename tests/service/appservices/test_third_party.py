@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,7 +13,7 @@ from conduit_py.outbound.errors import Unreachable
 from tests.rig.asking import ask_member
 from tests.rig.bridge import HS_TOKEN, Asked, Wires, bridge_of, register_ghost, registration, write_registrations
 from tests.rig.client import Client
-from tests.rig.rooms import create
+from tests.rig.rooms import create, in_room
 from tests.rig.server import Server
 from tests.rig.whole import WholeServer, open_whole
 
@@ -123,6 +124,23 @@ async def test_user_that_is_not_there_is_asked_for_when_somebody_invites_it(
     await bridged.register("dora")
     await ask_member(alice, room_id, "invite", "@dora:one.test")
     assert [asked.path for asked in wires.asked if "/users/" in asked.path] == []
+
+
+async def test_user_that_is_not_there_is_asked_for_whatever_invites_it(
+    bridged: WholeServer, alice: Client, wires: Wires
+) -> None:
+    async def make(asked: Asked) -> None:
+        if "/users/" in asked.path:
+            await register_ghost(bridge_of(bridged), unquote(asked.path.rpartition("/")[2])[1:].partition(":")[0])
+
+    wires.answer = lambda asked: (200, {})
+    wires.on_asked = make
+    room_id = await create(alice, invite=[GHOST])
+    assert (await alice.get(in_room(room_id, "state", "m.room.member", GHOST))).json["membership"] == "invite"
+    carol = "@_irc_carol:one.test"
+    response = await alice.put(in_room(room_id, "state", "m.room.member", carol), {"membership": "invite"})
+    assert response.status == 200
+    assert (await alice.get(in_room(room_id, "state", "m.room.member", carol))).json["membership"] == "invite"
 
 
 async def test_room_that_is_not_there_is_asked_for_by_its_alias(

@@ -17,7 +17,6 @@ from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.matrix.sync_token import SyncToken, parse_sync_token
-from conduit_py.service.appservice_registry import AppServices
 from conduit_py.service.e2ee.in_flight import InFlight
 from conduit_py.service.e2ee.to_device import ToDeviceService
 from conduit_py.service.hub import SyncHub
@@ -68,11 +67,10 @@ class World:
         self.store, self.hub = store, hub
         throttle = RateLimiter({}, trio.current_time)
         writes = self.writes = RoomWrites(store.database, store.writer, store.locks, append)
-        no_appservices = AppServices(SERVER_NAME, ())
         self.create = CreateService(
             writes,
             Alone(),
-            no_appservices,
+            no_queries(store),
             new_room_id=lambda: RoomId(f"!{secrets.token_urlsafe(13)}:{SERVER_NAME}"),
             allow_room_creation=True,
             allow_encryption=True,
@@ -87,7 +85,7 @@ class World:
         aliases = AliasService(store.database, writes, Remotes(), no_queries(store), server_name=SERVER_NAME)
         self.messages = SendService(
             writes,
-            Alone(),
+            self.membership,
             CanonicalAliases(store.database, aliases),
             now_ms=store.now_ms,
             allow_encryption=True,
