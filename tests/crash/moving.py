@@ -80,7 +80,7 @@ async def receive(directory: Path) -> None:
         assert room is not None
         say(BEGINS)
         state = await lay_out_state(rooms.store.database, room.short, told)
-        await limit_entries(rooms, ENTRIES_MAX).receive(pdu.room_id, [Arrival(pdu=pdu, states=(state,))])
+        await limit_entries(rooms, ENTRIES_MAX).receive(pdu.room_id, [Arrival(pdu=pdu, told=state)])
         say(ENDS)
 
 

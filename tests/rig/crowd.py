@@ -126,12 +126,12 @@ async def take(
     """Receive them one by one, at the positions ``events`` if there are any."""
     receipts = []
     for number, step in enumerate(steps):
-        states: tuple[LooseState, ...] = ()
+        told: LooseState | None = None
         if step.told is not None:
-            states = (await lay_out_state(rooms.store.database, require_room(rooms, room_id).short, step.told),)
+            told = await lay_out_state(rooms.store.database, require_room(rooms, room_id).short, step.told)
         if events:
             rooms.store.writer._positions.last = events[number] - 1
-        [receipt] = await writes.receive(room_id, [Arrival(pdu=step.pdu, states=states)])
+        [receipt] = await writes.receive(room_id, [Arrival(pdu=step.pdu, told=told)])
         assert isinstance(receipt, Receipt)
         assert receipt.standing is Standing.ACCEPTED, receipt
         receipts.append(receipt)

@@ -48,15 +48,17 @@ def check_states_after(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _state_before(snapshot: Snapshot, event: ShortEventId, event_ids: tuple[EventId, ...]) -> StateId | None:
-    """The state after the only predecessor, None if that is not known, or was not yet when the event came.
+    """The state after the only predecessor, None if that is not known, or may not have been yet when the event came.
 
-    A create event follows the empty state.
+    When a predecessor that was stored before it had its place got that, nobody knows: it may have been put back into
+    a gap before the event. A create event follows the empty state.
     """
     if not event_ids:
         return EMPTY
     previous = get_event(snapshot, event_ids[0]) if len(event_ids) == 1 else None
     row = None if previous is None or previous > event else get_row(snapshot, previous)
-    return None if row is None or row.flags & timeline.OUTLIER else row.state_after
+    was_early = row is not None and row.pos not in (0, previous)
+    return None if row is None or row.flags & timeline.OUTLIER or was_early else row.state_after
 
 
 def _is_return(snapshot: Snapshot, room: ShortRoomId, row: EventRow) -> bool:

@@ -51,8 +51,10 @@ class Arrival:
     """An event with what is known of its surroundings."""
 
     pdu: Pdu
-    states: tuple[LooseState, ...] = ()
-    """The state before it, told by others, if any of its predecessors is missing."""
+    told: LooseState | None = None
+    """The state before it as others tell it. Counts only where one of its predecessors is missing."""
+    is_way_in: bool = False
+    """The event is how this server comes into the room: what was told is the room's state, whatever is held of it."""
     place: int | None = None
     """Its place in the timeline if it is history; None for a new event."""
     gap_pos: int | None = None
@@ -153,12 +155,15 @@ class RoomReceive:
         return [event for event in found.values() if event is not None]
 
     def _state_before(self, arrival: Arrival) -> LooseState:
+        if arrival.told is not None and arrival.is_way_in:
+            return arrival.told
         pdu = arrival.pdu
         held = self.writer.find_held(pdu.prev_events)
-        if len(held) < len(set(pdu.prev_events)) and not arrival.states:
-            raise MissingEvents(self._find_missing(pdu))
         states = [LooseState(self._events.get_row(event).state_after) for event in held]
-        states += arrival.states
+        if len(held) < len(set(pdu.prev_events)):
+            if arrival.told is None:
+                raise MissingEvents(self._find_missing(pdu))
+            states.append(arrival.told)
         return self.writer.resolver.resolve(states) if states else LooseState(EMPTY)
 
     def _find_missing(self, pdu: Pdu) -> list[EventId]:
@@ -209,7 +214,7 @@ class RoomReceive:
         told: the event must be allowed by what both resolve to.
         """
         state = LooseState(self.writer.current.state_id)
-        if arrival.states:
+        if arrival.told is not None and self._find_missing(arrival.pdu):
             state = self.writer.resolver.resolve([state, before])
         return self._check_state(arrival.pdu, state) or self._check_policy(arrival.pdu)
 

@@ -11,7 +11,7 @@ from conduit_py.data import rooms as room_data
 from conduit_py.data.auth_chain import scan_auth_chain
 from conduit_py.data.rooms import Room
 from conduit_py.data.row_fields import DUMMY
-from conduit_py.data.state import StateChain
+from conduit_py.data.state import LooseState, StateChain
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.event_builder import build_event
 from conduit_py.matrix.ids import EventId, UserId
@@ -370,6 +370,28 @@ async def test_receive_does_not_redact_what_the_sender_may_not(rooms: RoomServer
     assert not row_of(rooms, sent).redacted_by
     await redact(alice, peer.room_id, sent)
     assert row_of(rooms, sent).redacted_by
+
+
+# The state before it as others tell it.
+
+
+async def test_receive_follows_what_is_held_and_not_what_is_told(rooms: RoomServer) -> None:
+    """Its predecessor came while another server was asked for the state before it, and had another state to tell."""
+    alice, peer = await begin(rooms)
+    await set_state(alice, peer.room_id, "m.room.power_levels", levels(peer, "11", bob=100))
+    peer.learn()
+    topic = peer.set("bob", TOPIC, {"topic": "elsewhere"})
+    said = peer.say("bob", "here", prev=topic.prev_events)
+    await receive(rooms, peer, said, topic)
+    told = LooseState(row_of(rooms, topic).state_after)
+    name = peer.set("bob", "m.room.name", {"name": "here"}, prev=[said.event_id])
+    [receipt] = await rooms.writes.receive(peer.room_id, [Arrival(pdu=name, told=told)])
+    assert isinstance(receipt, Receipt)
+    assert receipt.standing is Standing.ACCEPTED
+    with rooms.store.snapshot() as snapshot:
+        assert lay_out(snapshot, row_of(rooms, name).state_after) == peer.states[name.event_id]
+        assert (TOPIC, "") not in peer.states[name.event_id]
+        assert lay_out(snapshot, get_room(snapshot, peer).state_id)[TOPIC, ""] == topic.event_id
 
 
 # Any order.

@@ -106,7 +106,7 @@ class Backfill:
         """Store what was fetched, the oldest first. Whether any of it was."""
         oldest, states_left = None, STATES_MAX
         for place, pdu in pdus.items():
-            states: tuple[LooseState, ...] = ()
+            state: LooseState | None = None
             with self._database.snapshot() as snapshot:
                 is_behind = all(is_held(snapshot, room, event_id) for event_id in pdu.prev_events)
             try:
@@ -114,12 +114,12 @@ class Backfill:
                     if not states_left:
                         continue
                     states_left -= 1
-                    states = (await self._missing.fetch_state_before(server_name, room, pdu.event_id),)
+                    state = await self._missing.fetch_state_before(server_name, room, pdu.event_id)
                 await self._missing.fetch_auth_events(server_name, room, pdu)
             except StillMissing as error:
                 _log.debug("an event of before cannot be judged", room=room.room_id, why=str(error))
                 continue
-            arrival = Arrival(pdu=pdu, states=states, place=place, gap_pos=pos)
+            arrival = Arrival(pdu=pdu, told=state, place=place, gap_pos=pos)
             [receipt] = await self._writes.receive(room.room_id, [arrival])
             if not isinstance(receipt, MissingEvents):
                 oldest = place if oldest is None else oldest

@@ -3,6 +3,9 @@
 From the moment that it is sent, other servers have no reason to tell us anything more about the room: whatever came
 right before it and did not reach us cannot be had any more. Were it refused for that, our users would stay in a room
 that everybody else knows they are not in, for ever.
+
+The state after it is a guess by that, and so are those after what is put back behind it once we are in the room again.
+What is new then follows the state that the server told which let us in.
 """
 
 from __future__ import annotations

@@ -96,9 +96,9 @@ class RoomEvents:
     async def _receive(
         self, origin: ServerName, room: Room, pdu: Pdu, budget: _Budget, *, fetches_history: bool
     ) -> Receipt:
-        states: tuple[LooseState, ...] = ()
+        state: LooseState | None = None
         for _ in range(ATTEMPTS_MAX):
-            [receipt] = await self._writes.receive(room.room_id, [Arrival(pdu=pdu, states=states)])
+            [receipt] = await self._writes.receive(room.room_id, [Arrival(pdu=pdu, told=state)])
             if isinstance(receipt, Receipt):
                 return receipt
             lacks_before, lacks_auth_events = self._find_lacks(room, pdu)
@@ -108,10 +108,10 @@ class RoomEvents:
                 await self._receive_before(origin, room, pdu, budget)
             elif lacks_auth_events:
                 await self._missing.fetch_auth_events(origin, room, pdu)
-            elif budget.states and not states:
+            elif lacks_before and state is None and budget.states:
                 budget.states -= 1
-                states = (await self._get_state_before(origin, room, pdu),)
-            else:
+                state = await self._get_state_before(origin, room, pdu)
+            elif lacks_before:
                 break
         raise StillMissing(f"{pdu.event_id} follows events that cannot be had")
 

@@ -342,7 +342,7 @@ class Installer:
                 assert current is not None, "it has just been stored"
                 receive = RoomReceive(RoomWriter(self._tools, snapshot, turn, current, prepared))
                 try:
-                    received: Receipt | Work = receive.receive(Arrival(pdu=join, states=(before,)))
+                    received: Receipt | Work = receive.receive(Arrival(pdu=join, told=before, is_way_in=True))
                 except TooLarge as error:
                     received = error.work
                 receive.finish()
