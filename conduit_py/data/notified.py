@@ -34,6 +34,8 @@ _CACHED_BYTES_PER_ENTRY = 24
 _CACHED_BYTES_PER_THREAD = 300
 _NEWEST = 4
 """Rows of a room that are read once for everybody who asks what came since."""
+ENTRIES_MAX = 256
+"""Unread events of a room that are known one by one for each of its members: many an account never reads anything."""
 
 
 class Unread(NamedTuple):
@@ -61,8 +63,8 @@ NOTHING = Count(0, 0)
 class UnreadInRoom(NamedTuple):
     """What a user has not read in a room, and up to where each part of it is read.
 
-    There may be thousands of events, and every message adds one for each member: so they are counted once and kept as
-    numbers, and what is known after a message shares them with what was known before it.
+    There may be thousands of events, and every message adds one for each member: so they are counted once, the newest
+    are kept as numbers, and what is known after a message shares them with what was known before it.
     """
 
     pos: int
@@ -74,32 +76,41 @@ class UnreadInRoom(NamedTuple):
     all: Count
     by_thread: Mapping[ShortEventId, Count]
     log: array[int]
-    """Three numbers of each entry, the oldest first. Others may have added theirs behind those that are counted."""
+    """Three numbers of each entry, the oldest first. Others may have added theirs behind those that are known."""
+    known: int
+    """How many entries are in the log: at least half of ``ENTRIES_MAX``, if not all."""
 
     @property
-    def entries(self) -> tuple[Unread, ...]:
-        """The oldest first."""
-        numbers = iter(self.log[: 3 * self.all.notifications])
+    def newest(self) -> tuple[Unread, ...]:
+        """The entries that are known, the oldest first."""
+        numbers = iter(self.log[: 3 * self.known])
         threes = zip(numbers, numbers, numbers, strict=True)
         return tuple(Unread(pos, ShortEventId(thread), bool(is_highlight)) for pos, thread, is_highlight in threes)
 
     def go_on(self, pos: int, came: list[Unread]) -> UnreadInRoom:
         """The same with what came up to ``pos``."""
-        end = 3 * self.all.notifications
+        end = 3 * self.known
         log = self.log if len(self.log) == end else self.log[:end]
         total, by_thread = self.all, dict(self.by_thread)
         for entry in came:
             log.extend(entry)
             total = total.add(entry)
             by_thread[entry.thread] = by_thread.get(entry.thread, NOTHING).add(entry)
-        return UnreadInRoom(pos, self.read_pos, self.thread_pos, total, by_thread, log)
+        known = self.known + len(came)
+        if known > ENTRIES_MAX:
+            known = ENTRIES_MAX // 2
+            log = log[-3 * known :]
+        return UnreadInRoom(pos, self.read_pos, self.thread_pos, total, by_thread, log, known)
+
+    def has_read(self, pos: int, thread: ShortEventId) -> bool:
+        """Has the user read what is at a place of the room?"""
+        return pos <= max(self.read_pos, self.thread_pos.get(thread, 0))
 
     @property
     def size(self) -> int:
         """In bytes, about."""
         threads = len(self.thread_pos) + len(self.by_thread)
-        entries = self.all.notifications
-        return _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * entries + _CACHED_BYTES_PER_THREAD * threads
+        return _CACHED_BYTES + _CACHED_BYTES_PER_ENTRY * self.known + _CACHED_BYTES_PER_THREAD * threads
 
 
 class Group(NamedTuple):
@@ -217,6 +228,20 @@ def get_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Unre
     return unread
 
 
+def scan_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, *, after: int = 0) -> Iterator[Unread]:
+    """Each of the events that a local user has not read in a room and that are past ``after``, the newest first."""
+    unread = get_unread(snapshot, user, room)
+    if unread is None:
+        return
+    wanted = to_bytes(user)
+    for pos, row in scan_newest(snapshot, room):
+        if pos <= max(after, unread.read_pos):
+            return
+        group = None if unread.has_read(pos, row.thread) else find_group(row, wanted)
+        if group is not None:
+            yield Unread(pos, row.thread, group.is_highlight)
+
+
 def _read_all(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> UnreadInRoom | None:
     membership = members.USERROOMID_MEMBERSHIP.get(snapshot, UserRoom(user, JOIN, room))
     if membership is None:
@@ -237,7 +262,7 @@ def _read_all(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Unrea
     return _all_of(read_pos, thread_pos).go_on(snapshot.pos, entries[::-1])
 
 
-def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: UnreadInRoom) -> UnreadInRoom:
+def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: UnreadInRoom) -> UnreadInRoom | None:
     """What was known, and what came since."""
     read_pos, thread_pos = before.read_pos, before.thread_pos
     came: list[Unread] = []
@@ -251,14 +276,18 @@ def _read_on(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, before: U
     if not receipts_since and read_pos == before.read_pos:
         return before.go_on(snapshot.pos, came)
     read_pos, thread_pos = _move_on(snapshot, read_pos, thread_pos, receipts_since)
-    entries = (*before.entries, *came)
-    left = [entry for entry in entries if entry.pos > max(read_pos, thread_pos.get(entry.thread, 0))]
-    return _all_of(read_pos, thread_pos).go_on(snapshot.pos, left)
+    newest = before.newest
+    if len(newest) < before.all.notifications and read_pos < newest[0].pos:
+        # Of what is unread still, something is not among those.
+        return _read_all(snapshot, user, room)
+    nothing = _all_of(read_pos, thread_pos)
+    left = [entry for entry in (*newest, *came) if not nothing.has_read(entry.pos, entry.thread)]
+    return nothing.go_on(snapshot.pos, left)
 
 
 def _all_of(read_pos: int, thread_pos: Mapping[ShortEventId, int]) -> UnreadInRoom:
     """Nothing is unread."""
-    return UnreadInRoom(0, read_pos, thread_pos, NOTHING, {}, array("Q"))
+    return UnreadInRoom(0, read_pos, thread_pos, NOTHING, {}, array("Q"), 0)
 
 
 def _list_since(snapshot: Snapshot, room: ShortRoomId, after: int) -> Iterable[tuple[int, Notified]]:

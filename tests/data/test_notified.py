@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import random
+import sys
 from contextlib import nullcontext
 
 import pytest
 
 from conduit_py.data import notified, short_ids
-from conduit_py.data.notified import Group, UnreadInRoom, find_group, get_unread, pack_users, to_bytes, unpack_users
+from conduit_py.data.notified import (
+    Group,
+    Unread,
+    UnreadInRoom,
+    find_group,
+    get_unread,
+    pack_users,
+    scan_unread,
+    to_bytes,
+    unpack_users,
+)
 from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.service import pruning
 from conduit_py.service.pruning import Place, sweep_notified
@@ -16,7 +27,7 @@ from conduit_py.service.requester import Requester
 from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.receipts import Notified
-from kvschema.catalog.rooms import ShortEventId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 from tests.service.sync.world import World, open_world
 
 STEPS = 60
@@ -31,8 +42,16 @@ def test_find_group_looks_at_whole_ids() -> None:
         assert find_group(row, to_bytes(ShortUserId(other))) is None
 
 
-def counted(unread: UnreadInRoom | None) -> tuple[object, ...] | None:
-    return None if unread is None else unread.entries
+def counted(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> tuple[object, list[Unread]] | None:
+    """How much is unread, of which thread, and what it is."""
+    unread = get_unread(snapshot, user, room)
+    if unread is None:
+        return None
+    entries = list(scan_unread(snapshot, user, room))[::-1]
+    assert unread.all == (len(entries), sum(entry.is_highlight for entry in entries))
+    assert unread.newest == tuple(entries[len(entries) - unread.known :])
+    assert unread.known >= min(len(entries), notified.ENTRIES_MAX // 2)
+    return unread.by_thread, entries
 
 
 class Talk:
@@ -95,8 +114,8 @@ class Talk:
         with self.world.store.database.snapshot() as snapshot:
             room = short_ids.get_room(snapshot, self.room_id)
             assert room is not None
-            unread = [(person.user, get_unread(snapshot, person.user, room)) for person in self.people]
-            return {(user, entry.pos) for user, found in unread if found is not None for entry in found.entries}
+            users = [person.user for person in self.people]
+            return {(user, entry.pos) for user in users for entry in scan_unread(snapshot, user, room)}
 
     def check(self) -> int:
         """Compares with what a server without a cache reads. Returns how much is unread."""
@@ -106,14 +125,18 @@ class Talk:
             assert room is not None
             with Snapshot(nullcontext(snapshot), ObjectCache(1_000_000)) as fresh:
                 for person in self.people:
-                    known, read = get_unread(snapshot, person.user, room), get_unread(fresh, person.user, room)
-                    assert counted(known) == counted(read)
-                    total += 0 if known is None else len(known.entries)
+                    known = counted(snapshot, person.user, room)
+                    assert known == counted(fresh, person.user, room)
+                    total += 0 if known is None else len(known[1])
         return total
 
 
+@pytest.mark.parametrize("entries_max", [2, 6, notified.ENTRIES_MAX])
 @pytest.mark.parametrize("seed", range(8))
-async def test_get_unread_goes_on_from_what_is_known(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_get_unread_goes_on_from_what_is_known(
+    seed: int, entries_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notified, "ENTRIES_MAX", entries_max)
     monkeypatch.setattr(pruning, "NOTIFIED_PER_ROOM_MAX", 8)
     monkeypatch.setattr(pruning, "REMOVED_MAX", 2)
     async with open_world() as world:
@@ -153,4 +176,33 @@ async def test_get_unread_reads_only_what_came_since(monkeypatch: pytest.MonkeyP
         with world.store.database.snapshot() as snapshot:
             unread = get_unread(snapshot, bob.user, room)
         assert unread is not None
-        assert (len(unread.entries), len(looked_at)) == (6, 1)
+        assert (unread.all.notifications, len(looked_at)) == (6, 1)
+
+
+async def test_get_unread_keeps_as_much_however_long_somebody_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notified, "ENTRIES_MAX", 4)
+    async with open_world() as world:
+        alice, bob = await world.user("alice"), await world.user("bob")
+        room_id = await world.room(alice)
+        await world.membership.join(bob, room_id)
+
+        def unread_by_bob() -> UnreadInRoom:
+            with world.store.database.snapshot() as snapshot:
+                room = short_ids.get_room(snapshot, room_id)
+                assert room is not None
+                unread = get_unread(snapshot, bob.user, room)
+            assert unread is not None
+            return unread
+
+        sent, known = [], []
+        for number in range(40):
+            sent.append(await world.send(alice, room_id, f"{number}"))
+            known.append(unread_by_bob())
+        assert [unread.all.notifications for unread in known] == list(range(1, 41))
+        bytes_taken = [unread.size + sys.getsizeof(unread.log) for unread in known]
+        assert max(bytes_taken[20:]) == max(bytes_taken[:20])
+
+        await world.receipts.post_receipt(bob, room_id, "m.read", sent[9], thread_id=None)
+        assert unread_by_bob().all.notifications == 30
+        await world.receipts.post_receipt(bob, room_id, "m.read", sent[38], thread_id=None)
+        assert unread_by_bob().all.notifications == 1

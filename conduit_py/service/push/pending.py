@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple, cast
 
 from conduit_py.data import members, notified
-from conduit_py.data.notified import Group, get_unread
+from conduit_py.data.notified import Group, get_unread, scan_unread
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.push.rings import Rooms
 from conduit_py.service.sync.plan import get_joined_rooms, read_room_pos
@@ -32,7 +33,7 @@ def list_pending(snapshot: Snapshot, user: ShortUserId, *, after: int, rooms: Ro
     everywhere = _scan_rooms(snapshot, user) if rooms is None else rooms
     # Most rooms have nothing new, and that costs one look.
     with_news = [room for room in everywhere if next(notified.scan_places(snapshot, room), 0) > after]
-    found = [Pending(pos, room) for room in with_news for pos in _scan_unread(snapshot, user, room) if pos > after]
+    found = [Pending(pos, room) for room in with_news for pos in _list_newest(snapshot, user, room, after)]
     return sorted(found)[-PENDING_MAX:]
 
 
@@ -63,11 +64,11 @@ def _scan_rooms(snapshot: Snapshot, user: ShortUserId) -> Iterator[ShortRoomId]:
             yield room
 
 
-def _scan_unread(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId) -> Iterator[int]:
-    unread = get_unread(snapshot, user, room)
-    if unread is not None:
-        yield from (entry.pos for entry in unread.entries)
-        return
+def _list_newest(snapshot: Snapshot, user: ShortUserId, room: ShortRoomId, after: int) -> list[int]:
+    """The places of what is unread in a room past ``after``, no more than can be pending."""
     standing = members.get_membership(snapshot, user, room)
-    if standing is not None and standing[0] == INVITE:
-        yield standing[1].pos
+    if standing is None:
+        return []
+    if standing[0] == INVITE:
+        return [standing[1].pos] if standing[1].pos > after else []
+    return [entry.pos for entry in islice(scan_unread(snapshot, user, room, after=after), PENDING_MAX)]

@@ -15,7 +15,7 @@ from itertools import islice
 import orjson
 
 from conduit_py.data import members, notified, row_fields, short_ids, timeline
-from conduit_py.data.notified import Group
+from conduit_py.data.notified import Group, UnreadInRoom
 from conduit_py.data.search import get_event_at
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.client_events import ClientEvents
@@ -24,7 +24,7 @@ from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import BAN, INVITE, JOIN, LEAVE
 from kvschema.catalog.receipts import Notified
-from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 from kvschema.catalog.timeline import STATE
 
 LIMIT_DEFAULT = 20
@@ -60,7 +60,7 @@ class NotificationService:
                 at = pos
                 group = notified.find_group(row, user)
                 if group is not None and (group.is_highlight or not highlights_only):
-                    told += read(room, pos, group)
+                    told += read(room, pos, row.thread, group)
                 if len(told) >= limit:
                     break
             has_more = merged.has_more
@@ -113,9 +113,9 @@ class _Reader:
         self._ignored = get_ignored_users(snapshot, requester.user)
         invited = members.scan_rooms(snapshot, requester.user, INVITE)
         self._invites = {room: membership.pos for room, membership in invited}
-        self._unread: dict[ShortRoomId, frozenset[int]] = {}
+        self._unread: dict[ShortRoomId, UnreadInRoom | None] = {}
 
-    def __call__(self, room: ShortRoomId, pos: int, group: Group) -> list[bytes]:
+    def __call__(self, room: ShortRoomId, pos: int, thread: ShortEventId, group: Group) -> list[bytes]:
         """Nothing for an event that the user does not see any more."""
         event = get_event_at(self._snapshot, room, pos)
         if event is None:
@@ -129,14 +129,14 @@ class _Reader:
         notification = {
             "actions": group.actions,
             "event": orjson.Fragment(self._events.render(event, stored, room_id=None)),
-            "read": not is_invite and pos not in self._get_unread(room),
+            "read": not is_invite and self._has_read(room, pos, thread),
             "room_id": short_ids.get_room_record(self._snapshot, room).room_id,
             "ts": row_fields.get_origin_server_ts(stored),
         }
         return [orjson.dumps(notification)]
 
-    def _get_unread(self, room: ShortRoomId) -> frozenset[int]:
+    def _has_read(self, room: ShortRoomId, pos: int, thread: ShortEventId) -> bool:
         if room not in self._unread:
-            unread = notified.get_unread(self._snapshot, self._requester.user, room)
-            self._unread[room] = frozenset(() if unread is None else (entry.pos for entry in unread.entries))
-        return self._unread[room]
+            self._unread[room] = notified.get_unread(self._snapshot, self._requester.user, room)
+        unread = self._unread[room]
+        return unread is None or unread.has_read(pos, thread)

@@ -9,7 +9,7 @@ import pytest
 
 from conduit_py.data import members, short_ids, state, timeline, transactions
 from conduit_py.data import rooms as room_data
-from conduit_py.data.notified import get_unread
+from conduit_py.data.notified import scan_unread
 from conduit_py.data.rooms import Room
 from conduit_py.data.state import StateChain
 from conduit_py.matrix.ids import EventId, RoomId, ServerName, UserId
@@ -214,14 +214,14 @@ def unread(rooms: RoomServer, user: Client, room_id: str) -> list[tuple[str, str
     with rooms.store.snapshot() as snapshot:
         room = room_of(snapshot, room_id).short
         places = dict(timeline.scan_timeline(snapshot, room))
-        found = get_unread(snapshot, short_of(snapshot, user), room)
+        found = list(scan_unread(snapshot, short_of(snapshot, user), room))
         return [
             (
                 event_id(snapshot, places[entry.pos]),
                 event_id(snapshot, entry.thread) if entry.thread else None,
                 entry.is_highlight,
             )
-            for entry in (() if found is None else found.entries)
+            for entry in reversed(found)
         ]
 
 
