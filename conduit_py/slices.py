@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 import trio
@@ -31,6 +33,22 @@ async def run_slices(slices: Slices[T]) -> T:
                 next(slices)
             except StopIteration as done:
                 return cast("T", done.value)
+
+
+def run_at_once(slices: Slices[T]) -> T:
+    """What a generator returns, without a turn for others."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            return cast("T", done.value)
+
+
+def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """All of them in order, ``size`` at a time. They must not change meanwhile."""
+    iterator = iter(items)
+    while portion := list(islice(iterator, size)):
+        yield portion
 
 
 async def parse_large_json(text: bytes) -> Any:

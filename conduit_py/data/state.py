@@ -17,11 +17,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import cast
+from typing import Final, cast
 
 from conduit_py.data.short_ids import get_state_key, get_state_key_record
 from conduit_py.data.timeline import get_pdu
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.pdu import Pdu
+from conduit_py.slices import portions, run_at_once
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.batch import WriteBatch
@@ -41,6 +43,12 @@ _SEARCHED_BYTES_MAX = 1024
 _LOOKUPS_MAX = 64
 """Entries beyond which it is cheaper to lay out a whole state than to look up one by one."""
 
+ENTRIES_AT_ONCE: Final = 2000
+"""Entries that are put together or compared between two slices: about a millisecond."""
+KEYS_AT_ONCE: Final = 250
+"""Entries whose keys are looked up, or that are looked up in two states: some milliseconds."""
+
+Entries = dict[ShortStateKey, ShortEventId]
 Changes = Mapping[ShortStateKey, ShortEventId]
 """New entries; event 0 removes one."""
 
@@ -114,6 +122,10 @@ class StateChain:
         self._snapshot = snapshot
         self._staged: dict[StateId, StateDiff] = {}
 
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Read from this snapshot from now on: states never change."""
+        self._snapshot = snapshot
+
     def get(self, state_id: StateId, state_key: ShortStateKey) -> ShortEventId | None:
         """The event of one entry, None where the state has none."""
         while state_id:
@@ -176,76 +188,77 @@ class StateChain:
             ends[side] = diff.base
         return rows
 
-    def entries(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
+    def entries(self, state_id: StateId) -> Entries:
         """The whole state. Costs its size."""
+        return run_at_once(self.find_entries(state_id))
+
+    def find_entries(self, state_id: StateId) -> Slices[Entries]:
+        """The same in slices, between which the chain may go on in another snapshot. So may all that ``find``."""
         diffs = []
         while state_id:
             diff = self._diff(state_id)
             diffs.append(diff)
             state_id = diff.base
-        merged: dict[ShortStateKey, ShortEventId] = {}
-        for diff in reversed(diffs):
-            merged.update(diff.items())
-        return {state_key: event for state_key, event in merged.items() if event}
+        merged = yield from merge(diffs)
+        return (yield from _without_removed(merged))
 
-    def entries_but_members(self, state_id: StateId) -> dict[ShortStateKey, ShortEventId]:
+    def find_entries_but_members(self, state_id: StateId) -> Slices[Entries]:
         """The state without memberships. Of a large room that is little, and costs no more once it was asked for."""
         parts = []
         while state_id:
-            parts.append(self._others_in(state_id))
+            parts.append((yield from self._find_others_in(state_id)))
             state_id = self._diff(state_id).base
-        merged: dict[ShortStateKey, ShortEventId] = {}
+        merged: Entries = {}
         for part in reversed(parts):
             merged.update(part)
-        return {state_key: event for state_key, event in merged.items() if event}
+        return (yield from _without_removed(merged))
 
-    def _others_in(self, state_id: StateId) -> tuple[tuple[ShortStateKey, ShortEventId], ...]:
+    def _find_others_in(self, state_id: StateId) -> Slices[tuple[tuple[ShortStateKey, ShortEventId], ...]]:
         """What one row says of other things than memberships."""
-        cache, pos = self._snapshot.cache, self._snapshot.pos
-        cached: tuple[tuple[ShortStateKey, ShortEventId], ...] | None = cache.get(("others", state_id), pos)
+        name = ("others", state_id)
+        cached: tuple[tuple[ShortStateKey, ShortEventId], ...] | None
+        cached = self._snapshot.cache.get(name, self._snapshot.pos)
         if cached is None:
-            items = self._diff(state_id).items()
-            cached = tuple(it for it in items if get_state_key_record(self._snapshot, it[0]).type != _MEMBER)
+            others: list[tuple[ShortStateKey, ShortEventId]] = []
+            for items in portions(self._diff(state_id).items(), KEYS_AT_ONCE):
+                others += [it for it in items if get_state_key_record(self._snapshot, it[0]).type != _MEMBER]
+                yield
+            cached = tuple(others)
             if state_id not in self._staged:
-                cache.put(("others", state_id), cached, _ENTRY_OBJECT_BYTES * len(cached), pos)
+                self._snapshot.cache.put(name, cached, _ENTRY_OBJECT_BYTES * len(cached), self._snapshot.pos)
         return cached
 
-    def changes_between(self, before: StateId, after: StateId) -> dict[ShortStateKey, ShortEventId]:
+    def changes_between(self, before: StateId, after: StateId) -> Entries:
         """What makes ``before`` into ``after``: new entries, and event 0 for what is gone.
 
         Costs the rows in which the two chains differ, mostly about as many entries as changed between them.
         """
-        first, second = before, after
-        old: dict[ShortStateKey, ShortEventId] = {}
-        new: dict[ShortStateKey, ShortEventId] = {}
-        while first != second:
-            first_depth, second_depth = self._depth(first), self._depth(second)
-            if first_depth >= second_depth:
-                first = self._unwind(first, old)
-            if second_depth >= first_depth:
-                second = self._unwind(second, new)
-        shared = self._getter(first, len(old.keys() ^ new.keys()))
-        changed = {key: event for key, event in new.items() if (old[key] if key in old else shared(key)) != event}
-        for key in old.keys() - new.keys():
-            event = shared(key)
-            if event != old[key]:
-                changed[key] = event
+        return run_at_once(self.find_changes_between(before, after))
+
+    def find_changes_between(self, before: StateId, after: StateId) -> Slices[Entries]:
+        """The same in slices."""
+        rows = self.rows_between(before, after)
+        old = yield from merge(rows[0])
+        new = yield from merge(rows[1])
+        base = rows[0][-1].base if rows[0] else before
+        shared = yield from self._find_getter(base, len(old.keys() ^ new.keys()))
+        changed: Entries = {}
+        for items in portions(new.items(), ENTRIES_AT_ONCE):
+            changed.update(it for it in items if (old[it[0]] if it[0] in old else shared(it[0])) != it[1])
+            yield
+        for keys in portions(old.keys() - new.keys(), ENTRIES_AT_ONCE):
+            changed.update((key, event) for key in keys if (event := shared(key)) != old[key])
+            yield
         return changed
 
     def _depth(self, state_id: StateId) -> int:
         return self._diff(state_id).depth if state_id else 0
 
-    def _unwind(self, state_id: StateId, into: dict[ShortStateKey, ShortEventId]) -> StateId:
-        diff = self._diff(state_id)
-        for state_key, event in diff.items():
-            into.setdefault(state_key, event)
-        return diff.base
-
-    def _getter(self, state_id: StateId, lookups: int) -> Callable[[ShortStateKey], ShortEventId]:
+    def _find_getter(self, state_id: StateId, lookups: int) -> Slices[Callable[[ShortStateKey], ShortEventId]]:
         absent = ShortEventId(0)
         if lookups < _LOOKUPS_MAX:
             return lambda state_key: self.get(state_id, state_key) or absent
-        entries = self.entries(state_id)
+        entries = yield from self.find_entries(state_id)
         return lambda state_key: entries.get(state_key, absent)
 
     def stage(self, turn: Turn, new: StateId, before: StateId, changes: Changes) -> None:
@@ -278,6 +291,24 @@ class StateChain:
             cached = StateDiff(raw)
             cache.put(("state", state_id), cached, _DIFF_BYTES + len(raw), pos)
         return cached
+
+
+def merge(rows: Sequence[StateDiff]) -> Slices[Entries]:
+    """What rows of a chain say together, the latest first. Event 0 stands for what they remove."""
+    merged: Entries = {}
+    for row in reversed(rows):
+        for items in portions(row.items(), ENTRIES_AT_ONCE):
+            merged.update(items)
+            yield
+    return merged
+
+
+def _without_removed(entries: Entries) -> Slices[Entries]:
+    left: Entries = {}
+    for items in portions(entries.items(), ENTRIES_AT_ONCE):
+        left.update(it for it in items if it[1])
+        yield
+    return left
 
 
 def get_current_state_id(snapshot: Snapshot, room: ShortRoomId) -> StateId:

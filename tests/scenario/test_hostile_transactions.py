@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,15 +209,19 @@ async def test_no_flood_and_no_answer_stops_the_event_loop(tmp_path: Path, monke
             assert await send(running, f"answer {name}".replace(" ", "-"), encode(lost)) == 200, name
 
 
-def build_crowd(folder: Path) -> list[Any]:
-    """The state of the room as a server tells it: thousands of its users have joined."""
-    told: list[Any] = json.loads(b"[" + (folder / "state").read_bytes() + b"]")
+def build_moves(folder: Path) -> Iterator[tuple[str, list[Any]]]:
+    """States of the room as a server tells them: in the first thousands of its users have joined, then they go."""
+    told = json.loads(b"[" + (folder / "state").read_bytes() + b"]")
     allowing = [parse_pdu(told[number], VERSION).event_id for number in (0, 2, 3)]
+    users = [f"@member{number}:{EVIL}" for number in range(MEMBERS_TOLD)]
     room = Room()
-    for number in range(MEMBERS_TOLD):
-        user = f"@member{number}:{EVIL}"
-        told.append(room.add("m.room.member", user, user, {"membership": "join"}, allowing).json)
-    return told
+    joins = [room.add("m.room.member", user, user, {"membership": "join"}, allowing) for user in users]
+    yield "many come", told + [pdu.json for pdu in joins]
+    leaves = [
+        room.add("m.room.member", user, user, {"membership": "leave"}, [*allowing[:2], join.event_id])
+        for user, join in zip(users, joins, strict=True)
+    ]
+    yield "many go", told + [pdu.json for pdu in leaves]
 
 
 async def fetch_sync(running: Running, **query: str) -> bytes:
@@ -243,20 +247,21 @@ async def test_no_state_that_is_told_stops_the_event_loop(tmp_path: Path, monkey
             return reply if answer is None else HttpReply(200, {}, answer)
 
         monkeypatch.setattr(running.peers, "fetch", tell)
-        told = build_crowd(tmp_path)
-        ids = [parse_pdu(event, VERSION).event_id for event in told]
-        answers["/state/"] = encode_canonical_json({"pdus": told, "auth_chain": []}, strict=True)
-        answers["/state_ids/"] = encode_canonical_json({"pdu_ids": ids, "auth_chain_ids": []}, strict=True)
-        content = {"body": "They have come"}
-        talk = build_talk(running, tmp_path, content=content, shape="fork", prev=EventId("$unknown"))
-        settle_memory()
-        with trio.fail_after(TOLD_S_MAX):
-            async with watching() as watch:
-                # It takes too long to wait for: the event counts as taken.
-                assert await send(running, "told", encode(talk[:1])) == 200
-                while content["body"].encode() not in (body := await fetch_sync(running, since=since, timeout="30000")):
-                    since = json.loads(body)["next_batch"]
-        assert watch.busy_ms < BUSY_MS_MAX, watch.busy_ms
-        synced = json.loads(body)
-        assert synced["rooms"]["join"][ROOM_ID]["summary"]["m.joined_member_count"] == 22 + MEMBERS_TOLD
-        assert len(synced["device_lists"]["changed"]) == MEMBERS_TOLD
+        for name, told in build_moves(tmp_path):
+            ids = [parse_pdu(event, VERSION).event_id for event in told]
+            answers["/state/"] = encode_canonical_json({"pdus": told, "auth_chain": []}, strict=True)
+            answers["/state_ids/"] = encode_canonical_json({"pdu_ids": ids, "auth_chain_ids": []}, strict=True)
+            prev = EventId(f"$before {name}")
+            [said] = build_talk(running, tmp_path, content={"body": name}, shape="fork", prev=prev)[:1]
+            settle_memory()
+            with trio.fail_after(TOLD_S_MAX):
+                async with watching() as watch:
+                    # It takes too long to wait for: the event counts as taken.
+                    assert await send(running, name.replace(" ", "-"), encode([said])) == 200
+                    while name.encode() not in (body := await fetch_sync(running, since=since, timeout="30000")):
+                        since = json.loads(body)["next_batch"]
+            assert watch.busy_ms < BUSY_MS_MAX, (name, watch.busy_ms)
+            synced = json.loads(body)
+            since, room = synced["next_batch"], synced["rooms"]["join"][ROOM_ID]
+            assert room["summary"]["m.joined_member_count"] == 22 + (MEMBERS_TOLD if name == "many come" else 0)
+            assert len(synced["device_lists"]["changed" if name == "many come" else "left"]) == MEMBERS_TOLD

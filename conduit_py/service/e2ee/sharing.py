@@ -8,21 +8,23 @@ Spec: client-server-api/#tracking-the-device-list-for-a-user
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from functools import cached_property
-from typing import Final
+from typing import Final, cast
 
 from conduit_py.data import members, short_ids, timeline
-from conduit_py.data.state import EMPTY, StateChain, get_current_state_id
+from conduit_py.data.state import EMPTY, ENTRIES_AT_ONCE, Entries, LooseState, StateChain, get_current_state_id
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import ServerName, UserId
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import JOIN
-from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId
 
 _MEMBER = "m.room.member"
 KEYS_AT_ONCE: Final = 500
 """State keys that are looked up between two steps of the event loop: about 5 ms."""
+_ENTRIES_WEIGHT: Final = ENTRIES_AT_ONCE // 50
+"""A key that is looked up takes as long as fifty entries that are compared."""
 
 
 def get_rooms(snapshot: Snapshot, user: ShortUserId) -> frozenset[ShortRoomId]:
@@ -100,7 +102,7 @@ class Sharing:
         self._user, self._since, self._until = user, since, until
         self.moved = frozenset(members.get_changes(snapshot, user, after=since, until=until))
         """Rooms that the user may have come to or gone from."""
-        self.go_on(snapshot)
+        self._snapshot, self._chain = snapshot, StateChain(snapshot)
         noisy = {*rooms_with_news, *self.moved}
         self._states_then = {room: get_state_id_at(snapshot, room, since) for room in noisy}
         self._states_now = {room: get_current_state_id(snapshot, room) for room in noisy}
@@ -111,7 +113,7 @@ class Sharing:
     def go_on(self, snapshot: Snapshot) -> None:
         """Read from this snapshot from now on."""
         self._snapshot = snapshot
-        self._chain = StateChain(snapshot)
+        self._chain.go_on(snapshot)
 
     @cached_property
     def _now(self) -> frozenset[ShortRoomId]:
@@ -141,12 +143,23 @@ class Sharing:
             now = self._states_now[room]
             if then in (now, EMPTY):
                 continue
-            state_keys = list(self._chain.changes_between(then, now))
+            state_keys = list((yield from self._find_keys(then, now)))
             for start in range(0, len(state_keys), KEYS_AT_ONCE):
                 if start or len(state_keys) > KEYS_AT_ONCE:
                     yield KEYS_AT_ONCE
                 self._changed[room].update(self._scan_members(state_keys[start : start + KEYS_AT_ONCE]))
             yield len(state_keys) % KEYS_AT_ONCE
+
+    def _find_keys(self, then: StateId, now: StateId) -> Generator[int, None, Entries]:
+        if self._chain.count_between(LooseState(then), LooseState(now)) <= ENTRIES_AT_ONCE:
+            return self._chain.changes_between(then, now)
+        slices = self._chain.find_changes_between(then, now)
+        while True:
+            try:
+                next(slices)
+            except StopIteration as done:
+                return cast("Entries", done.value)
+            yield _ENTRIES_WEIGHT
 
     def get_changed(self) -> set[ShortUserId]:
         """Users who came to or went from a room."""

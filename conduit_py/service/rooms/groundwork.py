@@ -13,7 +13,7 @@ from typing import Final, TypeVar, assert_never
 
 import trio
 
-from conduit_py.data.state import LooseState, StateChain, StateDiff
+from conduit_py.data.state import LooseState, StateChain, merge
 from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.pdu import Pdu
@@ -85,8 +85,8 @@ class Groundwork:
         for other in states[1:]:
             with self._database.snapshot() as snapshot:
                 sides = StateChain(snapshot).rows_between(states[0].base, other.base)
-            first = yield from _merge(sides[0])
-            second = yield from _merge(sides[1])
+            first = yield from merge(sides[0])
+            second = yield from merge(sides[1])
             candidates.update(key for key, event in first.items() if second.get(key) != event)
             candidates.update(second.keys() - first.keys())
             yield
@@ -134,15 +134,6 @@ class Groundwork:
                         before, after = (chain.get_loose(state, key) for state in states)
                         move.add(snapshot, turn, key, before, after)
         return move
-
-
-def _merge(rows: Sequence[StateDiff]) -> Slices[dict[ShortStateKey, ShortEventId]]:
-    """What the rows of a chain say together."""
-    said: dict[ShortStateKey, ShortEventId] = {}
-    for row in reversed(rows):
-        said.update(row.items())
-        yield
-    return said
 
 
 def _new(spread: Spread) -> tuple[ShortEventId, Pdu] | None:

@@ -19,6 +19,7 @@ import trio
 from conduit_py.data import short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.device_lists import Reading
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
@@ -31,7 +32,7 @@ from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.lazy import SentMembers, SentMembersByDevice
 from conduit_py.service.sync.messages import Quiet, build_sections, is_plain
 from conduit_py.service.sync.plan import Plan, RoomEntry, plan_changes, plan_everything
-from conduit_py.service.sync.sections import RoomSection, begin_section, render_data, render_events, render_farewell
+from conduit_py.service.sync.sections import begin_section, render_data, render_events, render_farewell
 from conduit_py.service.sync.since import SyncRequest, View
 from conduit_py.service.sync.slice import Slice
 from conduit_py.service.sync.stripped import build_glimpse
@@ -41,7 +42,8 @@ from kvschema.catalog.members import INVITE, JOIN, KNOCK
 from kvschema.catalog.rooms import ShortEventId
 
 SLICE_S = 0.015
-"""How long a slice goes on beginning rooms: with the last of them it stays well below 50 ms."""
+"""How long a slice goes on: with the last step of a room it stays well below 50 ms."""
+_DONE = object()
 
 _SECTION_OF = {JOIN: "join", INVITE: "invite", KNOCK: "knock"}
 
@@ -65,7 +67,7 @@ class Reply:
     def render(self) -> bytes:
         """The body. Sections of what this server does not have are there and empty, as clients expect."""
         head = _render_head(self.token, render_events(self.global_data), render_events(self.presence))
-        return head + b",".join(self.rooms["join"]) + self.render_tail()
+        return b"".join((head, b",".join(self.rooms["join"]), self.render_tail()))
 
     def render_tail(self) -> bytes:
         """What follows the joined rooms."""
@@ -193,20 +195,21 @@ class SyncBuilder:
             work.reading = None
             return not work.plan.todo
         ends = self._clock() + SLICE_S
-        slice_ = Slice(snapshot, work.view)
-        while work.section is not None or work.plan.todo:
-            if work.section is None:
-                self._begin_room(slice_, work, work.plan.todo.popleft())
-            elif not work.section.render_more(slice_):
-                section, work.section = work.section, None
-                rendered = section.render(slice_, work.plan, self._typing)
-                if rendered is not None:
-                    work.reply.rooms["join" if section.entry.kind == JOIN else "leave"].append(rendered)
-            if self._clock() >= ends and (work.section is not None or work.plan.todo):
+        if work.slice_ is None:
+            work.slice_ = Slice(snapshot, work.view)
+        else:
+            work.slice_.go_on(snapshot)
+        while work.room is not None or work.plan.todo:
+            if work.room is None:
+                work.room = self._add_room(work.slice_, work, work.plan.todo.popleft())
+            if next(work.room, _DONE) is _DONE:
+                work.room = None
+            if self._clock() >= ends and (work.room is not None or work.plan.todo):
                 return False
         return True
 
-    def _begin_room(self, slice_: Slice, work: _Work, entry: RoomEntry) -> None:
+    def _add_room(self, slice_: Slice, work: _Work, entry: RoomEntry) -> Slices[None]:
+        """Yields wherever the slice may end."""
         room_id = short_ids.get_room_record(slice_.snapshot, entry.room).room_id
         if not work.view.filter.room.matches_room(room_id):
             return
@@ -214,8 +217,14 @@ class SyncBuilder:
             assert entry.membership is not None
             glimpse = build_glimpse(slice_.snapshot, entry.kind, entry.membership)
             work.reply.rooms[_SECTION_OF[entry.kind]].append(orjson.dumps(room_id) + b":" + glimpse)
-        else:
-            work.section = begin_section(slice_, entry, work.sent, work.telling)
+            return
+        section = yield from begin_section(slice_, entry, work.sent, work.telling)
+        yield
+        while section.render_more(slice_):
+            yield
+        rendered = section.render(slice_, work.plan, self._typing)
+        if rendered is not None:
+            work.reply.rooms["join" if entry.kind == JOIN else "leave"].append(rendered)
 
 
 @dataclass(slots=True)
@@ -231,7 +240,10 @@ class _Work:
     is_quiet: bool
     """Nothing happened in the user's rooms, and messages could be told by ``build_messages``."""
     telling: set[ShortEventId] = field(default_factory=set)
-    section: RoomSection | None = None
+    slice_: Slice | None = None
+    """The last one that looked at rooms."""
+    room: Slices[None] | None = None
+    """The room that is being added."""
 
 
 def _read_device_news(snapshot: Snapshot, view: View, plan: Plan) -> tuple[DeviceNews, Reading | None]:

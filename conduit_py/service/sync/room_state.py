@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_py.data import short_ids, timeline
-from conduit_py.data.state import StateChain
+from conduit_py.data.state import Entries, StateChain
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.service.sync.window import Event
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey, StateId
@@ -33,26 +34,26 @@ class PlaceState:
             return self.changed_event or None
         return self.chain.get(self.state_id, state_key)
 
-    def entries(self, *, may_lack_members: bool = False) -> dict[ShortStateKey, ShortEventId]:
+    def find_entries(self, *, may_lack_members: bool = False) -> Slices[Entries]:
         """The whole state. Costs its size, unless it may lack the memberships."""
-        read = self.chain.entries_but_members if may_lack_members else self.chain.entries
-        entries = read(self.state_id)
+        find = self.chain.find_entries_but_members if may_lack_members else self.chain.find_entries
+        entries = yield from find(self.state_id)
         if self.changed_key is not None:
             entries.pop(self.changed_key, None)
             if self.changed_event:
                 entries[self.changed_key] = self.changed_event
         return entries
 
-    def keys_other_than(self, other: PlaceState) -> set[ShortStateKey]:
+    def find_keys_other_than(self, other: PlaceState) -> Slices[set[ShortStateKey]]:
         """The keys whose entries may differ between this state and another."""
         keys = {key for key in (self.changed_key, other.changed_key) if key is not None}
-        return keys.union(self.chain.changes_between(self.state_id, other.state_id))
+        return keys.union((yield from self.chain.find_changes_between(self.state_id, other.state_id)))
 
-    def changes_since(self, before: StateId) -> dict[ShortStateKey, ShortEventId]:
+    def find_changes_since(self, before: StateId) -> Slices[Entries]:
         """Entries that are new or other than in ``before``. What is gone is not among them: clients cannot be told."""
         if before == self.state_id and self.changed_key is None:
             return {}
-        changes = self.chain.changes_between(before, self.state_id)
+        changes = yield from self.chain.find_changes_between(before, self.state_id)
         if self.changed_key is not None:
             changes.pop(self.changed_key, None)
             if self.changed_event != self.chain.get(before, self.changed_key):

@@ -1,7 +1,8 @@
 """What a reply says about one room that the user is in or was in.
 
 It is made in steps, since a large room has more state than fits into one slice: ``begin_section`` reads and decides
-everything, ``render_more`` renders state events until there are none left, ``render`` puts the section together.
+everything, and rests wherever states may differ in much, ``render_more`` renders state events until there are none
+left, ``render`` puts the section together.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import orjson
 from conduit_py.data import account_data, row_fields, short_ids
 from conduit_py.matrix.filters import RoomEventFilter
 from conduit_py.matrix.ids import RoomId
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.sync_token import format_place
 from conduit_py.service.rooms.typing import TypingService
 from conduit_py.service.sync.ephemeral import RECEIPT, TYPING, build_receipts, build_typing, build_unread
@@ -44,6 +46,7 @@ class RoomSection:
     state_todo: list[ShortEventId]
     """In stream order."""
     state: list[bytes] = field(default_factory=list)
+    """Events, several in each: copied as seldom as can be, since they may be many megabytes."""
 
     def render_more(self, slice_: Slice) -> bool:
         """Render some of the state. False when there is no more."""
@@ -52,7 +55,9 @@ class RoomSection:
         facts = row_fields.get_all_facts(slice_.snapshot, step)
         if wants is not _wants_all:
             facts = [it for it in facts if wants(it.row)]
-        self.state += slice_.events.render_state(facts, room_id=None)
+        rendered = slice_.events.render_state(facts, room_id=None)
+        if rendered:
+            self.state.append(b",".join(rendered))
         return bool(self.state_todo)
 
     def render(self, slice_: Slice, plan: Plan, typing: TypingService) -> bytes | None:
@@ -65,8 +70,8 @@ class RoomSection:
         if is_empty and is_joined and not entry.is_full:
             return None
         state_name = (view.request.state_after or "state").encode()
+        head = b'%b:{"%b":{"events":[' % (orjson.dumps(self.room_id), state_name)
         parts = [
-            b'"%s":%s' % (state_name, render_events(self.state)),
             b'"timeline":' + self.timeline,
             b'"account_data":' + render_events(data),
         ]
@@ -75,24 +80,27 @@ class RoomSection:
             parts += build_unread(slice_.snapshot, entry.room, view)
         if self.summary is not None:
             parts.append(b'"summary":' + self.summary.render())
-        return orjson.dumps(self.room_id) + b":{" + b",".join(parts) + b"}"
+        return b"".join((head, b",".join(self.state), b"]},", b",".join(parts), b"}"))
 
 
-def begin_section(slice_: Slice, entry: RoomEntry, sent: SentMembers | None, telling: set[ShortEventId]) -> RoomSection:
+def begin_section(
+    slice_: Slice, entry: RoomEntry, sent: SentMembers | None, telling: set[ShortEventId]
+) -> Slices[RoomSection]:
     """Read a room and decide what to tell of it.
 
     ``sent`` is what the device knows if members are lazy-loaded; ``telling`` collects the members that it is told.
+    ``slice_`` may go on in another snapshot wherever this yields.
     """
     view = slice_.view
     room_id = RoomId(short_ids.get_room_record(slice_.snapshot, entry.room).room_id)
     scope = scope_of(slice_, entry)
     window = _read_window(slice_, entry, scope, room_id)
-    state = read_state(slice_, scope, window)
+    state = yield from read_state(slice_, scope, window)
     summary = None
-    if entry.kind == JOIN and (scope.is_full or touches_summary(slice_, state, window)):
+    if entry.kind == JOIN and (scope.is_full or (yield from touches_summary(slice_, state, window))):
         end = slice_.state_at(entry.room, scope.until)
-        summary = build_summary(slice_.snapshot, entry.room, view.requester, end)
-    todo = choose_state(slice_, scope, state)
+        summary = yield from build_summary(slice_, entry.room, end)
+    todo = yield from choose_state(slice_, scope, state)
     if sent is not None:
         todo |= choose_members(slice_, scope, state, window, summary, sent)
         telling.update(todo)
@@ -221,4 +229,4 @@ def render_data(type: str, content: bytes) -> bytes:
 
 
 def render_events(events: list[bytes]) -> bytes:
-    return b'{"events":[' + b",".join(events) + b"]}"
+    return b'{"events":[%b]}' % b",".join(events)

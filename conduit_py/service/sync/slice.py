@@ -1,4 +1,4 @@
-"""The part of a reply that is made in one snapshot, and how one room is looked at in it."""
+"""What a reply is made from, one snapshot at a time, and how one room is looked at in it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 
 
 class Slice:
-    """One snapshot, and what is remembered for as long as it is open."""
+    """One snapshot, and what is remembered for as long as it is open. The states go on in the next one."""
 
     def __init__(self, snapshot: Snapshot, view: View) -> None:
-        self.snapshot = snapshot
         self.view = view
-        self.visibility = Visibility(snapshot, view.requester.user_id)
         self.chain = StateChain(snapshot)
+        self.go_on(snapshot)
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Read from this snapshot from now on."""
+        view = self.view
+        self.snapshot = snapshot
+        self.visibility = Visibility(snapshot, view.requester.user_id)
+        self.chain.go_on(snapshot)
         self.events = ClientEvents(
             snapshot,
             view.requester,

@@ -23,13 +23,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conduit_py.data import row_fields, short_ids, timeline
+from conduit_py.data.state import KEYS_AT_ONCE, Entries
 from conduit_py.data.state_at import get_state_id_at
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.service.rooms.client_events import REDACTION
 from conduit_py.service.sync.lazy import SentMembers
 from conduit_py.service.sync.room_state import PlaceState, state_before
 from conduit_py.service.sync.slice import Scope, Slice
 from conduit_py.service.sync.summary import SUMMARY_TYPES, Summary
 from conduit_py.service.sync.window import Window
+from conduit_py.slices import portions
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey
 from kvschema.catalog.timeline import STATE, EventRow
 
@@ -42,11 +45,11 @@ class RoomState:
 
     base: PlaceState
     """At the start or the end of the timeline, whichever the client asked about."""
-    entries: dict[ShortStateKey, ShortEventId]
+    entries: Entries
     """What to tell of ``base``, before filters; maybe without members where those are chosen one by one."""
 
 
-def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
+def read_state(slice_: Slice, scope: Scope, window: Window) -> Slices[RoomState]:
     """``window`` must have been read for ``scope``."""
     is_after = slice_.view.request.state_after is not None
     place = scope.until if is_after else window.start
@@ -61,33 +64,35 @@ def read_state(slice_: Slice, scope: Scope, window: Window) -> RoomState:
         return RoomState(base, {})
     if scope.is_full or scope.after is None:
         # Of a whole state, lazy loading chooses members by itself.
-        entries = base.entries(may_lack_members=slice_.view.filter.room.state.lazy_load_members and scope.is_full)
+        lacks_members = slice_.view.filter.room.state.lazy_load_members and scope.is_full
+        entries = yield from base.find_entries(may_lack_members=lacks_members)
     else:
-        entries = base.changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
+        entries = yield from base.find_changes_since(get_state_id_at(slice_.snapshot, scope.room, scope.after))
     if not is_after:
         if window.first is not None and not is_past:
-            _set_unsaid(slice_, scope, window, base, entries)
+            yield from _set_unsaid(slice_, scope, window, base, entries)
     elif is_past and scope.always is not None:
         entries[_key_of(slice_, timeline.require_row(slice_.snapshot, scope.always))] = scope.always
     return RoomState(base, entries)
 
 
-def _set_unsaid(
-    slice_: Slice, scope: Scope, window: Window, base: PlaceState, entries: dict[ShortStateKey, ShortEventId]
-) -> None:
+def _set_unsaid(slice_: Slice, scope: Scope, window: Window, base: PlaceState, entries: Entries) -> Slices[None]:
     """Let entries that no event in the timeline sets be as they are at its end."""
     said = {_key_of(slice_, row) for _, row in window.events if row.flags & STATE}
     end = slice_.state_at(scope.room, scope.until if scope.state_until is None else min(scope.until, scope.state_until))
     since = None
     if not scope.is_full and scope.after is not None:
         since = get_state_id_at(slice_.snapshot, scope.room, scope.after)
-    for key in end.keys_other_than(base) - said:
-        event = end.get(key)
-        is_known = since is not None and slice_.chain.get(since, key) == event
-        if event is None or is_known:
-            entries.pop(key, None)
-        else:
-            entries[key] = event
+    differing = yield from end.find_keys_other_than(base)
+    for keys in portions(differing - said, KEYS_AT_ONCE):
+        for key in keys:
+            event = end.get(key)
+            is_known = since is not None and slice_.chain.get(since, key) == event
+            if event is None or is_known:
+                entries.pop(key, None)
+            else:
+                entries[key] = event
+        yield
 
 
 def _key_of(slice_: Slice, row: EventRow) -> ShortStateKey:
@@ -97,28 +102,33 @@ def _key_of(slice_: Slice, row: EventRow) -> ShortStateKey:
     return state_key
 
 
-def touches_summary(slice_: Slice, state: RoomState, window: Window) -> bool:
+def touches_summary(slice_: Slice, state: RoomState, window: Window) -> Slices[bool]:
     """Did anything change that a summary is made of? A redaction may take the name away."""
     rows = [row for events in (window.events, window.left_out) for _, row in events]
     if any(row.flags & STATE and row_fields.get_type(row) in SUMMARY_TYPES for row in rows):
         return True
     if any(row_fields.is_of_type(row, REDACTION) for row in rows):
         return True
-    records = (short_ids.get_state_key_record(slice_.snapshot, state_key) for state_key in state.entries)
-    return any(record.type in SUMMARY_TYPES for record in records)
+    for keys in portions(state.entries, KEYS_AT_ONCE):
+        if any(short_ids.get_state_key_record(slice_.snapshot, key).type in SUMMARY_TYPES for key in keys):
+            return True
+        yield
+    return False
 
 
-def choose_state(slice_: Slice, scope: Scope, state: RoomState) -> set[ShortEventId]:
+def choose_state(slice_: Slice, scope: Scope, state: RoomState) -> Slices[set[ShortEventId]]:
     """The events to send, but for members that are lazy-loaded."""
     filter_ = slice_.view.filter.room.state
     leaves_out_members = filter_.lazy_load_members and scope.is_full
     if not leaves_out_members and filter_.types is None and not filter_.not_types.types:
         return set(state.entries.values())
     chosen = set()
-    for state_key, event in state.entries.items():
-        record = short_ids.get_state_key_record(slice_.snapshot, state_key)
-        if filter_.matches_type(record.type) and not (leaves_out_members and record.type == MEMBER):
-            chosen.add(event)
+    for items in portions(state.entries.items(), KEYS_AT_ONCE):
+        for state_key, event in items:
+            record = short_ids.get_state_key_record(slice_.snapshot, state_key)
+            if filter_.matches_type(record.type) and not (leaves_out_members and record.type == MEMBER):
+                chosen.add(event)
+        yield
     return chosen
 
 

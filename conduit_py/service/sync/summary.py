@@ -5,7 +5,6 @@ Spec: client-server-api/#get_matrixclientv3sync_response-200_roomsummary
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -13,9 +12,12 @@ from typing import Any
 import orjson
 
 from conduit_py.data import members, short_ids, timeline
+from conduit_py.data.state import KEYS_AT_ONCE
 from conduit_py.matrix.ids import UserId
-from conduit_py.service.requester import Requester
+from conduit_py.matrix.json_slices import Slices
 from conduit_py.service.sync.room_state import PlaceState
+from conduit_py.service.sync.slice import Slice
+from conduit_py.slices import portions
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import INVITE, JOIN
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
@@ -43,11 +45,11 @@ class Summary:
         return orjson.dumps(json)
 
 
-def build_summary(snapshot: Snapshot, room: ShortRoomId, requester: Requester, state: PlaceState) -> Summary:
+def build_summary(slice_: Slice, room: ShortRoomId, state: PlaceState) -> Slices[Summary]:
     """``state`` is the room's state at the end of the timeline."""
-    joined = members.get_member_count(snapshot, room, JOIN)
-    invited = members.get_member_count(snapshot, room, INVITE)
-    heroes = None if _has_name(snapshot, state) else _choose_heroes(snapshot, room, requester, state)
+    joined = members.get_member_count(slice_.snapshot, room, JOIN)
+    invited = members.get_member_count(slice_.snapshot, room, INVITE)
+    heroes = None if _has_name(slice_.snapshot, state) else (yield from _choose_heroes(slice_, room, state))
     return Summary(joined, invited, heroes)
 
 
@@ -60,10 +62,9 @@ def _has_name(snapshot: Snapshot, state: PlaceState) -> bool:
     return False
 
 
-def _choose_heroes(
-    snapshot: Snapshot, room: ShortRoomId, requester: Requester, state: PlaceState
-) -> dict[str, ShortEventId]:
+def _choose_heroes(slice_: Slice, room: ShortRoomId, state: PlaceState) -> Slices[dict[str, ShortEventId]]:
     """The first to come, among those who are there or invited; with nobody there, those who were."""
+    snapshot, requester = slice_.snapshot, slice_.view.requester
     present = chain(members.scan_members(snapshot, room, JOIN), members.scan_members(snapshot, room, INVITE))
     found = [
         (event, short_ids.get_user_id(snapshot, user))
@@ -71,12 +72,19 @@ def _choose_heroes(
         if user != requester.user
     ]
     if not found:
-        found = [(event, user_id) for user_id, event in _scan_all(snapshot, state) if user_id != requester.user_id]
+        found = yield from _find_all(slice_, state)
     return {user_id: event for event, user_id in sorted(found)[:HEROES]}
 
 
-def _scan_all(snapshot: Snapshot, state: PlaceState) -> Iterator[tuple[UserId, ShortEventId]]:
-    for state_key, event in state.entries().items():
-        record = short_ids.get_state_key_record(snapshot, state_key)
-        if record.type == "m.room.member":
-            yield UserId(record.state_key), event
+def _find_all(slice_: Slice, state: PlaceState) -> Slices[list[tuple[ShortEventId, UserId]]]:
+    found: list[tuple[ShortEventId, UserId]] = []
+    entries = yield from state.find_entries()
+    for items in portions(entries.items(), KEYS_AT_ONCE):
+        for state_key, event in items:
+            record = short_ids.get_state_key_record(slice_.snapshot, state_key)
+            if record.type == "m.room.member" and record.state_key != slice_.view.requester.user_id:
+                found.append((event, UserId(record.state_key)))
+        if len(found) >= SCANNED_MAX:
+            break
+        yield
+    return found
