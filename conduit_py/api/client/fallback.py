@@ -8,40 +8,20 @@ from __future__ import annotations
 from string import Template
 from typing import Final
 
+from conduit_py.api.page import Page, require_no_rest
 from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
-from conduit_py.service.errors import Unrecognized
 
-_HEADERS: Final = {
-    # Everything the pages need is in them, and nobody may put them into a frame to catch what is typed.
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_ALLOWS: Final = "script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'"
 
-_PAGE: Final = Template(
-    """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-body { font-family: sans-serif; max-width: 24em; margin: 3em auto; padding: 0 1em }
-input, button { box-sizing: border-box; display: block; font-size: 1em; margin: .5em 0 1em; padding: .5em; width: 100% }
-#said { color: #b00 }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<form id="form">
+_CONTENT: Final = Template(
+    """<form id="form">
 <label>User name<input id="user" autocomplete="username" autocapitalize="none" required></label>
 <label>Password<input id="password" type="password" autocomplete="$autocomplete" required></label>
-$fields<button>$title</button>
+$fields<button>$does</button>
 </form>
-<p id="said" role="alert"></p>
+<p id="said" class="wrong" role="alert"></p>
 <script>
 "use strict";
 const value = (id) => document.getElementById(id).value;
@@ -64,10 +44,7 @@ document.getElementById("form").addEventListener("submit", (event) => {
   say("");
   submit().catch((error) => say(String(error)));
 });
-</script>
-</body>
-</html>
-"""
+</script>"""
 )
 
 _LOGIN_SCRIPT: Final = """const submit = async () => {
@@ -99,15 +76,17 @@ _REGISTER_SCRIPT: Final = """const submit = async () => {
   if (window.matrixRegistration) { window.matrixRegistration.onRegistered(answer); } else { say("Welcome."); }
 };"""
 
-_LOGIN: Final = _PAGE.substitute(
-    title="Log in", autocomplete="current-password", fields="", script=_LOGIN_SCRIPT
-).encode()
-_REGISTER: Final = _PAGE.substitute(
-    title="Register",
-    autocomplete="new-password",
-    fields='<label>Registration token, if you were given one<input id="token" autocomplete="off"></label>\n',
-    script=_REGISTER_SCRIPT,
-).encode()
+_LOGIN: Final = Page("Log in", allows=_ALLOWS).show(
+    _CONTENT.substitute(does="Log in", autocomplete="current-password", fields="", script=_LOGIN_SCRIPT)
+)
+_REGISTER: Final = Page("Register", allows=_ALLOWS).show(
+    _CONTENT.substitute(
+        does="Register",
+        autocomplete="new-password",
+        fields='<label>Registration token, if you were given one<input id="token" autocomplete="off"></label>\n',
+        script=_REGISTER_SCRIPT,
+    )
+)
 
 
 def routes() -> Routes:
@@ -116,16 +95,12 @@ def routes() -> Routes:
 
     @routes.get("/_matrix/static/client/login/<path:rest>")
     async def get_login_page(request: Request, rest: str) -> Raw:
-        return _show(_LOGIN, rest)
+        require_no_rest(rest)
+        return _LOGIN
 
     @routes.get("/_matrix/static/client/register/<path:rest>")
     async def get_register_page(request: Request, rest: str) -> Raw:
-        return _show(_REGISTER, rest)
+        require_no_rest(rest)
+        return _REGISTER
 
     return routes
-
-
-def _show(page: bytes, rest: str) -> Raw:
-    if rest:
-        raise Unrecognized("There is no such page")
-    return Raw(page, content_type="text/html; charset=utf-8", headers=_HEADERS)
