@@ -36,6 +36,8 @@ RECEIVERS_MAX: Final = 3_000
 EDU_BYTES_MAX: Final = 64 * 1024
 """Of the contents that go to one server in one EDU: a hundred of them make a transaction."""
 DELIVERED_PER_BATCH: Final = 1000
+COUNTED_MAX: Final = 10_000
+"""Devices of which is remembered how much waits for them, about 250 bytes each. Not all of them ever come for it."""
 ATTEMPTS_MAX: Final = 10
 """How often a request is decided again because a device changed under it."""
 
@@ -146,6 +148,8 @@ class ToDeviceService:
             kept = TO_DEVICE_PER_DEVICE_MAX - 1
             waiting = min(kept, to_device.stage_oldest_removed(snapshot, turn, *receiver, kept=kept))
         self._waiting[receiver] = waiting + 1
+        if len(self._waiting) > COUNTED_MAX:
+            del self._waiting[next(iter(self._waiting))]
         key = to_device.stage_message(turn, *receiver, device, message)
         self._in_flight.note(turn, *receiver, partial(to_device.stage_delivered, key=key))
 
