@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,13 +35,13 @@ from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, stamp
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
-from kvschema.catalog import CATALOG
 from kvschema.catalog.federation import SERVERNAME_DESTINATION
 from kvschema.catalog.sending import SERVERNAME_SENDING
 from kvschema.catalog.server import GLOBAL, ByName
 from kvschema.engine import Engine
 from tests.rig.client import Client
 from tests.rig.server import PASSWORD, START_MS, load_test_config
+from tests.rig.stored import Dump, leaves_no_trace, read_all
 
 SRV_TTL_S = 3600.0
 STREAM_BYTES_MAX = 10_000_000
@@ -292,13 +292,13 @@ class Node:
             found = list(check_consistency(snapshot))
         assert not found, (self.name, found)
 
-    def dump(self) -> dict[str, list[tuple[bytes, bytes]]]:
-        """Every row of every tree, to see that nothing changed.
+    def leaves_no_trace(self, *, but: Collection[str] = ()) -> AbstractAsyncContextManager[None]:
+        return leaves_no_trace(self, but)
 
-        What a server is at by itself is left out: that it tries to send what waits, where, and the position it takes.
-        """
+    def dump(self) -> Dump:
+        """What a server is at as time passes is left out: that it tries to send what waits, where, and positions."""
         with self.store.snapshot() as snapshot:
-            dump = {tree.name: list(snapshot.scan(tree.name, b"", b"", b"", False)) for tree in CATALOG}
+            dump = read_all(snapshot)
         del dump[SERVERNAME_SENDING.name], dump[SERVERNAME_DESTINATION.name]
         position = GLOBAL.key.encode(ByName("position"))
         dump[GLOBAL.name] = [row for row in dump[GLOBAL.name] if row[0] != position]

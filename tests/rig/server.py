@@ -7,8 +7,8 @@ hashes cost next to nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +24,12 @@ from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import Database, stamp
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
-from kvschema.catalog import CATALOG
 from kvschema.catalog.rooms import ShortUserId
 from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from tests.rig.client import Client
 from tests.rig.compose import Services, build_services, run_services
+from tests.rig.stored import Dump, leaves_no_trace, read_all
 
 SERVER_NAME = "one.test"
 PASSWORD = "correct horse battery staple"
@@ -98,17 +98,12 @@ class Server:
             found = users.get_local(snapshot, UserId(user_id))
         return None if found is None else found[1]
 
-    @contextmanager
-    def leaves_no_trace(self) -> Iterator[None]:
-        """Nothing that happens in the block changes what is stored."""
-        before = self.dump()
-        yield
-        assert self.dump() == before
+    def leaves_no_trace(self, *, but: Collection[str] = ()) -> AbstractAsyncContextManager[None]:
+        return leaves_no_trace(self, but)
 
-    def dump(self) -> dict[str, list[tuple[bytes, bytes]]]:
-        """Every row of every tree, to see that nothing changed."""
+    def dump(self) -> Dump:
         with self.store.snapshot() as snapshot:
-            return {tree.name: list(snapshot.scan(tree.name, b"", b"", b"", False)) for tree in CATALOG}
+            return read_all(snapshot)
 
 
 def load_test_config(**overrides: str) -> Config:

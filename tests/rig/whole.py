@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from conduit_py.config import Proxy
 from conduit_py.http.in_process import AppClient
 from conduit_py.outbound.http import HttpClient
 from conduit_py.server import Server as BuiltServer
 from conduit_py.server import build
+from tests.outbound.web import Cables, FakeDns
 from tests.rig.server import Server, load_test_config
 
 
@@ -27,11 +29,20 @@ class WholeServer(Server):
 
 @asynccontextmanager
 async def open_whole(server: Server, http: HttpClient | None = None, /, **overrides: str) -> AsyncIterator[WholeServer]:
-    """The same store and accounts, with everything else around them. Others are asked by ``http`` if it is given."""
+    """The same store and accounts, with everything else around them.
+
+    Others are asked by ``http`` if it is given; without it nobody can be reached.
+    """
     config = load_test_config(**{"RATE_LIMITS__ENABLED": "false", "DEFAULT_ROOM_VERSION": "11", **overrides})
-    built = await build(config, server.store, hash_limiter=None, http=http)
+    built = await build(config, server.store, hash_limiter=None, dns=FakeDns(), http=http or _unconnected())
     async with trio.open_nursery() as nursery:
         for task in built.tasks:
             nursery.start_soon(task)
         yield WholeServer(server, built)
         nursery.cancel_scope.cancel()
+
+
+def _unconnected() -> HttpClient:
+    """Finds no name and no address. A real attempt would end when it likes to."""
+    dns, cables = FakeDns(), Cables()
+    return HttpClient(dns=dns, denylist=(), proxy=Proxy(), ca_certificates=None, requests_max=10, tcp=cables)

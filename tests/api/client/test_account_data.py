@@ -45,14 +45,14 @@ async def test_set_account_data_wakes_the_syncs_of_the_user(server: Server, alic
 
 @pytest.mark.parametrize("type", ["m.fully_read", "m.push_rules"])
 async def test_set_account_data_bad_json_for_types_of_the_server(server: Server, alice: Client, type: str) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.put(alice.user_path("account_data", type), {})
     assert response.outcome == (405, "M_BAD_JSON")
 
 
 async def test_set_account_data_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await bob.put(alice.user_path("account_data", TYPE), {})
     assert response.outcome == (403, "M_FORBIDDEN")
 
@@ -63,13 +63,13 @@ async def test_set_account_data_forbidden_for_others(server: Server, alice: Clie
 async def test_set_account_data_refuses_what_is_no_object(
     server: Server, alice: Client, body: bytes, outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.request("PUT", alice.user_path("account_data", TYPE), body=body)
     assert response.outcome == outcome
 
 
 async def test_set_account_data_too_large(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.put(alice.user_path("account_data", TYPE), {"x": "x" * account_data.CONTENT_BYTES_MAX})
     assert response.outcome == (413, "M_TOO_LARGE")
 
@@ -84,7 +84,7 @@ async def test_set_account_data_too_large_with_too_many_types(
 
 
 async def test_set_account_data_invalid_param_when_the_type_is_too_long(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.put(alice.user_path("account_data", "x" * 256), {})
     assert response.outcome == (400, "M_INVALID_PARAM")
 
@@ -123,13 +123,13 @@ async def test_set_account_data_per_room_is_apart_from_the_global(server: Server
 async def test_set_account_data_per_room_refused(
     server: Server, alice: Client, room_id: str, type: str, outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(in_room(alice, type, room_id), {})).outcome == outcome
 
 
 async def test_set_account_data_per_room_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await bob.put(in_room(alice), {})).outcome == (403, "M_FORBIDDEN")
 
 
@@ -160,7 +160,7 @@ async def test_set_room_tag_adds_it(server: Server, alice: Client) -> None:
 
 async def test_set_room_tag_again_changes_nothing(server: Server, alice: Client) -> None:
     await alice.put(tags_of(alice, "m.favourite"), {"order": 0.1})
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(tags_of(alice, "m.favourite"), {"order": 0.1})).status == 200
 
 
@@ -178,7 +178,7 @@ async def test_set_room_tag_again_changes_nothing(server: Server, alice: Client)
 async def test_set_room_tag_refused(
     server: Server, alice: Client, room_id: str, tag: str, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(tags_of(alice, tag, room_id=room_id), body)).outcome == outcome
 
 
@@ -192,7 +192,7 @@ async def test_set_room_tag_too_large_with_too_many(
 
 async def test_set_room_tag_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await bob.put(tags_of(alice, "u.x"), {})).outcome == (403, "M_FORBIDDEN")
 
 
@@ -201,7 +201,7 @@ async def test_delete_room_tag_removes_it(server: Server, alice: Client) -> None
     await alice.put(tags_of(alice, "u.b"), {})
     assert (await alice.delete(tags_of(alice, "u.a"))).json == {}
     assert (await alice.get(tags_of(alice))).json == {"tags": {"u.b": {}}}
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.delete(tags_of(alice, "u.a"))).json == {}
 
 

@@ -109,7 +109,7 @@ PLACES = [("suspend", "suspended"), ("lock", "locked")]
 async def test_admin_restriction_refused_for_users_that_are_not_here(
     server: Server, admin: Client, what: str, name: str, user_id: str, outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await admin.get(f"{V1}/{what}/{user_id}")).outcome == outcome
         assert (await admin.put(f"{V1}/{what}/{user_id}", {name: True})).outcome == outcome
 
@@ -119,7 +119,7 @@ async def test_admin_restriction_not_found_when_deactivated(
     server: Server, admin: Client, bob: Client, what: str, name: str
 ) -> None:
     await server.change_account(bob, is_deactivated=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await admin.get(f"{V1}/{what}/{bob.user_id}")).outcome == (404, "M_NOT_FOUND")
         assert (await admin.put(f"{V1}/{what}/{bob.user_id}", {name: True})).outcome == (404, "M_NOT_FOUND")
 
@@ -129,7 +129,7 @@ async def test_admin_restriction_forbidden_against_administrators(
     server: Server, admin: Client, bob: Client, what: str, name: str
 ) -> None:
     await server.change_account(bob, is_admin=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await admin.get(f"{V1}/{what}/{bob.user_id}")).outcome == (403, "M_FORBIDDEN")
         assert (await admin.put(f"{V1}/{what}/{bob.user_id}", {name: True})).outcome == (403, "M_FORBIDDEN")
         assert (await admin.put(f"{V1}/{what}/{admin.user_id}", {name: True})).outcome == (403, "M_FORBIDDEN")
@@ -140,7 +140,7 @@ async def test_admin_restriction_forbidden_against_administrators(
 async def test_admin_restriction_forbidden_to_others_whoever_is_meant(
     server: Server, bob: Client, what: str, name: str
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         for user_id in ("@bob:one.test", "@nobody:one.test", "@bob:two.test", "bob"):
             assert (await bob.get(f"{V1}/{what}/{user_id}")).outcome == (403, "M_FORBIDDEN")
             assert (await bob.put(f"{V1}/{what}/{user_id}", {name: True})).outcome == (403, "M_FORBIDDEN")
@@ -151,7 +151,7 @@ async def test_admin_restriction_forbidden_to_others_whoever_is_meant(
 async def test_admin_restriction_refuses_what_it_cannot_read(
     server: Server, admin: Client, bob: Client, what: str, name: str, value: Any, errcode: str
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await admin.put(f"{V1}/{what}/{bob.user_id}", {name: value})).outcome == (400, errcode)
 
 

@@ -25,7 +25,7 @@ async def test_get_account_3pids_lists_none(alice: Client) -> None:
 
 @pytest.mark.parametrize("operation", ["delete", "unbind"])
 async def test_remove_3pid_tells_that_nothing_was_unbound(server: Server, alice: Client, operation: str) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.post(f"/account/3pid/{operation}", ADDRESS)
     assert response.json == {"id_server_unbind_result": "no-support"}
 
@@ -51,7 +51,7 @@ async def test_remove_3pid_tells_that_nothing_was_unbound(server: Server, alice:
 async def test_contact_operation_is_refused_in_the_words_of_the_spec(
     server: Server, alice: Client, place: str, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(place, body)).outcome == outcome
         assert (await alice.post(place, {})).outcome == (400, "M_MISSING_PARAM")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conduit_py.data.consistency import check_consistency
-from tests.rig.bridge import AS_TOKEN, SENDER, bridge_of, register_ghost, registration, write_registrations
+from tests.rig.bridge import AS_TOKEN, SENDER, Wires, bridge_of, register_ghost, registration, write_registrations
 from tests.rig.client import Client
 from tests.rig.crypto import CrossSigning, Keys
 from tests.rig.rooms import create, in_room, join
@@ -29,7 +29,7 @@ async def bridged(server: Server, tmp_path: Path) -> AsyncIterator[WholeServer]:
         namespaces={"users": [{"regex": "@.*", "exclusive": False}], "aliases": [], "rooms": []},
         rate_limited=False,
     )
-    async with open_whole(server, **write_registrations(tmp_path, registration(), logger)) as whole:
+    async with open_whole(server, Wires(), **write_registrations(tmp_path, registration(), logger)) as whole:
         yield whole
         with whole.store.snapshot() as snapshot:
             assert list(check_consistency(snapshot)) == []
@@ -53,7 +53,7 @@ async def test_get_token_owner_forbidden_for_users_that_are_not_its_own(
     bridged: WholeServer, bridge: Client, user_id: str
 ) -> None:
     await bridged.register("alice")
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await bridge.get("/account/whoami", user_id=user_id)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -82,14 +82,14 @@ async def test_register_of_an_appservice_needs_no_password(bridged: WholeServer,
 
 
 async def test_register_exclusive(bridged: WholeServer, bridge: Client) -> None:
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         for client, name in ((bridge, "alice"), (bridge_of(bridged, "the token of the logger"), "_irc_carol")):
             response = await client.post("/register", {"type": TYPE, "username": name})
             assert response.outcome == (400, "M_EXCLUSIVE")
     plain = {"password": "x" * 12, "auth": {"type": "m.login.dummy"}}
     somebody = bridged.client()
     for name in ("logger", "_irc_bob"):
-        with bridged.leaves_no_trace():
+        async with bridged.leaves_no_trace():
             response = await somebody.post("/register", {"username": name, **plain})
         assert response.outcome in {(400, "M_EXCLUSIVE"), (400, "M_INVALID_USERNAME")}
     assert (await somebody.get("/register/available", username="logger")).outcome == (400, "M_EXCLUSIVE")
@@ -101,14 +101,14 @@ async def test_register_exclusive(bridged: WholeServer, bridge: Client) -> None:
 async def test_register_and_login_of_an_appservice_need_its_token(bridged: WholeServer, operation: str) -> None:
     body = {"type": TYPE, "username": "_irc_bob", "identifier": {"type": "m.id.user", "user": "_irc_bot"}}
     alice = await bridged.register("alice")
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await bridged.client().post(operation, body)).outcome == (401, "M_MISSING_TOKEN")
         assert (await bridge_of(bridged, "wrong").post(operation, body)).outcome == (401, "M_UNKNOWN_TOKEN")
         assert (await alice.post(operation, body)).outcome == (401, "M_UNKNOWN_TOKEN")
 
 
 async def test_register_of_an_appservice_refuses_what_is_no_name(bridged: WholeServer, bridge: Client) -> None:
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         response = await bridge.post("/register", {"type": TYPE, "username": "_IRC"})
         assert response.outcome == (400, "M_INVALID_USERNAME")
         assert (await bridge.post("/register", {"type": TYPE})).outcome == (400, "M_MISSING_PARAM")
@@ -130,7 +130,7 @@ async def test_login_of_an_appservice(bridged: WholeServer, bridge: Client) -> N
     assert (await ghost.get("/account/whoami")).json["user_id"] == GHOST
     assert (await ghost.get("/devices")).json["devices"][0]["device_id"] == ghost.device_id
     for name, outcome in (("alice", (400, "M_EXCLUSIVE")), ("_irc_nobody", (403, "M_FORBIDDEN"))):
-        with bridged.leaves_no_trace():
+        async with bridged.leaves_no_trace():
             body = {"type": TYPE, "identifier": {"type": "m.id.user", "user": name}}
             assert (await bridge.post("/login", body)).outcome == outcome
 
@@ -173,7 +173,7 @@ async def test_appservice_says_when_things_happened(bridged: WholeServer, bridge
 @pytest.mark.parametrize("ts", ["-1", "x", "9007199254740992", "1.5", "²"])
 async def test_appservice_cannot_say_what_is_no_time(bridged: WholeServer, bridge: Client, ts: str) -> None:
     room_id = (await bridge.post("/createRoom", {})).json["room_id"]
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         response = await bridge.put(in_room(room_id, "send", "m.x", "t1"), {}, ts=ts)
         assert response.outcome == (400, "M_INVALID_PARAM")
 
@@ -217,15 +217,15 @@ async def test_aliases_of_an_appservice_are_its_own(bridged: WholeServer, bridge
     alice = await bridged.register("alice")
     room_id = await create(alice)
     theirs, free = "/directory/room/%23_irc_tea:one.test", "/directory/room/%23tea:one.test"
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await alice.put(theirs, {"room_id": room_id})).outcome == (400, "M_EXCLUSIVE")
         assert (await alice.post("/createRoom", {"room_alias_name": "_irc_tea"})).outcome == (400, "M_EXCLUSIVE")
     assert (await bridge.post(in_room(room_id, "join"), {})).status == 200
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await bridge.put(free, {"room_id": room_id})).outcome == (400, "M_EXCLUSIVE")
     assert (await bridge.put(theirs, {"room_id": room_id})).status == 200
     assert (await alice.put(free, {"room_id": room_id})).status == 200
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await alice.delete(theirs)).outcome == (400, "M_EXCLUSIVE")
     await bridge.post(in_room(room_id, "leave"), {})
     assert (await bridge.delete(theirs)).status == 200

@@ -51,7 +51,7 @@ async def gated(make_engine: Callable[[], Engine]) -> AsyncIterator[Server]:
 
 async def test_get_auth_page_asks_for_what_the_stage_needs(server: Server, alice: Client) -> None:
     session = await begin_deletion(alice)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         page = await server.client().get(page_of("m.login.password", session))
     assert page.status == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -78,7 +78,7 @@ async def test_complete_stage_on_page_lets_the_client_go_on_with_the_session_alo
 
 async def test_complete_stage_on_page_refuses_a_wrong_password(server: Server, alice: Client) -> None:
     session = await begin_deletion(alice)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         page = await fill_in(server, "m.login.password", session, password="wrong")
     assert page.status == 400
     assert b"Wrong user name or password" in page.body
@@ -90,7 +90,7 @@ async def test_complete_stage_on_page_refuses_a_wrong_password(server: Server, a
 @pytest.mark.parametrize("stage", ["m.login.dummy", TOKEN, "m.login.magic"])
 async def test_auth_page_not_found_for_what_is_not_asked(server: Server, alice: Client, stage: str) -> None:
     session = await begin_deletion(alice)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await server.client().get(page_of(stage, session))).status == 404
         assert (await fill_in(server, stage, session, token="x")).status == 404
 
@@ -120,7 +120,7 @@ async def test_register_by_the_page_without_proof(server: Server) -> None:
 async def test_register_by_the_page_with_the_configured_token(gated: Server) -> None:
     client = gated.client()
     session = (await client.post("/register", {})).json["session"]
-    with gated.leaves_no_trace():
+    async with gated.leaves_no_trace():
         assert (await fill_in(gated, TOKEN, session, token="simsim")).status == 400
     assert tells_client(await fill_in(gated, TOKEN, session, token="sesame"))
     body = {"username": "bob", "password": PASSWORD, "auth": {"session": session}}
@@ -139,6 +139,6 @@ async def test_register_by_the_page_counts_for_the_token_when_the_account_is_mad
     body = {"username": "bob", "password": PASSWORD, "auth": {"session": sessions[0]}}
     assert (await client.post("/register", body)).status == 200
     assert tokens.get_tokens()[token].uses == 1
-    with gated.leaves_no_trace():
+    async with gated.leaves_no_trace():
         late = {"username": "carol", "password": PASSWORD, "auth": {"session": sessions[1]}}
         assert (await client.post("/register", late)).outcome == (403, "M_FORBIDDEN")

@@ -14,7 +14,7 @@ async def test_ban_makes_leave_and_keeps_out(rooms: RoomServer, version: str) ->
     assert (await ask_member(bob, room_id, "ban", carol.user_id, reason="jokes")).json == {}
     assert await get_content(alice, room_id, "m.room.member", carol.user_id) == {"membership": "ban", "reason": "jokes"}
     assert (await carol.get("/joined_rooms")).json == {"joined_rooms": []}
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await carol.post(in_room(room_id, "join"))).outcome == (403, "M_FORBIDDEN")
         assert (await ask_member(alice, room_id, "invite", carol.user_id)).outcome == (403, "M_FORBIDDEN")
 
@@ -31,7 +31,7 @@ async def test_ban_takes_who_was_never_there(rooms: RoomServer) -> None:
 async def test_ban_says_the_same_once(rooms: RoomServer) -> None:
     room_id, _, bob, carol = await crowd(rooms)
     await ban(bob, room_id, carol)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         await ban(bob, room_id, carol)
     assert (await ask_member(bob, room_id, "ban", carol.user_id, reason="jokes")).status == 200
     assert (await get_content(bob, room_id, "m.room.member", carol.user_id))["reason"] == "jokes"
@@ -42,9 +42,9 @@ async def test_ban_forbidden(rooms: RoomServer, version: str) -> None:
     room_id, alice, bob, carol = await crowd(rooms, version)
     dave = await rooms.register("dave")
     attempts = [(carol, bob.user_id), (bob, alice.user_id), (bob, bob.user_id), (dave, carol.user_id)]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user, target in attempts:
             assert (await ask_member(user, room_id, "ban", target)).outcome == (403, "M_FORBIDDEN")
     await leave(bob, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(bob, room_id, "ban", carol.user_id)).outcome == (403, "M_FORBIDDEN")

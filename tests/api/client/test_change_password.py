@@ -57,7 +57,7 @@ async def test_change_password_forbidden_by_a_wrong_one(server: Server, alice: C
     session = (await alice.post("/account/password", {"new_password": NEW})).json["session"]
     body = asked("wrong")
     body["auth"]["session"] = session
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post("/account/password", body)).outcome == (401, "M_FORBIDDEN")
 
 
@@ -65,7 +65,7 @@ async def test_change_password_forbidden_with_a_session_that_deletes_devices(ser
     session = (await alice.delete("/devices/X")).json["session"]
     body = asked()
     body["auth"]["session"] = session
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post("/account/password", body)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -81,7 +81,7 @@ async def test_change_password_forbidden_with_a_session_that_deletes_devices(ser
 async def test_change_password_refused(
     server: Server, alice: Client, changes: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post("/account/password", asked(**changes))).outcome == outcome
 
 

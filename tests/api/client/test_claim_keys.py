@@ -119,7 +119,7 @@ async def test_one_time_keys_are_dropped_after_a_restore(whole: WholeServer, ali
 async def test_claim_keys_refuses_what_it_cannot_read(
     whole: WholeServer, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post("/keys/claim", body)).outcome == outcome
 
 

@@ -249,7 +249,7 @@ async def test_create_room_makes_the_alias(rooms: RoomServer) -> None:
 async def test_create_room_room_in_use_when_the_alias_is_taken(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     await make(alice, room_alias_name="lounge")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask(alice, room_alias_name="lounge", visibility="public")
     assert response.outcome == (400, "M_ROOM_IN_USE")
 
@@ -257,7 +257,7 @@ async def test_create_room_room_in_use_when_the_alias_is_taken(rooms: RoomServer
 @pytest.mark.parametrize("room_version", ["13", "", "org.example.own"])
 async def test_create_room_unsupported_room_version(rooms: RoomServer, room_version: str) -> None:
     alice = await rooms.register("alice")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask(alice, room_version=room_version)
     assert response.outcome == (400, "M_UNSUPPORTED_ROOM_VERSION")
 
@@ -279,7 +279,7 @@ async def test_create_room_unsupported_room_version(rooms: RoomServer, room_vers
 )
 async def test_create_room_invalid_room_state(rooms: RoomServer, body: dict[str, Any]) -> None:
     alice, _ = await rooms.register("alice"), await rooms.register("bob")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask(alice, **body)
     assert response.outcome == (400, "M_INVALID_ROOM_STATE")
 
@@ -317,14 +317,14 @@ async def test_create_room_says_that_creators_have_no_power_level(rooms: RoomSer
 )
 async def test_create_room_bad_json(rooms: RoomServer, body: dict[str, Any]) -> None:
     alice = await rooms.register("alice")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask(alice, **body)
     assert response.outcome == (400, "M_BAD_JSON")
 
 
 async def test_create_room_bad_json_when_it_is_not_json(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await alice.request("POST", "/createRoom", body=b"{")
         assert response.outcome == (400, "M_NOT_JSON")
         response = await alice.request("POST", "/createRoom", body=b"[]")
@@ -347,14 +347,14 @@ async def test_create_room_bad_json_when_it_is_not_json(rooms: RoomServer) -> No
 )
 async def test_create_room_invalid_param(rooms: RoomServer, body: dict[str, Any]) -> None:
     alice = await rooms.register("alice")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask(alice, **body)
     assert response.outcome == (400, "M_INVALID_PARAM")
 
 
 async def test_create_room_too_large(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(alice, topic="x" * 40_000)).outcome == (413, "M_TOO_LARGE")
         assert (await ask(alice, initial_state=[entry("x" * 256, {})])).outcome == (413, "M_TOO_LARGE")
 
@@ -363,7 +363,7 @@ async def test_create_room_refuses_who_cannot_be_invited(rooms: RoomServer) -> N
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     config = {"default_action": "block"}
     assert (await bob.put(bob.user_path("account_data", "m.invite_permission_config"), config)).status == 200
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(alice, invite=[bob.user_id])).outcome == (403, "M_INVITE_BLOCKED")
         threepid = {"id_server": "id.test", "id_access_token": "t", "medium": "email", "address": "a@b.test"}
         assert (await ask(alice, invite_3pid=[threepid])).outcome == (403, "M_THREEPID_DENIED")
@@ -380,7 +380,7 @@ async def test_create_room_refuses_suspended_users_and_guests(rooms: RoomServer)
     alice, gast = await rooms.register("alice"), await rooms.register("gast")
     await rooms.change_account(alice, is_suspended=True)
     await rooms.change_account(gast, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(alice)).outcome == (403, "M_USER_SUSPENDED")
         assert (await ask(gast)).outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
         assert (await rooms.client().post("/createRoom", {})).outcome == (401, "M_MISSING_TOKEN")

@@ -110,19 +110,19 @@ async def test_deactivate_account_asks_for_the_password(server: Server, alice: C
 async def test_deactivate_account_forbidden_by_a_wrong_password(server: Server, alice: Client) -> None:
     session = (await alice.post(DEACTIVATE, {})).json["session"]
     body = {"auth": by_password(alice, "wrong") | {"session": session}}
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(DEACTIVATE, body)).outcome == (401, "M_FORBIDDEN")
 
 
 async def test_deactivate_account_forbidden_to_erase_on_second_thought(server: Server, alice: Client) -> None:
     session = (await alice.post(DEACTIVATE, {})).json["session"]
     body = {"auth": by_password(alice) | {"session": session}, "erase": True}
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(DEACTIVATE, body)).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_deactivate_account_bad_json(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(DEACTIVATE, {"erase": "yes"})).outcome == (400, "M_BAD_JSON")
 
 

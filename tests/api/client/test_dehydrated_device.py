@@ -111,7 +111,7 @@ async def test_versions_tells_of_dehydrated_devices(alice: Client) -> None:
 async def test_dehydrated_device_refuses_what_it_cannot_keep(
     whole: WholeServer, alice: Client, changes: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await alice.put(DEHYDRATED, {**dehydrate(alice, "ASLEEP"), **changes})
     assert response.outcome == outcome
 

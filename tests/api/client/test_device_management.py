@@ -66,7 +66,7 @@ async def test_requests_within_the_hour_write_nothing(
     await alice.get("/account/whoami")
     await server.services.accounts.last_seen.flush()
     await trio.sleep(3000)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         await alice.get("/account/whoami")
         await server.services.accounts.last_seen.flush()
 
@@ -89,7 +89,7 @@ async def test_update_device_renames(alice: Client) -> None:
 async def test_update_device_refused(
     server: Server, alice: Client, device_id: str, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(f"/devices/{device_id}", body)).outcome == outcome
 
 
@@ -122,7 +122,7 @@ async def test_delete_device_that_is_gone_is_no_error(alice: Client) -> None:
 async def test_delete_device_forbidden_by_a_wrong_password(server: Server, alice: Client, auth: dict[str, Any]) -> None:
     await server.register("bob")
     session = (await alice.delete("/devices/LAPTOP")).json["session"]
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.delete("/devices/LAPTOP", {"auth": auth | {"session": session}})
     assert response.outcome == (401, "M_FORBIDDEN")
     assert response.json["session"] == session
@@ -130,7 +130,7 @@ async def test_delete_device_forbidden_by_a_wrong_password(server: Server, alice
 
 async def test_delete_device_forbidden_with_the_session_of_another_device(server: Server, alice: Client) -> None:
     session = (await alice.delete("/devices/GONE")).json["session"]
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.delete("/devices/LAPTOP", {"auth": password_auth(session=session)})
     assert response.outcome == (403, "M_FORBIDDEN")
 
@@ -138,7 +138,7 @@ async def test_delete_device_forbidden_with_the_session_of_another_device(server
 async def test_delete_device_forbidden_with_the_session_of_another_user(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
     session = (await bob.delete("/devices/LAPTOP")).json["session"]
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.delete("/devices/LAPTOP", {"auth": password_auth(session=session)})
     assert response.outcome == (403, "M_FORBIDDEN")
 
@@ -167,5 +167,5 @@ async def test_delete_devices_asks_for_the_password(server: Server, alice: Clien
 async def test_delete_devices_refuses_what_it_cannot_read(
     server: Server, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post("/delete_devices", body)).outcome == outcome

@@ -34,20 +34,20 @@ async def test_define_filter_names_it(alice: Client) -> None:
 
 async def test_define_filter_stores_the_same_filter_once(server: Server, alice: Client) -> None:
     filter_id = await define(alice, FILTER)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert await define(alice, dict(reversed(FILTER.items()))) == filter_id
     assert await define(alice, {}) != filter_id
 
 
 async def test_define_filter_bad_json(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.post(alice.user_path("filter"), {"room": {"timeline": {"limit": "ten"}}})
     assert response.outcome == (400, "M_BAD_JSON")
     assert "room.timeline.limit" in response.json["error"]
 
 
 async def test_define_filter_too_large(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.post(alice.user_path("filter"), {"org.x": "x" * filters.FILTER_BYTES_MAX})
     assert response.outcome == (413, "M_TOO_LARGE")
 
@@ -63,7 +63,7 @@ async def test_define_filter_forbidden_with_too_many(alice: Client, monkeypatch:
 
 async def test_define_filter_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await bob.post(alice.user_path("filter"), FILTER)).outcome == (403, "M_FORBIDDEN")
 
 

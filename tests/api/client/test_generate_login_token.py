@@ -43,7 +43,7 @@ async def test_generate_login_token_lets_another_client_in(server: Server, alice
 async def test_generate_login_token_is_good_for_one_login(server: Server, alice: Client) -> None:
     token = await generate(alice)
     assert (await log_in(server, token)).status == 200
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await log_in(server, token)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -67,7 +67,7 @@ async def test_generate_login_token_ends_after_two_minutes(
     await trio.sleep(119)
     assert (await log_in(server, early)).status == 200
     await trio.sleep(2)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await log_in(server, late)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -88,7 +88,7 @@ async def test_generate_login_token_asks_for_the_password_every_time(server: Ser
 async def test_generate_login_token_forbidden_by_a_wrong_password(server: Server, alice: Client) -> None:
     session = (await alice.post(GET_TOKEN, {})).json["session"]
     body = {"auth": by_password(alice, "wrong") | {"session": session}}
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(GET_TOKEN, body)).outcome == (401, "M_FORBIDDEN")
 
 
@@ -112,10 +112,10 @@ async def test_login_with_a_token_user_locked(server: Server, alice: Client) -> 
     ],
 )
 async def test_login_with_a_token_refused(server: Server, alice: Client, token: Any, outcome: tuple[int, str]) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await log_in(server, token)).outcome == outcome
 
 
 async def test_generate_login_token_bad_json(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.post(GET_TOKEN, {"auth": "m.login.password"})).outcome == (400, "M_BAD_JSON")

@@ -118,7 +118,7 @@ async def test_get_content_thumbnail_moves_only_if_it_may(media: MediaServer) ->
 async def test_get_content_thumbnail_of_what_is_no_image(media: MediaServer, content: bytes) -> None:
     alice = await media.register("alice")
     uri = await upload(alice, content, "image/png")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         for _ in ("found out", "known"):
             assert (await thumbnail(alice, uri, width=32, height=32)).outcome == (400, "M_UNKNOWN")
 
@@ -126,7 +126,7 @@ async def test_get_content_thumbnail_of_what_is_no_image(media: MediaServer, con
 async def test_get_content_thumbnail_of_too_many_pixels(media: MediaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = await media.register("alice")
     uri = await upload(alice, png_that_claims(30_000, 30_000), "image/png")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await thumbnail(alice, uri, width=32, height=32)).outcome == (413, "M_TOO_LARGE")
         monkeypatch.setattr(thumbnails, "make_thumbnail", None)
         assert (await thumbnail(alice, uri, width=64, height=64)).outcome == (413, "M_TOO_LARGE")
@@ -155,7 +155,7 @@ async def test_get_content_thumbnail_of_too_many_pixels_the_old_way(server: Serv
 async def test_get_content_thumbnail_with_a_wrong_parameter(media: MediaServer, query: dict[str, str]) -> None:
     alice = await media.register("alice")
     uri = await upload(alice, plain(100, 100), "image/png")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await thumbnail(alice, uri, **query)).outcome == (400, "M_INVALID_PARAM")
 
 
@@ -202,7 +202,7 @@ async def test_get_content_thumbnail_on_a_full_disk_is_served_and_not_kept(
     alice = await media.register("alice")
     uri = await upload(alice, plain(100, 100), "image/png")
     monkeypatch.setattr("conduit_py.service.media.files.os.write", no_space)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         response = await thumbnail(alice, uri, width=32, height=32)
         assert decode(response.body).size == (32, 32)
     assert len(media.on_disk()) == 1

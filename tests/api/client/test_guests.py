@@ -84,7 +84,7 @@ async def test_guest_may_look_after_the_own_device_and_name(guest: Client) -> No
 async def test_guest_is_refused_what_is_not_for_guests(
     open_house: RoomServer, guest: Client, method: str, place: str
 ) -> None:
-    with open_house.leaves_no_trace():
+    async with open_house.leaves_no_trace():
         assert (await guest.request(method, place, {} if method == "POST" else None)).outcome == FORBIDDEN
 
 
@@ -143,10 +143,10 @@ async def test_guest_becomes_a_user_once(open_house: RoomServer, alice: Client, 
 async def test_guest_does_not_become_a_user_by_anything_else(
     open_house: RoomServer, guest: Client, changes: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with open_house.leaves_no_trace():
+    async with open_house.leaves_no_trace():
         assert (await upgrade(open_house, guest, **changes)).outcome == outcome
 
 
 async def test_user_is_no_guest_to_become_one_again(open_house: RoomServer, alice: Client) -> None:
-    with open_house.leaves_no_trace():
+    async with open_house.leaves_no_trace():
         assert (await upgrade(open_house, alice)).outcome == (403, "M_FORBIDDEN")

@@ -73,7 +73,7 @@ async def test_invite_user_says_the_same_once(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice, preset="private_chat")
     await invite(alice, room_id, bob)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         await invite(alice, room_id, bob)
     assert (await ask_member(alice, room_id, "invite", bob.user_id, reason="please")).status == 200
     assert (await timeline_of(alice, room_id))[-1]["content"]["reason"] == "please"
@@ -92,7 +92,7 @@ async def test_invite_user_forbidden_for_who_is_not_joined(rooms: RoomServer) ->
     alice, bob, carol = [await rooms.register(name) for name in ("alice", "bob", "carol")]
     room_id = await create(alice)
     await invite(alice, room_id, bob)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user in (bob, carol):
             for target in (carol.user_id, "@nobody:one.test"):
                 assert (await ask_member(user, room_id, "invite", target)).outcome == (403, "M_FORBIDDEN")
@@ -105,7 +105,7 @@ async def test_invite_user_forbidden_below_the_invite_level(rooms: RoomServer) -
     room_id = await create(alice)
     await join(bob, room_id)
     await set_levels(alice, room_id, invite=1)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(bob, room_id, "invite", carol.user_id)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -114,7 +114,7 @@ async def test_invite_user_forbidden_for_the_joined_and_the_banned(rooms: RoomSe
     room_id = await create(alice)
     await join(bob, room_id)
     await ban(alice, room_id, carol)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user in (alice, bob, carol):
             assert (await ask_member(alice, room_id, "invite", user.user_id)).outcome == (403, "M_FORBIDDEN")
 
@@ -126,7 +126,7 @@ async def test_invite_user_refuses_who_is_not_there(rooms: RoomServer) -> None:
     assert (await ask_member(alice, room_id, "unban", "@ghost:one.test")).status == 200
     rooms.is_planted = True
     await rooms.change_account(bob, is_deactivated=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user_id in ("@nobody:one.test", "@ghost:one.test", bob.user_id):
             assert (await ask_member(alice, room_id, "invite", user_id)).outcome == (404, "M_NOT_FOUND")
         assert (await ask_member(alice, room_id, "invite", "@bob:two.test")).outcome == (403, "M_FORBIDDEN")
@@ -138,7 +138,7 @@ async def test_invite_user_invite_blocked(rooms: RoomServer) -> None:
     config = bob.user_path("account_data", "m.invite_permission_config")
     assert (await bob.put(config, {"default_action": "block"})).status == 200
     state = in_room(room_id, "state", "m.room.member", bob.user_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(alice, room_id, "invite", bob.user_id)).outcome == (403, "M_INVITE_BLOCKED")
         assert (await alice.put(state, {"membership": "invite"})).outcome == (403, "M_INVITE_BLOCKED")
     assert (await bob.put(config, {})).status == 200
@@ -149,7 +149,7 @@ async def test_invite_user_user_suspended(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice)
     await rooms.change_account(alice, is_suspended=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(alice, room_id, "invite", bob.user_id)).outcome == (403, "M_USER_SUSPENDED")
 
 
@@ -157,7 +157,7 @@ async def test_invite_user_guest_access_forbidden(rooms: RoomServer) -> None:
     alice, gast = await rooms.register("alice"), await rooms.register("gast")
     room_id = await create(gast)
     await rooms.change_account(gast, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(gast, room_id, "invite", alice.user_id)).outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
 
 
@@ -166,7 +166,7 @@ async def test_invite_user_refuses_what_names_nobody(rooms: RoomServer) -> None:
     room_id = await create(alice)
     url = in_room(room_id, "invite")
     by_mail = {"id_server": "id.test", "id_access_token": "t", "medium": "email", "address": "a@b.test"}
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.post(url, {})).outcome == (400, "M_MISSING_PARAM")
         assert (await alice.post(url, {"user_id": 1})).outcome == (400, "M_BAD_JSON")
         assert (await alice.post(url, {"user_id": "bob"})).outcome == (400, "M_INVALID_PARAM")

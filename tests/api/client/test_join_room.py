@@ -44,7 +44,7 @@ async def test_join_room_takes_ids_and_aliases(rooms: RoomServer) -> None:
 async def test_join_room_does_nothing_for_who_is_joined(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice, preset="private_chat")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(alice, room_id, reason="again")).json == {"room_id": room_id}
 
 
@@ -78,7 +78,7 @@ async def test_join_room_finds_an_empty_room_again(rooms: RoomServer) -> None:
 async def test_join_room_forbidden_without_an_invite(rooms: RoomServer, rule: object) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice, initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": rule}}])
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
         assert (await bob.post(f"/join/{room_id}", {})).outcome == (403, "M_FORBIDDEN")
 
@@ -90,14 +90,14 @@ async def test_join_room_forbidden_for_the_banned(rooms: RoomServer, rule: str) 
     await join(bob, hall)
     room_id = await make_restricted(alice, hall, rule=rule)
     await ban(alice, room_id, bob)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_join_room_not_found(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     await rooms.hear_of_room("!heard:two.test")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for named in ("!nowhere:one.test", "!heard:two.test", "#nowhere:one.test", "#lounge:two.test"):
             assert (await alice.post(path("join", named), {})).outcome == (404, "M_NOT_FOUND")
 
@@ -105,7 +105,7 @@ async def test_join_room_not_found(rooms: RoomServer) -> None:
 async def test_join_room_refuses_what_names_no_room(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     await create(alice, room_alias_name="lounge")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.post(path("join", "lounge"), {})).outcome == (400, "M_INVALID_PARAM")
         assert (await ask(alice, "#lounge:one.test")).outcome == (400, "M_INVALID_PARAM")
         assert (await ask(alice, "!nowhere:one.test", reason=1)).outcome == (400, "M_BAD_JSON")
@@ -122,7 +122,7 @@ async def test_join_room_authorises_members_of_an_allowed_room(rooms: RoomServer
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     hall = await create(alice, room_version=version)
     room_id = await make_restricted(alice, "!nowhere:one.test", hall, rule=rule, version=version)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
     await join(bob, hall)
     assert (await ask(bob, room_id)).status == 200
@@ -138,7 +138,7 @@ async def test_join_room_forbidden_by_rules_that_the_version_does_not_know(
     hall = await create(alice)
     await join(bob, hall)
     room_id = await make_restricted(alice, hall, rule=rule, version=version)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -161,7 +161,7 @@ async def test_join_room_forbidden_when_only_joined_members_are_allowed(rooms: R
     elif standing != "none":
         assert (await ask_member(alice, hall, standing, bob.user_id)).status == 200
     room_id = await make_restricted(alice, hall)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -175,7 +175,7 @@ async def test_join_room_unable_to_grant_join_when_nobody_may_invite(rooms: Room
     await join(carol, room_id)
     await ban(alice, room_id, dave)
     await leave(alice, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (400, "M_UNABLE_TO_GRANT_JOIN")
         assert (await ask(dave, room_id)).outcome == (403, "M_FORBIDDEN")
 
@@ -188,7 +188,7 @@ async def test_join_room_forbidden_by_conditions_that_nobody_can_read(rooms: Roo
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     rules = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
     room_id = await create(alice, initial_state=[rules])
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -200,7 +200,7 @@ async def test_join_room_user_suspended(rooms: RoomServer) -> None:
     room_id = await create(alice)
     await invite(alice, room_id, bob)
     await rooms.change_account(bob, is_suspended=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_USER_SUSPENDED")
 
 
@@ -212,7 +212,7 @@ async def test_join_room_guest_access_forbidden(rooms: RoomServer, content: dict
         await set_state(alice, room_id, "m.room.guest_access", content)
     await invite(alice, room_id, gast)
     await rooms.change_account(gast, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(gast, room_id)).outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
 
 
@@ -242,7 +242,7 @@ async def test_join_room_keeps_guests_when_guest_access_may_not_be_changed(rooms
     await set_state(alice, room_id, "m.room.guest_access", {"guest_access": "can_join"})
     await join(gast, room_id)
     await join(bob, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(bob, room_id, "m.room.guest_access", {})).outcome == (403, "M_FORBIDDEN")
     assert (await alice.put(in_room(room_id, "redact", old, "1"), {})).status == 200
     assert await membership_of(alice, room_id, gast.user_id) == "join"
@@ -252,6 +252,6 @@ async def test_join_room_keeps_guests_when_guest_access_may_not_be_changed(rooms
 async def test_join_room_forbidden_with_a_third_party_invite_that_is_none(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice, preset="private_chat")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id, third_party_signed={})).outcome == (403, "M_FORBIDDEN")
         assert (await ask(bob, room_id, third_party_signed=7)).outcome == (400, "M_BAD_JSON")

@@ -88,7 +88,7 @@ async def test_put_room_keys_version_refuses_what_it_cannot_change(
     whole: WholeServer, alice: Client, body: Json, outcome: tuple[int, str]
 ) -> None:
     version = await new_version(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.put(f"/room_keys/version/{version}", body)).outcome == outcome
 
 
@@ -96,7 +96,7 @@ async def test_put_room_keys_version_refuses_what_it_cannot_change(
 async def test_a_version_that_never_was_is_not_found(whole: WholeServer, alice: Client, version: str) -> None:
     await new_version(alice)
     url = f"/room_keys/version/{version}"
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for response in (await alice.get(url), await alice.put(url, backup()), await alice.delete(url)):
             assert response.outcome == (404, "M_NOT_FOUND")
         for parts in ((), (ROOM,), (ROOM, "session")):
@@ -190,7 +190,7 @@ async def test_the_better_key_is_kept(alice: Client, worse: Json, better: Json) 
 async def test_an_equal_key_changes_nothing(whole: WholeServer, alice: Client) -> None:
     version = await new_version(alice)
     state = await put(alice, version, ROOM, "a", key(data="first"))
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert await put(alice, version, ROOM, "a", key(data="second")) == state
 
 
@@ -208,7 +208,7 @@ async def test_delete_keys_in_every_form(alice: Client) -> None:
 
 async def test_put_keys_wrong_room_keys_version(whole: WholeServer, alice: Client) -> None:
     old, current = await new_version(alice), await new_version(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for wrong in (old, "1", "x"):
             for parts, body in (
                 ((), {"rooms": {}}),
@@ -221,7 +221,7 @@ async def test_put_keys_wrong_room_keys_version(whole: WholeServer, alice: Clien
 
 
 async def test_put_keys_not_found_without_a_backup(whole: WholeServer, alice: Client) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await alice.put(keys_path(ROOM), {"sessions": {}}, version="1")
         assert response.outcome == (404, "M_NOT_FOUND")
 
@@ -254,13 +254,13 @@ async def test_put_keys_refuses_what_is_no_key(
     whole: WholeServer, alice: Client, body: Json, outcome: tuple[int, str]
 ) -> None:
     version = await new_version(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.put(keys_path(ROOM), body, version=version)).outcome == outcome
 
 
 async def test_put_keys_refuses_what_is_no_room(whole: WholeServer, alice: Client) -> None:
     version = await new_version(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         body = {"rooms": {"room": {"sessions": {"a": key()}}}}
         assert (await alice.put(keys_path(), body, version=version)).outcome == (400, "M_INVALID_PARAM")
 
@@ -270,10 +270,10 @@ async def test_backups_are_bounded(whole: WholeServer, alice: Client, monkeypatc
     monkeypatch.setattr("conduit_py.service.e2ee.key_backup.BACKUP_KEYS_MAX", 1)
     version = await new_version(alice)
     await put(alice, version, ROOM, "a", key())
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.put(keys_path(ROOM, "b"), key(), version=version)).outcome == (413, "M_TOO_LARGE")
     await new_version(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post("/room_keys/version", backup())).outcome == (403, "M_FORBIDDEN")
     await alice.delete(f"/room_keys/version/{version}")
     await new_version(alice)

@@ -41,7 +41,7 @@ async def test_kick_forbidden(rooms: RoomServer, version: str) -> None:
         (bob, eve.user_id),  # would unban
         (bob, "@nobody:two.test"),
     ]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user, target in attempts:
             assert (await ask_member(user, room_id, "kick", target)).outcome == (403, "M_FORBIDDEN")
         assert (await ask_member(alice, "!nowhere:one.test", "kick", bob.user_id)).outcome == (403, "M_FORBIDDEN")
@@ -52,7 +52,7 @@ async def test_kick_refuses_what_names_nobody(rooms: RoomServer, operation: str)
     alice = await rooms.register("alice")
     room_id = await create(alice)
     url = in_room(room_id, operation)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.post(url, {})).outcome == (400, "M_MISSING_PARAM")
         assert (await alice.post(url, {"user_id": ["@bob:one.test"]})).outcome == (400, "M_BAD_JSON")
         assert (await alice.post(url, {"user_id": "@bob:one.test", "reason": {}})).outcome == (400, "M_BAD_JSON")
@@ -67,6 +67,6 @@ async def test_kick_refuses_suspended_users_and_guests(rooms: RoomServer, operat
     target = dave.user_id if operation == "unban" else carol.user_id
     await rooms.change_account(alice, is_suspended=True)
     await rooms.change_account(bob, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(alice, room_id, operation, target)).outcome == (403, "M_USER_SUSPENDED")
         assert (await ask_member(bob, room_id, operation, target)).outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")

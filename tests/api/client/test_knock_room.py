@@ -51,7 +51,7 @@ async def test_knock_room_again_changes_nothing(whole: WholeServer) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id = await create_knockable(alice)
     await knock(bob, room_id)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await knock(bob, room_id)).status == 200
 
 
@@ -86,7 +86,7 @@ async def test_knock_room_forbidden_unless_the_room_takes_knocks(whole: WholeSer
     public = await create(alice)
     closed = await create(alice, preset="private_chat")
     old = await create_knockable(alice, room_version="6")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for room_id in (public, closed, old):
             assert (await knock(bob, room_id)).outcome == (403, "M_FORBIDDEN")
 
@@ -96,7 +96,7 @@ async def test_knock_room_forbidden_to_members_invited_and_banned(whole: WholeSe
     room_id = await create_knockable(alice)
     await ban(alice, room_id, bob)
     await invite(alice, room_id, carol)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for user in (alice, bob, carol):
             assert (await knock(user, room_id)).outcome == (403, "M_FORBIDDEN")
 
@@ -105,7 +105,7 @@ async def test_knock_room_user_suspended(whole: WholeServer) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id = await create_knockable(alice)
     await whole.change_account(bob, is_suspended=True)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await knock(bob, room_id)).outcome == (403, "M_USER_SUSPENDED")
 
 

@@ -62,7 +62,7 @@ async def test_leave_room_twice_does_nothing(rooms: RoomServer) -> None:
     await leave(bob, room_id)
     await join(carol, room_id)
     await kick(alice, room_id, carol)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).json == {}
         assert (await ask(carol, room_id)).json == {}
 
@@ -71,7 +71,7 @@ async def test_leave_room_forbidden_for_who_was_never_in_it(rooms: RoomServer) -
     alice, bob, carol = [await rooms.register(name) for name in ("alice", "bob", "carol")]
     room_id = await create(alice)
     await ban(alice, room_id, carol)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(bob, room_id)).outcome == (403, "M_FORBIDDEN")
         assert (await ask(carol, room_id)).outcome == (403, "M_FORBIDDEN")
         assert (await ask(bob, "!nowhere:one.test")).outcome == (403, "M_FORBIDDEN")
@@ -91,7 +91,7 @@ async def test_leave_room_is_open_to_suspended_users_and_guests(rooms: RoomServe
 async def test_leave_room_refuses_what_it_cannot_read(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask(alice, room_id, reason=1)).outcome == (400, "M_BAD_JSON")
         assert (await ask(alice, "lounge")).outcome == (400, "M_INVALID_PARAM")
 
@@ -107,7 +107,7 @@ async def test_forget_room_closes_the_history(rooms: RoomServer) -> None:
     assert (await bob.get(in_room(room_id, "messages"), dir="b")).status == 200
     assert (await ask_forget(bob, room_id)).json == {}
     assert (await bob.get(in_room(room_id, "messages"), dir="b")).outcome == (403, "M_FORBIDDEN")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_forget(bob, room_id)).json == {}
 
 
@@ -151,7 +151,7 @@ async def test_forget_room_unknown_while_the_user_is_in_it(rooms: RoomServer) ->
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice)
     await invite(alice, room_id, bob)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_forget(alice, room_id)).outcome == (400, "M_UNKNOWN")
         assert (await ask_forget(bob, room_id)).outcome == (400, "M_UNKNOWN")
 
@@ -160,6 +160,6 @@ async def test_forget_room_not_found_for_who_was_never_in_it(rooms: RoomServer) 
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice)
     await set_state(alice, room_id, "m.room.name", {"name": "Lounge"})
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_forget(bob, room_id)).outcome == (404, "M_NOT_FOUND")
         assert (await ask_forget(bob, "!nowhere:one.test")).outcome == (404, "M_NOT_FOUND")

@@ -96,7 +96,7 @@ async def test_limit_exceeded(server: Server, operation: str, tmp_path: Path) ->
     async with open_whole(server, MEDIA__PATH=media, RATE_LIMITS__ENABLED="true", **TIGHT) as limited:
         enter(limited, scene)
         assert (await ask(scene)).status != 429
-        with server.leaves_no_trace():
+        async with server.leaves_no_trace():
             response = await ask(scene)
         assert response.outcome == (429, "M_LIMIT_EXCEEDED")
         assert 0 < response.json["retry_after_ms"] <= 1_000_000

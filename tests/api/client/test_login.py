@@ -90,7 +90,7 @@ async def test_login_without_ttl_gives_no_refresh_token(server: Server, alice: C
     ],
 )
 async def test_login_forbidden_in_the_same_words(server: Server, alice: Client, body: dict[str, Any]) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/login", body)
     assert response.status == 403
     assert response.json == {"errcode": "M_FORBIDDEN", "error": "Wrong user name or password"}
@@ -111,14 +111,14 @@ async def test_login_forbidden_in_the_same_words(server: Server, alice: Client, 
 async def test_login_refuses_what_it_cannot_read(
     server: Server, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/login", body)
     assert response.outcome == outcome
 
 
 async def test_login_user_deactivated(server: Server, alice: Client) -> None:
     await server.change_account(alice, is_deactivated=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/login", by_user("alice"))
     assert response.outcome == (403, "M_USER_DEACTIVATED")
 
@@ -130,7 +130,7 @@ async def test_login_forbidden_when_deactivated_and_the_password_is_wrong(server
 
 async def test_login_user_locked(server: Server, alice: Client) -> None:
     await server.change_account(alice, is_locked=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/login", by_user("alice"))
     assert response.outcome == (401, "M_USER_LOCKED")
     assert response.json["soft_logout"] is True

@@ -35,7 +35,7 @@ async def fill_in(server: Server, token: str, password: str, again: str) -> Resp
 async def test_get_password_page_asks_for_a_password(server: Server) -> None:
     alice = await server.register("alice")
     token = await make_link(server, alice)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         page = await open_page(server, token)
     assert page.status == 200
     assert token.encode() in page.body
@@ -53,7 +53,7 @@ async def test_set_password_on_page_changes_it_and_closes_sessions(server: Serve
     body = {"type": "m.login.password", "user": "alice"}
     assert (await server.client().post("/login", {**body, "password": "new one"})).status == 200
     assert (await server.client().post("/login", {**body, "password": PASSWORD})).status == 403
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await fill_in(server, token, "again", "again")).status == 404
         assert (await open_page(server, token)).status == 404
 
@@ -62,7 +62,7 @@ async def test_set_password_on_page_changes_it_and_closes_sessions(server: Serve
 async def test_set_password_on_page_refuses_what_is_no_password(server: Server, password: str, again: str) -> None:
     alice = await server.register("alice")
     token = await make_link(server, alice)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         page = await fill_in(server, token, password, again)
         assert page.status == 400
         assert b'role="alert"' in page.body
@@ -73,7 +73,7 @@ async def test_link_is_good_for_a_day(server: Server, mock_clock: MockClock) -> 
     alice = await server.register("alice")
     token = await make_link(server, alice)
     mock_clock.jump(LIFETIME_MS / 1000)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await fill_in(server, token, "new", "new")).status == 404
 
 
@@ -102,7 +102,7 @@ async def test_link_to_a_deactivated_account_opens_nothing(server: Server) -> No
     alice = await server.register("alice")
     token = await make_link(server, alice)
     await server.change_account(alice, is_deactivated=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await fill_in(server, token, "new", "new")).status == 403
 
 

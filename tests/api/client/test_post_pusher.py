@@ -40,7 +40,7 @@ async def test_post_pusher_deletes_for_kind_null(whole: WholeServer) -> None:
     body = {"kind": None, "app_id": "test.app", "pushkey": "key"}
     assert (await ask_set(alice, body)).status == 200
     assert (await get_pushkeys(alice), await get_pushkeys(bob)) == ([], ["key"])
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await ask_set(alice, body)).status == 200
 
 
@@ -67,7 +67,7 @@ async def test_post_pusher_missing_param(whole: WholeServer, name: str) -> None:
     alice = await whole.register("alice")
     body = pusher()
     del body[name]
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await ask_set(alice, body)
     assert response.outcome == (400, "M_MISSING_PARAM")
     assert name in response.json["error"]
@@ -96,7 +96,7 @@ async def test_post_pusher_missing_param(whole: WholeServer, name: str) -> None:
 )
 async def test_post_pusher_invalid_param(whole: WholeServer, changes: dict[str, Any]) -> None:
     alice = await whole.register("alice")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await ask_set(alice, pusher() | changes)
     assert response.outcome == (400, "M_INVALID_PARAM")
 
@@ -105,7 +105,7 @@ async def test_post_pusher_invalid_param_for_too_many(whole: WholeServer) -> Non
     alice = await whole.register("alice")
     for number in range(push.PUSHERS_PER_USER_MAX):
         await set_pusher(alice, f"key {number}")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await ask_set(alice, pusher("one more"))).outcome == (400, "M_INVALID_PARAM")
     await set_pusher(alice, "key 7", lang="de")
 
@@ -117,7 +117,7 @@ async def test_post_pusher_invalid_param_for_too_many(whole: WholeServer) -> Non
 )
 async def test_post_pusher_bad_json(whole: WholeServer, changes: dict[str, Any]) -> None:
     alice = await whole.register("alice")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await ask_set(alice, pusher() | changes)).outcome == (400, "M_BAD_JSON")
 
 

@@ -51,7 +51,7 @@ async def test_post_receipt_refuses_a_thread_that_does_not_fit(whole: WholeServe
     room_id = await create(alice)
     sent = await send(alice, room_id, "hello")
 
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await post(alice, room_id, type_, sent, body)).outcome == (400, "M_INVALID_PARAM")
 
 

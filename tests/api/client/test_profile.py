@@ -99,27 +99,27 @@ async def test_set_profile_field_to_nothing_removes_the_name(server: Server, ali
 async def test_set_profile_field_refused(
     server: Server, alice: Client, key_name: str, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(f"{ALICE}/{key_name}", body)).outcome == outcome
 
 
 async def test_set_profile_field_profile_too_large_with_all_fields_together(server: Server, alice: Client) -> None:
     assert (await alice.put(f"{ALICE}/org.a", {"org.a": "x" * 40_000})).status == 200
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.put(f"{ALICE}/org.b", {"org.b": "x" * 40_000})
     assert response.outcome == (400, "M_PROFILE_TOO_LARGE")
 
 
 async def test_set_profile_field_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await bob.put(f"{ALICE}/displayname", {"displayname": "x"})
     assert response.outcome == (403, "M_FORBIDDEN")
 
 
 async def test_set_profile_field_user_suspended(server: Server, alice: Client) -> None:
     await server.change_account(alice, is_suspended=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.put(f"{ALICE}/displayname", {"displayname": "x"})
     assert response.outcome == (403, "M_USER_SUSPENDED")
 
@@ -143,7 +143,7 @@ async def test_delete_profile_field_removes_it(server: Server, alice: Client) ->
 
 async def test_delete_profile_field_forbidden_for_others(server: Server, alice: Client) -> None:
     bob = await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await bob.delete(f"{ALICE}/displayname")).outcome == (403, "M_FORBIDDEN")
 
 

@@ -79,7 +79,7 @@ async def test_set_push_rule_wakes_the_syncs_of_the_user(server: Server, alice: 
 async def test_set_push_rule_refused(
     server: Server, alice: Client, target: str, body: Any, query: dict[str, str], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(target, body, **query)).outcome == outcome
 
 
@@ -100,12 +100,12 @@ async def test_delete_push_rule_removes_it(alice: Client) -> None:
 
 
 async def test_delete_push_rule_not_found(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.delete(rule("gone"))).outcome == NOT_FOUND
 
 
 async def test_delete_push_rule_invalid_param_for_a_default(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.delete(rule(".m.rule.master", kind="override"))
     assert response.outcome == (400, "M_INVALID_PARAM")
 
@@ -129,7 +129,7 @@ async def test_set_push_rule_enabled_refused(
     server: Server, alice: Client, rule_id: str, body: Any, outcome: tuple[int, str]
 ) -> None:
     await alice.put(rule("cake"), RULE)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(rule(rule_id, "enabled"), body)).outcome == outcome
 
 
@@ -157,7 +157,7 @@ async def test_set_push_rule_actions_refused(
     server: Server, alice: Client, rule_id: str, body: Any, outcome: tuple[int, str]
 ) -> None:
     await alice.put(rule("cake"), RULE)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await alice.put(rule(rule_id, "actions"), body)).outcome == outcome
 
 

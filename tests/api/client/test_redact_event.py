@@ -76,12 +76,12 @@ async def test_redact_event_forbidden_for_what_others_sent(rooms: RoomServer, ve
     room_id, _, bob, carol = await crowd(rooms, version)
     theirs = await send(bob, room_id, "hello")
     dave = await rooms.register("dave")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user in (carol, dave):
             assert (await ask_redact(user, room_id, theirs)).outcome == (403, "M_FORBIDDEN")
             assert (await ask_by_send(user, room_id, theirs)).outcome == (403, "M_FORBIDDEN")
     await leave(bob, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_redact(bob, room_id, theirs)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -89,7 +89,7 @@ async def test_redact_event_forbidden_below_the_level_of_redactions(rooms: RoomS
     room_id, alice, _, carol = await crowd(rooms)
     own = await send(carol, room_id, "oops")
     await set_levels(alice, room_id, events={"m.room.redaction": 10})
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_redact(carol, room_id, own)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -97,7 +97,7 @@ async def test_redact_event_lets_administrators_redact_local_users(rooms: RoomSe
     admin, bob = await rooms.register("admin"), await rooms.register("bob")
     room_id = await create(bob)
     event_id = await send(bob, room_id, "spam")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_redact(admin, room_id, event_id)).outcome == (403, "M_FORBIDDEN")
     await join(admin, room_id)
     assert (await ask_redact(admin, room_id, event_id)).status == 200
@@ -108,7 +108,7 @@ async def test_redact_event_not_found(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id, other = await create(alice), await create(alice)
     elsewhere = await send(alice, other, "hello")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for event_id in ("$nothing", elsewhere):
             assert (await ask_redact(alice, room_id, event_id)).outcome == (404, "M_NOT_FOUND")
             assert (await ask_by_send(alice, room_id, event_id)).outcome == (404, "M_NOT_FOUND")
@@ -117,7 +117,7 @@ async def test_redact_event_not_found(rooms: RoomServer) -> None:
 async def test_redact_event_refuses_what_names_no_event(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for event_id in ("nothing", "$" + "x" * 255, "$\0"):
             assert (await ask_redact(alice, room_id, event_id)).outcome == (400, "M_INVALID_PARAM")
             assert (await ask_by_send(alice, room_id, event_id)).outcome == (400, "M_INVALID_PARAM")
@@ -179,11 +179,11 @@ async def test_redact_event_sends_a_transaction_once(rooms: RoomServer) -> None:
         return answer
 
     first = await by_txn(alice, event_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await by_txn(alice, event_id) == first
     assert len({first, await by_txn(alice, other), await by_txn(phone, event_id)}) == 3
     sent = await ask_send(alice, room_id, {"redacts": event_id}, "m.room.redaction", "1")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         again = await ask_send(alice, room_id, {"redacts": other}, "m.room.redaction", "1")
     assert again.json == sent.json
 
@@ -192,7 +192,7 @@ async def test_redact_event_user_suspended_for_what_others_sent(rooms: RoomServe
     room_id, _, bob, carol = await crowd(rooms)
     own, theirs = await send(bob, room_id, "oops"), await send(carol, room_id, "hello")
     await rooms.change_account(bob, is_suspended=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_redact(bob, room_id, theirs)).outcome == (403, "M_USER_SUSPENDED")
     assert (await ask_redact(bob, room_id, own)).status == 200
 
@@ -203,6 +203,6 @@ async def test_redact_event_guest_access_forbidden(rooms: RoomServer) -> None:
     await join(gast, room_id)
     own = await send(gast, room_id, "oops")
     await rooms.change_account(gast, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_redact(gast, room_id, own)).outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
     assert (await ask_by_send(gast, room_id, own)).status == 200

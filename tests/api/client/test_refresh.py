@@ -48,7 +48,7 @@ async def test_refresh_keeps_the_old_tokens_until_a_new_one_is_used(server: Serv
     assert (await newer.get("/account/whoami")).status == 200
     await trio.testing.wait_all_tasks_blocked()
     assert (await alice.get("/account/whoami")).outcome == UNKNOWN
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/refresh", {"refresh_token": alice.refresh_token})
     assert response.outcome == UNKNOWN
     assert (await newer.get("/account/whoami")).status == 200
@@ -97,12 +97,12 @@ async def test_refresh_revives_an_expired_session(
 
 @pytest.mark.parametrize("token", ["", "guess"])
 async def test_refresh_unknown_token(server: Server, alice: Client, token: str) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await server.client().post("/refresh", {"refresh_token": token})).outcome == UNKNOWN
 
 
 async def test_refresh_unknown_token_when_it_is_an_access_token(server: Server, alice: Client) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert (await server.client().post("/refresh", {"refresh_token": alice.access_token})).outcome == UNKNOWN
 
 
@@ -119,7 +119,7 @@ async def test_refresh_unknown_token_after_logout(server: Server, alice: Client)
 
 async def test_refresh_user_locked(server: Server, alice: Client) -> None:
     await server.change_account(alice, is_locked=True)
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/refresh", {"refresh_token": alice.refresh_token})
     assert response.outcome == (401, "M_USER_LOCKED")
 

@@ -73,7 +73,7 @@ async def test_register_makes_capitals_small(server: Server) -> None:
 
 @pytest.mark.parametrize("username", ["", "al ice", "älice", "_bot", "a" * 250, "alice:one.test"])
 async def test_register_invalid_username(server: Server, username: str) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", asked(username))
     assert response.outcome == (400, "M_INVALID_USERNAME")
 
@@ -81,7 +81,7 @@ async def test_register_invalid_username(server: Server, username: str) -> None:
 @pytest.mark.parametrize("username", ["alice", "ALICE", "conduit"])
 async def test_register_user_in_use(server: Server, username: str) -> None:
     await server.register("alice")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", asked(username))
     assert response.outcome == (400, "M_USER_IN_USE")
 
@@ -93,13 +93,13 @@ async def test_register_user_in_use_when_deactivated(server: Server) -> None:
 
 async def test_register_user_in_use_before_authentication(server: Server) -> None:
     await server.register("alice")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", {"username": "alice"})
     assert response.outcome == (400, "M_USER_IN_USE")
 
 
 async def test_register_exclusive(server: Server) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", asked("bridge-anna"))
     assert response.outcome == (400, "M_EXCLUSIVE")
 
@@ -134,7 +134,7 @@ async def test_register_of_one_name_by_many_at_once_succeeds_once(server: Server
 async def test_register_refuses_what_it_cannot_read(
     server: Server, changes: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", asked(**changes))
     assert response.outcome == outcome
 
@@ -152,14 +152,14 @@ async def test_register_with_a_stage_of_no_flow_asks_again(server: Server) -> No
 
 
 async def test_register_forbidden_when_closed(make_engine: Callable[[], Engine]) -> None:
-    async with open_server(make_engine(), load_test_config(ALLOW_REGISTRATION="false")) as server:
-        with server.leaves_no_trace():
-            response = await server.client().post("/register", asked())
+    closed = load_test_config(ALLOW_REGISTRATION="false")
+    async with open_server(make_engine(), closed) as server, server.leaves_no_trace():
+        response = await server.client().post("/register", asked())
     assert response.outcome == (403, "M_FORBIDDEN")
 
 
 async def test_register_guest_access_forbidden(server: Server) -> None:
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await server.client().post("/register", {}, kind="guest")
     assert response.outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
 
@@ -277,7 +277,7 @@ async def test_admin_token_opens_closed_registration_once(make_engine: Callable[
         assert token is not None
         auth = {"type": "m.login.registration_token", "token": token}
         assert is_admin(server, await server.register("alice", auth=auth))
-        with server.leaves_no_trace():
+        async with server.leaves_no_trace():
             response = await server.client().post("/register", asked("bob", auth=auth))
         assert response.outcome == (403, "M_FORBIDDEN")
         assert await server.services.accounts.register.prepare_first_admin() is None

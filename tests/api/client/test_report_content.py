@@ -64,7 +64,7 @@ async def test_report_event_not_found(rooms: RoomServer, alice: Client, bob: Cli
     room_id, other_id = await create(alice), await create(bob)
     event_id = await send(alice, room_id, "rude")
     await join(alice, other_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         answers = [
             await bob.post(in_room(room_id, "report", event_id), REASON),
             await bob.post(in_room("!nothing:one.test", "report", event_id), REASON),
@@ -80,7 +80,7 @@ async def test_report_event_not_found_after_leaving(rooms: RoomServer, alice: Cl
     await join(bob, room_id)
     event_id = await send(alice, room_id, "rude")
     await leave(bob, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await bob.post(in_room(room_id, "report", event_id), REASON)).outcome == (404, "M_NOT_FOUND")
 
 
@@ -112,13 +112,13 @@ async def test_deleted_report_is_off_the_list(rooms: RoomServer, alice: Client) 
 async def test_report_user_and_room_refuse_what_they_cannot_read(
     rooms: RoomServer, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.post(path("users", "@bob:one.test", "report"), body)).outcome == outcome
         assert (await alice.post(in_room("!room:one.test", "report"), body)).outcome == outcome
 
 
 async def test_report_user_invalid_param(rooms: RoomServer, alice: Client) -> None:
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.post(path("users", "bob", "report"), REASON)).outcome == (400, "M_INVALID_PARAM")
         assert (await alice.post(path("rooms", "room", "report"), REASON)).outcome == (400, "M_INVALID_PARAM")
 

@@ -76,7 +76,7 @@ async def test_openid_token_of_the_locked_proves_nothing(server: Server, alice: 
 
 async def test_request_open_id_token_forbidden_for_others(server: Server, alice: Client) -> None:
     await server.register("bob")
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         response = await alice.post("/user/@bob:one.test/openid/request_token", {})
     assert response.outcome == (403, "M_FORBIDDEN")
 

@@ -49,7 +49,7 @@ async def test_send_message_forbidden_for_who_is_not_joined(rooms: RoomServer) -
     await invite(alice, room_id, bob)
     await join(carol, room_id)
     await kick(alice, room_id, carol)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user in (bob, carol, dave):
             assert (await ask_send(user, room_id, TEXT)).outcome == (403, "M_FORBIDDEN")
         assert (await ask_send(alice, "!nowhere:one.test", TEXT)).outcome == (403, "M_FORBIDDEN")
@@ -61,7 +61,7 @@ async def test_send_message_forbidden_below_the_level_of_the_type(rooms: RoomSer
     room_id = await create(alice)
     await join(bob, room_id)
     await set_levels(alice, room_id, events_default=10, events={"org.example.free": 0})
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(bob, room_id, TEXT)).outcome == (403, "M_FORBIDDEN")
     assert (await ask_send(bob, room_id, TEXT, "org.example.free")).status == 200
 
@@ -70,14 +70,14 @@ async def test_send_message_forbidden_below_the_level_of_the_type(rooms: RoomSer
 async def test_send_message_forbidden_for_what_is_nothing_but_state(rooms: RoomServer, version: str) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice, room_version=version)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {}, "m.room.create")).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_send_message_bad_json_for_a_membership_of_nobody(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {"membership": "join"}, "m.room.member")).outcome == (400, "M_BAD_JSON")
 
 
@@ -89,7 +89,7 @@ async def test_send_message_bad_json_for_numbers_that_are_no_integers(
     room_id, old = await create(alice, room_version="6"), await create(alice, room_version="5")
     body = str(content).replace("'", '"').encode()
     path = in_room(room_id, "send", "org.example", "1")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await alice.request("PUT", path, body=body)).outcome == (400, "M_BAD_JSON")
     answer = await alice.request("PUT", in_room(old, "send", "org.example", "1"), body=body)
     assert answer.status == 200
@@ -100,7 +100,7 @@ async def test_send_message_refuses_what_is_no_object(rooms: RoomServer) -> None
     alice = await rooms.register("alice")
     room_id = await create(alice)
     path = in_room(room_id, "send", "m.room.message", "1")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for body in (b"", b"{", b'{"a":NaN}'):
             assert (await alice.request("PUT", path, body=body)).outcome == (400, "M_NOT_JSON")
         assert (await alice.request("PUT", path, body=b"[]")).outcome == (400, "M_BAD_JSON")
@@ -113,7 +113,7 @@ async def test_send_message_bad_json_for_what_could_not_be_read_again(rooms: Roo
     path = in_room(room_id, "send", "org.example", "1")
     for innermost in (b"[]", b"{}", b"[1]"):
         deep = b'{"a":' * (JSON_DEPTH_MAX - 1) + innermost + b"}" * (JSON_DEPTH_MAX - 1)
-        with rooms.leaves_no_trace():
+        async with rooms.leaves_no_trace():
             assert (await alice.request("PUT", path, body=deep)).outcome == (400, "M_BAD_JSON")
         assert (await alice.request("PUT", path + innermost.hex(), body=deep[5:-1])).status == 200
         assert (await ask_send(alice, room_id, TEXT)).status == 200
@@ -122,7 +122,7 @@ async def test_send_message_bad_json_for_what_could_not_be_read_again(rooms: Roo
 async def test_send_message_too_large(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {"body": "x" * BYTES_MAX})).outcome == (413, "M_TOO_LARGE")
         assert (await ask_send(alice, room_id, {"body": "x" * (BYTES_MAX - 100)})).outcome == (413, "M_TOO_LARGE")
         assert (await ask_send(alice, room_id, TEXT, "x" * 256)).outcome == (413, "M_TOO_LARGE")
@@ -136,7 +136,7 @@ async def test_send_message_user_suspended(rooms: RoomServer) -> None:
     room_id = await create(alice)
     own = await send(alice, room_id, "oops")
     await rooms.change_account(alice, is_suspended=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, TEXT)).outcome == (403, "M_USER_SUSPENDED")
     assert (await ask_send(alice, room_id, {"redacts": own}, "m.room.redaction")).status == 200
 
@@ -154,7 +154,7 @@ async def test_send_message_duplicate_annotation(rooms: RoomServer) -> None:
     room_id = await create(alice)
     reaction = relation("m.annotation", await send(alice, room_id, "hello"), key="+1")
     assert (await ask_send(alice, room_id, reaction, "m.reaction", "1")).status == 200
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, reaction, "m.reaction", "2")).outcome == (400, "M_DUPLICATE_ANNOTATION")
         assert (await ask_send(alice, room_id, reaction, "m.reaction", "1")).status == 200
 
@@ -173,7 +173,7 @@ async def test_send_message_sends_a_transaction_once(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
     first = await send_txn(alice, room_id, "one", "1")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await send_txn(alice, room_id, "one", "1") == first
         assert await send_txn(alice, room_id, "another body", "1") == first
     assert bodies(await timeline_of(alice, room_id)) == ["one"]
@@ -236,7 +236,7 @@ async def test_send_message_answers_a_retry_of_who_was_kicked_meanwhile(rooms: R
     await join(bob, room_id)
     first = await send_txn(bob, room_id, "one", "1")
     await kick(alice, room_id, bob)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await send_txn(bob, room_id, "one", "1") == first
         assert (await ask_send(bob, room_id, TEXT, txn_id="2")).outcome == (403, "M_FORBIDDEN")
 

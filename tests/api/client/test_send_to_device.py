@@ -120,7 +120,7 @@ async def test_send_to_device_wakes_the_device(
 
 async def test_send_to_device_does_a_transaction_once(whole: WholeServer, alice: Client, bob: Client) -> None:
     await tell(bob, alice, {"number": 1}, txn_id="same")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await tell(bob, alice, {"number": 1}, txn_id="same")).json == {}
     other = await whole.log_in(bob, device_id="OTHER")
     await tell(other, alice, {"number": 2}, txn_id="same")
@@ -167,12 +167,12 @@ async def test_send_to_device_drops_the_oldest_of_a_full_queue(
 async def test_send_to_device_refuses_what_it_cannot_send(
     whole: WholeServer, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.put("/sendToDevice/a.b/1", body)).outcome == outcome
 
 
 async def test_send_to_device_refuses_a_type_that_is_too_long(whole: WholeServer, alice: Client) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await alice.put(path("sendToDevice", "x" * 256, "1"), {"messages": {}})
         assert response.outcome == (413, "M_TOO_LARGE")
 

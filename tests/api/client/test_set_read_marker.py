@@ -36,7 +36,7 @@ async def test_set_read_marker_sets_nothing_if_one_event_is_unknown(whole: Whole
     room_id = await create(alice)
     sent = await send(alice, room_id, "one")
 
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         body = {"m.fully_read": sent, "m.read": "$nothing"}
         assert (await alice.post(in_room(room_id, "read_markers"), body)).outcome == (404, "M_NOT_FOUND")
 

@@ -27,21 +27,19 @@ async def test_set_room_alias_unknown_when_it_is_taken(rooms: RoomServer) -> Non
     alice = await rooms.register("alice")
     room_id, other = await create(alice), await create(alice)
     assert (await put(alice, ALIAS, room_id)).status == 200
-    before = rooms.dump()
-    for wanted in (room_id, other):
-        response = await put(alice, ALIAS, wanted)
-        assert response.outcome == (409, "M_UNKNOWN")
-        assert response.json["error"] == f"Room alias {ALIAS} already exists."
-    assert rooms.dump() == before
+    async with rooms.leaves_no_trace():
+        for wanted in (room_id, other):
+            response = await put(alice, ALIAS, wanted)
+            assert response.outcome == (409, "M_UNKNOWN")
+            assert response.json["error"] == f"Room alias {ALIAS} already exists."
 
 
 async def test_set_room_alias_forbidden_for_who_is_not_in_the_room(rooms: RoomServer) -> None:
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice)
-    before = rooms.dump()
-    assert (await put(bob, ALIAS, room_id)).outcome == (403, "M_FORBIDDEN")
-    assert (await put(bob, ALIAS, "!nowhere:one.test")).outcome == (403, "M_FORBIDDEN")
-    assert rooms.dump() == before
+    async with rooms.leaves_no_trace():
+        assert (await put(bob, ALIAS, room_id)).outcome == (403, "M_FORBIDDEN")
+        assert (await put(bob, ALIAS, "!nowhere:one.test")).outcome == (403, "M_FORBIDDEN")
     await join(bob, room_id)
     await leave(bob, room_id)
     assert (await put(bob, ALIAS, room_id)).outcome == (403, "M_FORBIDDEN")
@@ -58,10 +56,9 @@ async def test_set_room_alias_forbidden_beyond_the_maximum(rooms: RoomServer) ->
 async def test_set_room_alias_refuses_what_it_cannot_make(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    before = rooms.dump()
-    assert (await put(alice, "lounge", room_id)).outcome == (400, "M_INVALID_PARAM")
-    assert (await put(alice, "#lounge:two.test", room_id)).outcome == (400, "M_INVALID_PARAM")
-    assert (await put(alice, ALIAS, "lounge")).outcome == (400, "M_INVALID_PARAM")
-    assert (await put(alice, ALIAS, 5)).outcome == (400, "M_BAD_JSON")
-    assert (await alice.put(path("directory", "room", ALIAS), {})).outcome == (400, "M_MISSING_PARAM")
-    assert rooms.dump() == before
+    async with rooms.leaves_no_trace():
+        assert (await put(alice, "lounge", room_id)).outcome == (400, "M_INVALID_PARAM")
+        assert (await put(alice, "#lounge:two.test", room_id)).outcome == (400, "M_INVALID_PARAM")
+        assert (await put(alice, ALIAS, "lounge")).outcome == (400, "M_INVALID_PARAM")
+        assert (await put(alice, ALIAS, 5)).outcome == (400, "M_BAD_JSON")
+        assert (await alice.put(path("directory", "room", ALIAS), {})).outcome == (400, "M_MISSING_PARAM")

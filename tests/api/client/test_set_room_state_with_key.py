@@ -51,7 +51,7 @@ async def test_set_room_state_with_key_says_the_same_once(rooms: RoomServer) -> 
     await join(bob, room_id)
     await set_levels(alice, room_id, state_default=0)
     first = await set_state(alice, room_id, "org.example", {"a": 1, "b": [1]})
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await set_state(alice, room_id, "org.example", {"b": [1], "a": 1}) == first
     assert await set_state(bob, room_id, "org.example", {"a": 1, "b": [1]}) != first
 
@@ -65,7 +65,7 @@ async def test_set_room_state_with_key_knows_true_from_one(rooms: RoomServer) ->
         content = await get_content(alice, room_id, "org.example")
         assert repr(content) == repr({"a": value})
     assert len(seen) == 6
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, "org.example", {"a": [1.0]})).outcome == (400, "M_BAD_JSON")
 
 
@@ -81,7 +81,7 @@ async def test_set_room_state_with_key_forbidden(rooms: RoomServer) -> None:
         (alice, "m.room.redaction", ""),
         (alice, "m.room.create", ""),
     ]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user, event_type, state_key in attempts:
             assert (await ask_state(user, room_id, event_type, {"a": 1}, state_key)).outcome == (403, "M_FORBIDDEN")
         assert (await ask_state(alice, "!nowhere:one.test", "org.example", {})).outcome == (403, "M_FORBIDDEN")
@@ -92,7 +92,7 @@ async def test_set_room_state_with_key_forbidden(rooms: RoomServer) -> None:
 async def test_set_room_state_with_key_forbidden_for_another_create_event(rooms: RoomServer, version: str) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice, room_version=version)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for state_key in ("", "x"):
             response = await ask_state(alice, room_id, "m.room.create", {"creator": alice.user_id}, state_key)
             assert response.outcome == (403, "M_FORBIDDEN")
@@ -104,7 +104,7 @@ async def test_set_room_state_with_key_keeps_power_within_bounds(rooms: RoomServ
     levels = levels | {"events": levels["events"] | {"m.room.power_levels": 50}}
     await set_state(alice, room_id, "m.room.power_levels", levels)
     for changes in ({"users": {**levels["users"], carol.user_id: 51}}, {"ban": 51}, {"users": {bob.user_id: 50}}):
-        with rooms.leaves_no_trace():
+        async with rooms.leaves_no_trace():
             response = await ask_state(bob, room_id, "m.room.power_levels", levels | changes)
         assert response.outcome == (403, "M_FORBIDDEN")
     users = {**levels["users"], carol.user_id: 50}
@@ -114,7 +114,7 @@ async def test_set_room_state_with_key_keeps_power_within_bounds(rooms: RoomServ
 async def test_set_room_state_with_key_refuses_to_list_a_creator(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice, room_version="12")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask_state(alice, room_id, "m.room.power_levels", {"users": {alice.user_id: 100}})
     assert response.outcome == (400, "M_BAD_JSON")
     assert f"{alice.user_id} is a creator" in response.json["error"]
@@ -125,7 +125,7 @@ async def test_set_room_state_with_key_refuses_what_are_no_power_levels(rooms: R
     room_id = await create(alice)
     events: dict[str, Any] = {"m.room.name": "50"}
     bad: list[dict[str, Any]] = [{"ban": "50"}, {"events": events}, {"events": []}, {"users": {"bob": 50}}]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for content in bad:
             response = await ask_state(alice, room_id, "m.room.power_levels", content)
             assert response.outcome == (400, "M_BAD_JSON")
@@ -134,7 +134,7 @@ async def test_set_room_state_with_key_refuses_what_are_no_power_levels(rooms: R
 async def test_set_room_state_with_key_refuses_what_is_no_content(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, "org.example", {"a": 1.5})).outcome == (400, "M_BAD_JSON")
         assert (await ask_state(alice, room_id, "org.example", {"a": 2**53})).outcome == (400, "M_BAD_JSON")
         assert (await ask_state(alice, room_id, "org.example", {"a": "x" * 65536})).outcome == (413, "M_TOO_LARGE")
@@ -148,7 +148,7 @@ async def test_set_room_state_with_key_user_suspended(rooms: RoomServer) -> None
     alice = await rooms.register("alice")
     room_id = await create(alice)
     await rooms.change_account(alice, is_suspended=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, "m.room.name", {"name": "x"})).outcome == (403, "M_USER_SUSPENDED")
         content = {"membership": "join", "displayname": "x"}
         assert (await ask_state(alice, room_id, MEMBER, content, alice.user_id)).outcome == (403, "M_USER_SUSPENDED")
@@ -184,7 +184,7 @@ async def test_set_room_state_with_key_gives_a_name_for_one_room(rooms: RoomServ
     assert await get_content(alice, room_id, MEMBER, alice.user_id) == content
     assert (await ask_state(alice, room_id, MEMBER, {"membership": "join"}, alice.user_id)).status == 200
     assert (await get_content(alice, room_id, MEMBER, alice.user_id))["displayname"] == "Alice"
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, MEMBER, {"membership": "join"}, alice.user_id)).status == 200
 
 
@@ -199,7 +199,7 @@ async def test_set_room_state_with_key_forbidden_memberships(rooms: RoomServer) 
         (dave, dave.user_id, "knock"),
         (alice, "@dave:two.test", "invite"),
     ]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user, target, membership in attempts:
             response = await ask_state(user, room_id, MEMBER, {"membership": membership}, target)
             assert response.outcome == (403, "M_FORBIDDEN")
@@ -208,7 +208,7 @@ async def test_set_room_state_with_key_forbidden_memberships(rooms: RoomServer) 
 async def test_set_room_state_with_key_refuses_what_is_no_membership(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for content in ({}, {"membership": 1}, {"membership": "happy"}):
             assert (await ask_state(alice, room_id, MEMBER, content, alice.user_id)).outcome == (400, "M_BAD_JSON")
         for user_id in ("", "bob", "bob:one.test", "@bob"):
@@ -221,7 +221,7 @@ async def test_set_room_state_with_key_vouches_for_nobody_who_says_so(rooms: Roo
     rules = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": []}}
     room_id = await create(alice, initial_state=[rules])
     content = {"membership": "join", "join_authorised_via_users_server": alice.user_id}
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(bob, room_id, MEMBER, content, bob.user_id)).outcome == (403, "M_FORBIDDEN")
     await invite(alice, room_id, bob)
     assert (await ask_state(bob, room_id, MEMBER, content, bob.user_id)).status == 200
@@ -232,7 +232,7 @@ async def test_set_room_state_with_key_guest_access_forbidden(rooms: RoomServer)
     alice, gast = await rooms.register("alice"), await rooms.register("gast")
     room_id = await create(alice)
     await rooms.change_account(gast, is_guest=True)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask_state(gast, room_id, MEMBER, {"membership": "join"}, gast.user_id)
     assert response.outcome == (403, "M_GUEST_ACCESS_FORBIDDEN")
 
@@ -263,7 +263,7 @@ async def test_set_room_state_with_key_keeps_aliases_that_are_listed(rooms: Room
 async def test_set_room_state_with_key_bad_alias(rooms: RoomServer, alias: str) -> None:
     alice = await rooms.register("alice")
     room_id, _ = await create(alice, room_alias_name="lounge"), await create(alice, room_alias_name="other")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, CANONICAL, {"alias": alias})).outcome == (400, "M_BAD_ALIAS")
         content = {"alias": "#lounge:one.test", "alt_aliases": [alias]}
         assert (await ask_state(alice, room_id, CANONICAL, content)).outcome == (400, "M_BAD_ALIAS")
@@ -280,7 +280,7 @@ async def test_set_room_state_with_key_asks_other_servers_for_their_aliases(room
     rooms.remotes.servers["two.test"] = answer
     content = {"alias": "#ours:two.test"}
     assert (await ask_state(alice, room_id, CANONICAL, content)).status == 200
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for alias in ("#other:two.test", "#lounge:three.test"):
             listed = {**content, "alt_aliases": [alias]}
             assert (await ask_state(alice, room_id, CANONICAL, listed)).outcome == (400, "M_BAD_ALIAS")
@@ -298,7 +298,7 @@ async def test_set_room_state_with_key_asks_other_servers_for_few_aliases_and_fo
     room_id = await create(alice)
     rooms.remotes.servers["two.test"] = lambda question: {}
     many = {"alt_aliases": [f"#{number}:two.test" for number in range(REMOTE_ALIASES_MAX + 1)]}
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, CANONICAL, many)).outcome == (400, "M_INVALID_PARAM")
         one = {"alias": "#one:two.test"}
         assert (await ask_state(bob, room_id, CANONICAL, one)).outcome == (403, "M_FORBIDDEN")
@@ -308,7 +308,7 @@ async def test_set_room_state_with_key_asks_other_servers_for_few_aliases_and_fo
 async def test_set_room_state_with_key_invalid_param_for_what_is_no_alias(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for content in ({"alias": "lounge"}, {"alt_aliases": ["#lounge"]}):
             assert (await ask_state(alice, room_id, CANONICAL, content)).outcome == (400, "M_INVALID_PARAM")
         for wrong in ({"alias": 5}, {"alt_aliases": "#lounge:one.test"}, {"alt_aliases": [5]}):
@@ -319,5 +319,5 @@ async def test_set_room_state_with_key_forbidden_once_left(rooms: RoomServer) ->
     alice = await rooms.register("alice")
     room_id = await create(alice)
     await leave(alice, room_id)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_state(alice, room_id, "m.room.name", {"name": "x"})).outcome == (403, "M_FORBIDDEN")

@@ -22,16 +22,16 @@ async def test_unban_forbidden(rooms: RoomServer) -> None:
     dave, eve = await rooms.register("dave"), await rooms.register("eve")
     await ban(alice, room_id, dave)
     attempts = [(carol, dave.user_id), (eve, dave.user_id), (dave, dave.user_id), (eve, carol.user_id)]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user, target in attempts:
             assert (await ask_member(user, room_id, "unban", target)).outcome == (403, "M_FORBIDDEN")
     await set_levels(alice, room_id, ban=60)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_member(bob, room_id, "unban", dave.user_id)).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_unban_bad_state_for_who_is_not_banned(rooms: RoomServer) -> None:
     room_id, _, bob, carol = await crowd(rooms)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         for user_id in (carol.user_id, "@x:y"):
             assert (await ask_member(bob, room_id, "unban", user_id)).outcome == (403, "M_BAD_STATE")

@@ -55,7 +55,7 @@ async def test_update_appservice_room_directory_visibility_refuses(
 ) -> None:
     alice, bridge = await bridged.register("alice"), bridge_of(bridged)
     room_id = await create(alice)
-    with bridged.leaves_no_trace():
+    async with bridged.leaves_no_trace():
         assert (await ask(alice, room_id, "public")).outcome == (403, "M_FORBIDDEN")
         assert (await ask(bridged.client(), room_id, "public")).outcome == (401, "M_MISSING_TOKEN")
         assert (await ask(bridge, "!nowhere:one.test", "public")).outcome == (404, "M_NOT_FOUND")

@@ -177,7 +177,7 @@ async def test_upgrade_room_again_is_the_same_room(whole: WholeServer) -> None:
     alice = await whole.register("alice")
     room_id = await create(alice)
     replacement = await replace(alice, room_id, "11")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert await replace(alice, room_id, "11") == replacement
     assert await replace(alice, room_id, "12") != replacement
 
@@ -185,7 +185,7 @@ async def test_upgrade_room_again_is_the_same_room(whole: WholeServer) -> None:
 async def test_upgrade_room_unsupported_room_version(whole: WholeServer) -> None:
     alice = await whole.register("alice")
     room_id = await create(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await upgrade(alice, room_id, "nothing")).outcome == (400, "M_UNSUPPORTED_ROOM_VERSION")
 
 
@@ -193,7 +193,7 @@ async def test_upgrade_room_forbidden(whole: WholeServer) -> None:
     alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
     room_id = await create(alice)
     await join(bob, room_id)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for user, room in ((bob, room_id), (carol, room_id), (alice, "!nothing:one.test")):
             assert (await upgrade(user, room, "11")).outcome == (403, "M_FORBIDDEN")
 
@@ -202,7 +202,7 @@ async def test_upgrade_room_user_suspended(whole: WholeServer) -> None:
     alice = await whole.register("alice")
     room_id = await create(alice)
     await whole.change_account(alice, is_suspended=True)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await upgrade(alice, room_id, "11")).outcome == (403, "M_USER_SUSPENDED")
 
 
@@ -218,7 +218,7 @@ async def test_upgrade_room_user_suspended(whole: WholeServer) -> None:
 async def test_upgrade_room_of_a_wrong_form(whole: WholeServer, body: Json, errcode: str) -> None:
     alice = await whole.register("alice")
     room_id = await create(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post(in_room(room_id, "upgrade"), body)).outcome == (400, errcode)
 
 
@@ -296,5 +296,5 @@ async def test_upgrade_room_happens_as_a_whole_or_not_at_all(whole: WholeServer)
     alice = await whole.register("alice")
     room_id = await create(alice, room_version="5", room_alias_name="main")
     await set_state(alice, room_id, "m.room.topic", {"topic": "a number that newer rooms refuse", "number": 1.5})
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await upgrade(alice, room_id, "11")).outcome == (400, "M_BAD_JSON")

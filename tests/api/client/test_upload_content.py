@@ -87,7 +87,7 @@ async def test_upload_content_of_no_known_type_is_octets(media: MediaServer, sen
 
 async def test_upload_content_too_large(media: MediaServer) -> None:
     alice = await media.register("alice")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         response = await ask_upload(alice, bytes(1_000_001))
         assert response.outcome == (413, "M_TOO_LARGE")
     assert media.on_disk() == []
@@ -96,7 +96,7 @@ async def test_upload_content_too_large(media: MediaServer) -> None:
 async def test_upload_content_to_mxc_too_large(media: MediaServer) -> None:
     alice = await media.register("alice")
     uri = await create(alice)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(alice, uri, bytes(1_000_001))).outcome == (413, "M_TOO_LARGE")
     assert (await ask_upload_to(alice, uri, b"smaller")).status == 200
 
@@ -105,7 +105,7 @@ async def test_upload_content_too_large_without_saying_so(media: MediaServer) ->
     """A body in chunks tells its length by its end alone."""
     alice = await media.register("alice")
     headers = {"Transfer-Encoding": "chunked"}
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         response = await alice.request("POST", UPLOAD, body=bytes(1_000_001), headers=headers)
         assert response.outcome == (413, "M_TOO_LARGE")
     assert media.on_disk() == []
@@ -113,19 +113,19 @@ async def test_upload_content_too_large_without_saying_so(media: MediaServer) ->
 
 async def test_upload_content_with_a_filename_too_long(media: MediaServer) -> None:
     alice = await media.register("alice")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload(alice, b"x", filename="x" * 1025)).outcome == (400, "M_INVALID_PARAM")
 
 
 async def test_upload_content_without_a_token(media: MediaServer) -> None:
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload(media.client(), b"x")).outcome == (401, "M_MISSING_TOKEN")
 
 
 async def test_upload_content_by_a_suspended_user(media: MediaServer) -> None:
     alice = await media.register("alice")
     await media.change_account(alice, is_suspended=True)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload(alice, b"x")).outcome == (403, "M_USER_SUSPENDED")
     assert media.on_disk() == []
 
@@ -137,7 +137,7 @@ async def test_upload_content_and_downloads_have_limits(server: Server, tmp_path
         alice = await media.register("alice")
         uri = await upload(alice, b"1")
         await alice.request("POST", CREATE)
-        with media.leaves_no_trace():
+        async with media.leaves_no_trace():
             assert (await ask_upload(alice, b"2")).outcome == (429, "M_LIMIT_EXCEEDED")
             assert (await alice.request("POST", CREATE)).outcome == (429, "M_LIMIT_EXCEEDED")
         assert len(media.on_disk()) == 1
@@ -154,7 +154,7 @@ async def test_upload_content_to_a_full_disk(media: MediaServer, monkeypatch: py
 
     alice = await media.register("alice")
     monkeypatch.setattr("conduit_py.service.media.files.os.write", no_space)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload(alice, b"x")).outcome == (507, "M_UNKNOWN")
     assert media.on_disk() == []
 

@@ -44,7 +44,7 @@ async def test_create_content_tells_until_when(media: MediaServer, autojump_cloc
 
 
 async def test_create_content_without_a_token(media: MediaServer) -> None:
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await media.client().request("POST", CREATE)).outcome == (401, "M_MISSING_TOKEN")
 
 
@@ -53,7 +53,7 @@ async def test_create_content_has_a_limit_of_what_is_pending(
 ) -> None:
     alice, bob = await media.register("alice"), await media.register("bob")
     uris = [await create(alice) for _ in range(PENDING_PER_USER_MAX)]
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         response = await alice.request("POST", CREATE)
         assert response.outcome == (429, "M_LIMIT_EXCEEDED")
         assert response.json["retry_after_ms"] == PENDING_MS
@@ -118,7 +118,7 @@ async def test_upload_content_to_mxc_twice(media: MediaServer) -> None:
     alice = await media.register("alice")
     uri = await create(alice)
     assert (await ask_upload_to(alice, uri, b"first")).status == 200
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         response = await ask_upload_to(alice, uri, b"second")
         assert response.outcome == (409, "M_CANNOT_OVERWRITE_MEDIA")
     assert (await download(alice, uri)).body == b"first"
@@ -144,14 +144,14 @@ async def test_upload_content_to_mxc_twice_at_once(media: MediaServer) -> None:
 async def test_upload_content_to_mxc_of_media_that_was_uploaded_at_once(media: MediaServer) -> None:
     alice = await media.register("alice")
     uri = await upload(alice, b"first")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(alice, uri, b"second")).outcome == (409, "M_CANNOT_OVERWRITE_MEDIA")
 
 
 async def test_upload_content_to_mxc_of_somebody_else(media: MediaServer) -> None:
     alice, bob = await media.register("alice"), await media.register("bob")
     uri = await create(alice)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(bob, uri, b"mine")).outcome == (403, "M_FORBIDDEN")
     assert media.on_disk() == []
 
@@ -159,7 +159,7 @@ async def test_upload_content_to_mxc_of_somebody_else(media: MediaServer) -> Non
 @pytest.mark.parametrize("uri", ["mxc://one.test/nothing", "mxc://two.test/nothing", "mxc://one.test/" + "x" * 300])
 async def test_upload_content_to_mxc_that_was_not_created(media: MediaServer, uri: str) -> None:
     alice = await media.register("alice")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(alice, uri, b"x")).outcome == (404, "M_NOT_FOUND")
 
 
@@ -167,14 +167,14 @@ async def test_upload_content_to_mxc_after_its_time(media: MediaServer, autojump
     alice = await media.register("alice")
     uri = await create(alice)
     await trio.sleep(PENDING_MS / 1000)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(alice, uri, b"x")).outcome == (404, "M_NOT_FOUND")
     assert media.on_disk() == []
 
 
 async def test_upload_content_to_mxc_without_a_token(media: MediaServer) -> None:
     uri = await create(await media.register("alice"))
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await ask_upload_to(media.client(), uri, b"x")).outcome == (401, "M_MISSING_TOKEN")
 
 

@@ -53,7 +53,7 @@ async def test_upload_cross_signing_keys_again_is_free(whole: WholeServer, alice
     signing = CrossSigning(alice.user_id)
     await alice.post(URL, signing.body())
     for body in (signing.body(), signing.body("master"), signing.body("master", "user_signing")):
-        with whole.leaves_no_trace():
+        async with whole.leaves_no_trace():
             assert (await alice.post(URL, body)).json == {}
 
 
@@ -79,7 +79,7 @@ async def test_upload_cross_signing_keys_proven_for_other_keys_is_refused(whole:
     await alice.post(URL, CrossSigning(alice.user_id).body())
     session = (await alice.post(URL, CrossSigning(alice.user_id, "new").body())).json["session"]
     body = CrossSigning(alice.user_id, "other").body() | {"auth": auth(alice) | {"session": session}}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post(URL, body)).outcome == (403, "M_FORBIDDEN")
 
 
@@ -115,14 +115,14 @@ async def test_upload_cross_signing_keys_drops_the_signatures_of_the_old(alice: 
 
 
 async def test_upload_cross_signing_keys_missing_param_without_a_master_key(whole: WholeServer, alice: Client) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for body in ({}, CrossSigning(alice.user_id).body("self_signing")):
             assert (await alice.post(URL, body)).outcome == (400, "M_MISSING_PARAM")
 
 
 async def test_upload_cross_signing_keys_invalid_signature(whole: WholeServer, alice: Client) -> None:
     signing, other = CrossSigning(alice.user_id), CrossSigning(alice.user_id, "other")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for usage in ("self_signing", "user_signing"):
             body = signing.body("master") | other.body(usage)
             assert (await alice.post(URL, body)).outcome == (400, "M_INVALID_SIGNATURE")
@@ -131,7 +131,7 @@ async def test_upload_cross_signing_keys_invalid_signature(whole: WholeServer, a
 async def test_upload_cross_signing_keys_forbidden_for_the_id_of_a_device(whole: WholeServer, alice: Client) -> None:
     signing = CrossSigning(alice.user_id)
     await whole.log_in(alice, device_id=signing.public("self_signing"))
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post(URL, signing.body())).outcome == (403, "M_FORBIDDEN")
 
 
@@ -139,7 +139,7 @@ async def test_login_refuses_the_id_of_a_cross_signing_key(whole: WholeServer, a
     signing = CrossSigning(alice.user_id)
     await alice.post(URL, signing.body())
     body = auth(alice) | {"device_id": public_half(signing.keys["master"])}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await whole.client().post("/login", body)).outcome == (400, "M_INVALID_PARAM")
 
 
@@ -158,7 +158,7 @@ async def test_upload_cross_signing_keys_refuses_what_is_no_key(
     whole: WholeServer, alice: Client, fields: dict[str, Any]
 ) -> None:
     body = {"master_key": CrossSigning(alice.user_id).key("master") | fields}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await alice.post(URL, body)).outcome == (400, "M_INVALID_PARAM")
 
 

@@ -86,7 +86,7 @@ async def test_upload_cross_signing_signatures_again_changes_nothing(
 ) -> None:
     signed = alice.signing.sign("user_signing", without_signatures(bob.signing.key("master")))
     await alice.upload(bob.user_id, bob.signing.public("master"), signed)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert await alice.upload(bob.user_id, bob.signing.public("master"), signed) == {}
 
 
@@ -104,7 +104,7 @@ async def test_upload_cross_signing_signatures_stores_the_right_and_reports_the_
 
 
 async def test_upload_cross_signing_signatures_reports_what_is_not_there(whole: WholeServer, alice: Person) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for owner_id, target in ((alice.user_id, "GONE"), ("@nobody:one.test", "X"), (alice.user_id, "x" * 300)):
             failures = await alice.upload(owner_id, target, {})
             assert errcode(failures, owner_id, target) == "M_NOT_FOUND"
@@ -114,7 +114,7 @@ async def test_upload_cross_signing_signatures_reports_another_key_than_the_uplo
     whole: WholeServer, alice: Person
 ) -> None:
     signed = alice.signing.sign("self_signing", alice.device.device_keys() | {"more": 1})
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         failures = await alice.upload(alice.user_id, "PHONE", signed)
     assert errcode(failures, alice.user_id, "PHONE") == "M_INVALID_PARAM"
 
@@ -125,7 +125,7 @@ async def test_upload_cross_signing_signatures_reports_wrong_signatures(
 ) -> None:
     by = f"ed25519:{alice.signing.public('self_signing')}"
     json = without_signatures(alice.device.device_keys()) | {"signatures": {alice.user_id: {by: signature}}}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         failures = await alice.upload(alice.user_id, "PHONE", json)
     assert errcode(failures, alice.user_id, "PHONE") == "M_INVALID_SIGNATURE"
 
@@ -134,7 +134,7 @@ async def test_upload_cross_signing_signatures_by_somebody_else_are_not_taken(
     whole: WholeServer, alice: Person, bob: Person
 ) -> None:
     signed = bob.signing.sign("user_signing", without_signatures(alice.signing.key("master")))
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         failures = await alice.upload(alice.user_id, alice.signing.public("master"), signed)
     assert errcode(failures, alice.user_id, alice.signing.public("master")) == "M_INVALID_SIGNATURE"
 

@@ -60,7 +60,7 @@ async def test_upload_keys_again_changes_nothing(whole: WholeServer, alice: Clie
     keys = Keys(alice)
     body = {"device_keys": keys.device_keys(), "one_time_keys": keys.one_time_keys(1, 2)}
     await keys.upload(**body)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await keys.upload(**body)).json == {"one_time_key_counts": {ALGORITHM: 2}}
 
 
@@ -109,7 +109,7 @@ async def test_upload_keys_refuses_device_keys(
     whole: WholeServer, alice: Client, fields: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
     keys = Keys(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await keys.upload(device_keys=keys.device_keys() | fields)).outcome == outcome
 
 
@@ -117,16 +117,16 @@ async def test_upload_keys_refuses_keys_signed_by_another_key(whole: WholeServer
     keys, other = Keys(alice), Keys(alice, "other")
     await keys.upload(device_keys=keys.device_keys())
     for body in ({"one_time_keys": other.one_time_keys(1)}, {"fallback_keys": other.fallback_keys(1)}):
-        with whole.leaves_no_trace():
+        async with whole.leaves_no_trace():
             assert (await keys.upload(**body)).outcome == (400, "M_INVALID_SIGNATURE")
     unsigned = keys.device_keys() | {"signatures": {alice.user_id: {"ed25519:PHONE": make_key("x").sign(b"")}}}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await keys.upload(device_keys=unsigned)).outcome == (400, "M_INVALID_SIGNATURE")
 
 
 async def test_upload_keys_refuses_signed_keys_of_a_device_without_identity(whole: WholeServer, alice: Client) -> None:
     keys = Keys(alice)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await keys.upload(one_time_keys=keys.one_time_keys(1))).outcome == (400, "M_INVALID_SIGNATURE")
 
 
@@ -148,21 +148,21 @@ async def test_upload_keys_refuses_signed_keys_of_a_device_without_identity(whol
 async def test_upload_keys_refuses_what_is_no_key(
     whole: WholeServer, alice: Client, body: dict[str, Any], outcome: tuple[int, str]
 ) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await Keys(alice).upload(**body)).outcome == outcome
 
 
 async def test_upload_keys_refuses_another_key_under_the_same_id(whole: WholeServer, alice: Client) -> None:
     keys = Keys(alice)
     await keys.upload(one_time_keys={"curve25519:A": "one"})
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         response = await keys.upload(one_time_keys={"curve25519:B": "new", "curve25519:A": "other"})
         assert response.outcome == (400, "M_INVALID_PARAM")
 
 
 async def test_upload_keys_refuses_too_many(whole: WholeServer, alice: Client) -> None:
     many = {f"curve25519:{number}": "x" for number in range(ONE_TIME_KEYS_PER_DEVICE_MAX + 1)}
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await Keys(alice).upload(one_time_keys=many)).outcome == (413, "M_TOO_LARGE")
     many.popitem()
     assert (await Keys(alice).upload(one_time_keys=many)).json == {"one_time_key_counts": {"curve25519": len(many)}}

@@ -61,7 +61,7 @@ async def test_backfill_room_gives_so_many_events_at_the_most(shared: Shared, mo
 async def test_backfill_room_forbidden(shared: Shared) -> None:
     event_id = await send(shared.alice, shared.room_id, "hello")
     query = {"v": event_id, "limit": "1"}
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         refused = await shared.three.get("backfill", shared.room_id, **query)
         unknown = await shared.three.get("backfill", "!unknown:one.test", **query)
     assert refused.outcome == unknown.outcome == (403, "M_FORBIDDEN")

@@ -32,7 +32,7 @@ async def test_get_event_not_found_tells_nothing_of_rooms_that_the_server_is_not
     elsewhere = await create(shared.alice)
     secret = await send(shared.alice, elsewhere, "secret")
     nothing = "$" + secret[:0:-1]
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         replies = [await shared.two.get("event", event_id) for event_id in (secret, nothing)]
         assert [reply.outcome for reply in replies] == [(404, "M_NOT_FOUND")] * 2
         assert (await shared.three.get("event", secret)).outcome == (404, "M_NOT_FOUND")

@@ -44,14 +44,14 @@ async def test_get_event_by_timestamp_finds_nothing_that_the_server_may_not_see(
 
 async def test_get_event_by_timestamp_not_found(shared: Shared) -> None:
     later_ms = shared.node.store.now_ms() + 1000
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for ts, direction in ((0, "b"), (later_ms, "f")):
             reply = await shared.two.get("timestamp_to_event", shared.room_id, ts=str(ts), dir=direction)
             assert reply.outcome == (404, "M_NOT_FOUND")
 
 
 async def test_get_event_by_timestamp_forbidden(shared: Shared) -> None:
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for room_id in (shared.room_id, "!unknown:one.test"):
             reply = await shared.three.get("timestamp_to_event", room_id, ts="0", dir="f")
             assert reply.outcome == (403, "M_FORBIDDEN")

@@ -50,7 +50,7 @@ async def test_get_missing_previous_events_gives_no_event_of_another_room(shared
 async def test_get_missing_previous_events_forbidden(shared: Shared) -> None:
     event_id = await send(shared.alice, shared.room_id, "hello")
     content = {"earliest_events": [], "latest_events": [event_id]}
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         reply = await shared.three.post(content, "get_missing_events", shared.room_id)
         assert reply.outcome == (403, "M_FORBIDDEN")
 

@@ -85,7 +85,7 @@ async def test_get_event_auth_gives_the_chain_each_event_before_those_that_it_al
 async def test_get_room_state_not_found(shared: Shared) -> None:
     elsewhere = await create(shared.alice)
     other = await send(shared.alice, elsewhere, "hello")
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for event_id in (other, "$unknown"):
             for operation in OPERATIONS:
                 reply = await shared.two.get(operation, shared.room_id, event_id=event_id)
@@ -103,7 +103,7 @@ async def test_get_room_state_forbidden(shared: Shared) -> None:
     forbidden = [(403, "M_FORBIDDEN")] * 3
     assert await ask_all("!unknown:one.test") == forbidden
     await set_state(shared.alice, shared.room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["two.*"]})
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         assert await ask_all(shared.room_id) == forbidden
     await set_state(shared.alice, shared.room_id, "m.room.server_acl", {"allow": ["*"]})
     await put_member(shared.node, shared.room_id, BOB, "leave")
@@ -145,7 +145,7 @@ async def test_get_event_auth_is_open_to_who_was_removed_for_what_did_it(shared:
     reply = await shared.two.get("event_auth", shared.room_id, banned)
     assert reply.status == 200
     assert levels in ids_of(reply.json["auth_chain"])
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         assert (await shared.two.get("event_auth", shared.room_id, said)).outcome == (403, "M_FORBIDDEN")
         assert (await shared.three.get("event_auth", shared.room_id, banned)).outcome == (403, "M_FORBIDDEN")
         for operation in OPERATIONS:

@@ -114,7 +114,7 @@ async def test_get_space_hierarchy_not_found(shared: Shared) -> None:
     private = await create(shared.alice, preset="private_chat")
     gone = await create(shared.alice)
     await leave(shared.alice, gone)
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for room_id in (private, gone, "!unknown:one.test"):
             assert (await shared.two.get("hierarchy", room_id)).outcome == (404, "M_NOT_FOUND")
     assert (await shared.two.get("hierarchy", "room")).outcome == (400, "M_INVALID_PARAM")

@@ -70,20 +70,20 @@ async def test_join_with_members_omitted_tells_whom_a_room_without_name_is_calle
 
 
 async def test_make_join_not_found_without_such_a_room(scene: Scene) -> None:
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         response = await scene.two.make("join", "!nowhere:one.test", scene.two.user("bob"))
         assert response.outcome == (404, "M_NOT_FOUND")
 
 
 async def test_make_join_forbidden_for_a_user_of_another_server(scene: Scene) -> None:
     room_id = await create(scene.alice)
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.make("join", room_id, "@bob:three.test")).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_make_join_incompatible_room_version(scene: Scene) -> None:
     room_id = await create(scene.alice, room_version="11")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for query in ("ver=1&ver=10", ""):
             response = await scene.two.make("join", room_id, scene.two.user("bob"), query)
             assert response.outcome == (400, "M_INCOMPATIBLE_ROOM_VERSION")
@@ -97,7 +97,7 @@ async def test_make_join_forbidden_by_the_rules(scene: Scene) -> None:
     at_home = await create(scene.alice, creation_content={"m.federate": False})
     closed = await create(scene.alice)
     await set_state(scene.alice, closed, "m.room.server_acl", {"allow": ["*"], "deny": ["two.test"]})
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for room_id in (private, at_home, closed):
             assert (await scene.two.make("join", room_id, scene.two.user("bob"))).outcome == (403, "M_FORBIDDEN")
 
@@ -107,7 +107,7 @@ async def test_send_join_forbidden_for_who_was_banned_meanwhile(scene: Scene) ->
     made = await scene.two.make("join", room_id, bob)
     response = await scene.alice.post(in_room(room_id, "ban"), {"user_id": bob})
     assert response.status == 200
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.send("join", scene.two.sign(made.json))).outcome == (403, "M_FORBIDDEN")
 
 
@@ -123,7 +123,7 @@ async def test_send_join_invalid_param(scene: Scene, version: str) -> None:
         two.sign(made, state_key=two.user("carol")),
         two.sign(made, sender="@carol:three.test", state_key="@carol:three.test"),
     ]
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for pdu in wrong:
             assert (await two.send("join", pdu)).outcome == (400, "M_INVALID_PARAM")
         good = two.sign(made)
@@ -146,7 +146,7 @@ async def _restrict(scene: Scene, room_version: str, allowed: list[str]) -> str:
 async def test_join_of_a_restricted_room_that_we_vouch_for(scene: Scene, version: str) -> None:
     lobby, bob = await create(scene.alice), scene.two.user("bob")
     room_id = await _restrict(scene, version, [lobby])
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.make("join", room_id, bob)).outcome == (403, "M_FORBIDDEN")
     await scene.two.join(lobby, bob)
     made = await scene.two.make("join", room_id, bob)
@@ -158,7 +158,7 @@ async def test_join_of_a_restricted_room_that_we_vouch_for(scene: Scene, version
 
 async def test_make_join_unable_to_authorise_join(scene: Scene) -> None:
     room_id = await _restrict(scene, "11", ["!elsewhere:two.test"])
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         outcome = (await scene.two.make("join", room_id, scene.two.user("bob"))).outcome
         assert outcome == (400, "M_UNABLE_TO_AUTHORISE_JOIN")
 
@@ -173,7 +173,7 @@ async def test_make_join_unable_to_grant_join(scene: Scene) -> None:
     await scene.two.join(lobby, carol)
     await scene.two.join(room_id, carol)
     await scene.alice.put(in_room(room_id, "state", "m.room.power_levels"), {"users": {carol: 100}, "invite": 100})
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.make("join", room_id, bob)).outcome == (400, "M_UNABLE_TO_GRANT_JOIN")
 
 
@@ -184,7 +184,7 @@ async def test_send_join_forbidden_for_who_has_left_the_allowed_room(scene: Scen
     made = await scene.two.make("join", room_id, bob)
     left = await scene.two.make("leave", lobby, bob)
     assert (await scene.two.send("leave", scene.two.sign(left.json))).status == 200
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.send("join", scene.two.sign(made.json))).outcome == (403, "M_FORBIDDEN")
 
 
@@ -202,14 +202,14 @@ async def test_leave_of_who_was_invited(scene: Scene, version: str) -> None:
 
 async def test_make_leave_forbidden_for_who_is_not_in_the_room(scene: Scene) -> None:
     room_id = await create(scene.alice)
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.make("leave", room_id, scene.two.user("bob"))).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_send_leave_invalid_param_for_a_join(scene: Scene) -> None:
     room_id, bob = await create(scene.alice), scene.two.user("bob")
     made = await scene.two.make("join", room_id, bob)
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.send("leave", scene.two.sign(made.json))).outcome == (400, "M_INVALID_PARAM")
 
 
@@ -232,14 +232,14 @@ async def test_knock(scene: Scene, version: str) -> None:
 
 async def test_make_knock_forbidden_where_nobody_may_knock(scene: Scene) -> None:
     rooms = [await create(scene.alice), await create(scene.alice, room_version="6")]
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for room_id in rooms:
             assert (await scene.two.make("knock", room_id, scene.two.user("bob"))).outcome == (403, "M_FORBIDDEN")
 
 
 async def test_make_knock_incompatible_room_version(scene: Scene) -> None:
     room_id = await _knockable(scene, "11")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         response = await scene.two.make("knock", room_id, scene.two.user("bob"), "ver=7")
         assert response.outcome == (400, "M_INCOMPATIBLE_ROOM_VERSION")
 
@@ -248,7 +248,7 @@ async def test_send_knock_forbidden_once_knocks_are_not_taken(scene: Scene) -> N
     room_id, bob = await _knockable(scene, "11"), scene.two.user("bob")
     made = await scene.two.make("knock", room_id, bob)
     await set_state(scene.alice, room_id, "m.room.join_rules", {"join_rule": "invite"})
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.send("knock", scene.two.sign(made.json))).outcome == (403, "M_FORBIDDEN")
         assert (await scene.two.send("leave", scene.two.sign(made.json))).outcome == (400, "M_INVALID_PARAM")
 
@@ -257,6 +257,6 @@ async def test_room_that_everybody_here_left_is_none_to_join_by(scene: Scene) ->
     room_id, bob = await create(scene.alice), scene.two.user("bob")
     await scene.two.join(room_id, bob)
     assert (await scene.alice.post(in_room(room_id, "leave"), {})).status == 200
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await scene.two.make("join", room_id, scene.two.user("carol"))).outcome == (404, "M_NOT_FOUND")
         assert (await scene.two.make("leave", room_id, bob)).outcome == (404, "M_NOT_FOUND")

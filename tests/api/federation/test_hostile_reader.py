@@ -51,7 +51,7 @@ async def test_any_id_in_a_path_or_query_is_refused(shared: Shared, operation: s
     event_id = await send(shared.alice, shared.room_id, "hello")
     queries: dict[str, str] = {"event_id": event_id, "v": event_id, "limit": "1", "ts": "1", "dir": "f"}
     more = (event_id,) if operation == "event_auth" else ()
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for text in filter(None, IDS):
             reply = await shared.two.get(operation, text, *more, **queries)
             assert reply.status in REFUSALS, (text, reply.body)
@@ -69,7 +69,7 @@ async def test_any_number_is_refused(shared: Shared, operation: str, name: str) 
     event_id = await send(shared.alice, shared.room_id, "hello")
     segments = () if operation == "publicRooms" else (shared.room_id,)
     queries: dict[str, str] = {"v": event_id, "limit": "1", "ts": "1", "dir": "f"}
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for number in NUMBERS:
             reply = await shared.two.get(operation, *segments, **{**queries, name: number})
             if (operation, number) == ("timestamp_to_event", "-1"):
@@ -79,7 +79,7 @@ async def test_any_number_is_refused(shared: Shared, operation: str, name: str) 
 
 
 async def test_any_content_is_answered_or_refused(shared: Shared) -> None:
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for content in CONTENTS:
             for segments in (("publicRooms",), ("get_missing_events", shared.room_id)):
                 reply = await shared.two.post(content, *segments)
@@ -88,7 +88,7 @@ async def test_any_content_is_answered_or_refused(shared: Shared) -> None:
 
 async def test_content_that_is_too_large_is_refused(shared: Shared) -> None:
     content = {"earliest_events": ["$" + LONG] * 20, "latest_events": []}
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for segments in (("publicRooms",), ("get_missing_events", shared.room_id)):
             reply = await shared.two.post(content, *segments)
             assert reply.outcome == (413, "M_TOO_LARGE")

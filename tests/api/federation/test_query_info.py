@@ -23,7 +23,7 @@ async def test_query_room_directory_names_the_room_and_servers_in_it(server_one:
 
 
 async def test_query_room_directory_not_found(shared: Shared) -> None:
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for alias in ("#nothing:one.test", "#lounge:two.test"):
             assert (await shared.two.get("query", "directory", room_alias=alias)).outcome == (404, "M_NOT_FOUND")
     assert (await shared.two.get("query", "directory")).outcome == (400, "M_MISSING_PARAM")
@@ -50,7 +50,7 @@ async def test_query_profile_gives_all_fields_or_the_one_asked_for(shared: Share
 
 
 async def test_query_profile_not_found(shared: Shared) -> None:
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for user_id, query in (("@nobody:one.test", {}), (BOB, {}), (shared.alice.user_id, {"field": "m.tz"})):
             reply = await shared.two.get("query", "profile", user_id=user_id, **query)
             assert reply.outcome == (404, "M_NOT_FOUND")
@@ -72,7 +72,7 @@ async def test_exchange_open_id_token_tells_whose_it_is_to_anybody(shared: Share
     granted = await shared.alice.post(path("user", shared.alice.user_id, "openid", "request_token"), {})
     reply = await shared.get_unsigned(f"openid/userinfo?access_token={granted.json['access_token']}")
     assert (reply.status, reply.json) == (200, {"sub": shared.alice.user_id})
-    with shared.leaves_no_trace():
+    async with shared.leaves_no_trace():
         for token in ("nothing", "1.nothing", shared.alice.access_token):
             reply = await shared.get_unsigned(f"openid/userinfo?access_token={token}")
             assert reply.outcome == (401, "M_UNKNOWN_TOKEN")

@@ -149,7 +149,7 @@ async def test_invite_wakes_a_long_poll(scene: Scene) -> None:
 
 async def test_send_invite_incompatible_room_version(scene: Scene) -> None:
     first = begin(scene.two, "11")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         response = await put(scene.two, "99", invite(scene.two, "11", first, scene.alice.user_id), first)
         assert response.outcome == (400, "M_INCOMPATIBLE_ROOM_VERSION")
         assert response.json["room_version"] == "99"
@@ -166,7 +166,7 @@ async def test_send_invite_invalid_param(scene: Scene, version: str) -> None:
         invite(two, version, first, "alice"),
         invite(two, version, first, alice, sender="@bob:three.test"),
     ]
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for pdu in wrong:
             assert (await put(two, version, pdu, first)).outcome == (400, "M_INVALID_PARAM")
         forged = {**good.json, "signatures": wrong[0].signatures}
@@ -178,7 +178,7 @@ async def test_send_invite_invalid_param(scene: Scene, version: str) -> None:
 async def test_send_invite_bad_json(scene: Scene) -> None:
     first = begin(scene.two, "11")
     pdu = invite(scene.two, "11", first, scene.alice.user_id)
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await put(scene.two, "11", pdu, first, event=[])).outcome == (400, "M_BAD_JSON")
         where = f"{FEDERATION}/v2/invite{path(pdu.room_id, pdu.event_id)}"
         assert (await scene.two.request("PUT", where, {"event": pdu.json})).outcome == (400, "M_MISSING_PARAM")
@@ -201,7 +201,7 @@ async def test_send_invite_invalid_param_for_a_glimpse_of_a_new_room_that_does_n
         [first[0].json, 7],
         [first[0].json] * 65,
     ]
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for state in shown:
             response = await put(two, "12", pdu, [], invite_room_state=state)
             assert response.outcome == (400, "M_INVALID_PARAM"), state
@@ -209,7 +209,7 @@ async def test_send_invite_invalid_param_for_a_glimpse_of_a_new_room_that_does_n
 
 async def test_send_invite_forbidden_for_who_is_not_here(scene: Scene) -> None:
     first = begin(scene.two, "11")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         pdu = invite(scene.two, "11", first, "@nobody:one.test")
         assert (await put(scene.two, "11", pdu, first)).outcome == (403, "M_FORBIDDEN")
 
@@ -218,7 +218,7 @@ async def test_send_invite_forbidden_by_who_is_ignored(scene: Scene) -> None:
     ignored: dict[str, Any] = {"ignored_users": {scene.two.user("bob"): {}}}
     await scene.alice.put(scene.alice.user_path("account_data", "m.ignored_user_list"), ignored)
     first = begin(scene.two, "11")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         pdu = invite(scene.two, "11", first, scene.alice.user_id)
         assert (await put(scene.two, "11", pdu, first)).outcome == (403, "M_FORBIDDEN")
 
@@ -227,7 +227,7 @@ async def test_send_invite_blocked(scene: Scene) -> None:
     where = scene.alice.user_path("account_data", "m.invite_permission_config")
     await scene.alice.put(where, {"default_action": "block"})
     first = begin(scene.two, "1")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         pdu = invite(scene.two, "1", first, scene.alice.user_id)
         assert (await put(scene.two, "1", pdu, first)).outcome == (403, "M_INVITE_BLOCKED")
         assert (await put_v1(scene.two, pdu, first)).outcome == (403, "M_INVITE_BLOCKED")
@@ -245,13 +245,13 @@ async def test_invite_to_a_room_we_are_in_is_signed_and_waits_for_the_room_to_he
     auth = [state["m.room.power_levels", ""], join, state["m.room.join_rules", ""]]
     pdu = invite(scene.two, "12", [join], carol.user_id, auth_events=auth)
     pdu = scene.two.sign({"room_version": "12", "event": {**pdu.json, "room_id": room_id}})
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         response = await put(scene.two, "12", pdu, [])
         assert response.status == 200
         assert response.json["event"]["signatures"].keys() == {"one.test", "two.test"}
     assert await scene.membership(room_id, carol.user_id) is None
     await scene.alice.post(in_room(room_id, "ban"), {"user_id": carol.user_id})
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await put(scene.two, "12", pdu, [])).outcome == (403, "M_FORBIDDEN")
 
 
@@ -274,6 +274,6 @@ async def test_send_invite_forbidden_to_who_has_too_many(scene: Scene, monkeypat
     first = begin(scene.two, "11")
     assert (await put(scene.two, "11", invite(scene.two, "11", first, scene.alice.user_id), first)).status == 200
     other = begin(scene.two, "10")
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         pdu = invite(scene.two, "10", other, scene.alice.user_id)
         assert (await put(scene.two, "10", pdu, other)).outcome == (403, "M_FORBIDDEN")

@@ -58,7 +58,7 @@ async def test_send_transaction_again_is_answered_the_same(scene: Scene) -> None
     room_id = await create(scene.alice, room_version="11")
     said = await say(scene, room_id, "11")
     first = await send(scene, [said.json])
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await send(scene, [said.json])).json == first.json
         assert (await send(scene, [])).json == first.json
 
@@ -84,12 +84,12 @@ async def test_send_transaction_tells_of_events_that_are_dropped(scene: Scene) -
     ],
 )
 async def test_send_transaction_of_the_wrong_shape(scene: Scene, pdus: Any, edus: Any, errcode: str) -> None:
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         response = await send(scene, pdus, edus)
         assert response.outcome == (400, errcode)
 
 
 async def test_send_transaction_of_a_server_with_another_key(scene: Scene) -> None:
     scene.two.key = type(scene.two.key).from_seed(scene.two.key.key_id, bytes(32))
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         assert (await send(scene, [])).outcome == (401, "M_UNAUTHORIZED")

@@ -106,7 +106,7 @@ async def test_invite_is_not_made_with_a_key_that_does_not_count(
             "state_key": bob,
             "content": {"membership": "invite", "third_party_invite": {"display_name": "bob", "signed": sign(bob)}},
         }
-        with scene.leaves_no_trace():
+        async with scene.leaves_no_trace():
             where = f"{FEDERATION}/v1/exchange_third_party_invite{path(room_id)}"
             assert (await scene.two.request("PUT", where, partial)).outcome == outcome
 
@@ -141,7 +141,7 @@ async def test_onbind_of_what_is_no_invite_changes_nothing(scene: Scene) -> None
     await leave_token(scene.alice, room_id)
     good = bound(room_id, scene.alice.user_id, dave.user_id, sign(dave.user_id))
     invite: Any
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for invite in (
             7,
             {},
@@ -170,7 +170,7 @@ async def test_exchange_third_party_invite_is_refused(scene: Scene) -> None:
     }
     forged = sign(bob, SigningKey.from_seed(KeyId("ed25519:i"), b"x" * 32))
     where = f"{FEDERATION}/v1/exchange_third_party_invite"
-    with scene.leaves_no_trace():
+    async with scene.leaves_no_trace():
         for wrong, outcome in (
             ({"type": "m.room.message"}, (400, "M_INVALID_PARAM")),
             ({"room_id": "!other:one.test"}, (400, "M_INVALID_PARAM")),

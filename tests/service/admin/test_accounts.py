@@ -69,7 +69,7 @@ async def test_create_user_makes_administrators_who_are_in_the_room(
 
 @pytest.mark.parametrize("name", ["alice", "conduit", "@conduit:one.test", "no spaces", ""])
 async def test_create_user_refuses_names_that_cannot_be_had(whole: WholeServer, cli: Console, name: str) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         await cli.fail(f"create-user '{name}'")
 
 
@@ -84,7 +84,7 @@ async def test_password_in_the_room_is_chosen_through_a_link(whole: WholeServer,
     form = f"{link.query}&password=hunter%202&again=hunter%202".encode()
     assert (await whole.client().request("POST", link.path, body=form)).status == 200
     assert await can_log_in(whole, "bob", "hunter 2")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert (await whole.client().request("POST", link.path, body=form)).status == 404
 
 
@@ -118,7 +118,7 @@ async def test_reset_password_in_the_room_changes_nothing_by_itself(whole: Whole
 )
 @pytest.mark.parametrize("name", ["conduit", "@conduit:one.test", "nobody", "@alice:two.test"])
 async def test_nobody_else_can_be_meant(whole: WholeServer, cli: Console, command: str, name: str) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         await cli.fail(f"{command} {name}")
 
 
@@ -133,7 +133,7 @@ async def test_deactivate_user_ends_an_account(whole: WholeServer, cli: Console)
 
 
 async def test_deactivate_user_spares_the_last_administrator(whole: WholeServer, cli: Console) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "the only administrator" in await cli.fail("deactivate-user alice")
 
 
@@ -157,7 +157,7 @@ async def test_make_admin_and_remove_admin(whole: WholeServer, cli: Console, ali
     assert list((await bob.get("/sync")).json["rooms"]["join"]) == [alice.room_id]
     assert await cli.ask("remove-admin alice") == "@alice:one.test is no administrator any more."
     assert not (await alice.client.get("/sync")).json["rooms"]["join"]
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "the only administrator" in await cli.fail("remove-admin bob")
         assert "no administrator" in await cli.fail("remove-admin alice")
 
@@ -174,7 +174,7 @@ async def test_devices_are_listed_and_deleted(whole: WholeServer, cli: Console) 
     lines = (await cli.ask("list-devices bob")).splitlines()
     assert lines[0] == "@bob:one.test has 3 devices:"
     assert lines[1].startswith("PHONE   Bob's phone  ")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "no device LAPTOP" in await cli.fail("delete-device bob TABLET LAPTOP")
     await cli.ask("delete-device bob TABLET")
     assert [(await it.get("/account/whoami")).status for it in (bob, *others)] == [200, 401, 200]

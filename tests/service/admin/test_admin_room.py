@@ -53,7 +53,7 @@ async def test_room_is_what_it_has_to_be(alice: Chat) -> None:
 
 
 async def test_second_start_makes_nothing(whole: WholeServer, alice: Chat) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         await whole.admin.prepare()
 
 
@@ -108,7 +108,7 @@ async def test_those_who_become_administrators_join_and_those_who_cease_leave(wh
 
 async def test_administrator_who_left_stays_out_until_called(whole: WholeServer, alice: Chat) -> None:
     await alice.client.post(path("rooms", alice.room_id, "leave"), {})
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         await whole.admin.prepare()
     await whole.admin.room.settle(called=UserId(alice.client.user_id))
     assert list((await alice.client.get("/sync")).json["rooms"]["join"]) == [alice.room_id]
@@ -128,7 +128,7 @@ async def test_administrator_who_left_stays_out_until_called(whole: WholeServer,
 async def test_administrators_cannot_change_what_it_is(
     whole: WholeServer, alice: Chat, type: str, content: dict[str, Any]
 ) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         answer = await alice.client.put(path("rooms", alice.room_id, "state", type, ""), content)
         assert answer.outcome == (403, "M_FORBIDDEN")
 
@@ -140,7 +140,7 @@ async def test_administrators_may_rename_it(alice: Chat) -> None:
 
 async def test_nobody_can_be_invited_or_thrown_out(whole: WholeServer, alice: Chat) -> None:
     bob = await whole.register("bob")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for operation, user_id in (("invite", bob.user_id), ("kick", CONDUIT), ("ban", CONDUIT)):
             answer = await alice.client.post(path("rooms", alice.room_id, operation), {"user_id": user_id})
             assert answer.outcome == (403, "M_FORBIDDEN")
@@ -149,7 +149,7 @@ async def test_nobody_can_be_invited_or_thrown_out(whole: WholeServer, alice: Ch
 async def test_it_cannot_be_upgraded_published_or_lose_its_alias(whole: WholeServer, alice: Chat) -> None:
     client, room_id = alice.client, alice.room_id
     other = await create(client)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         upgraded = await client.post(path("rooms", room_id, "upgrade"), {"new_version": "12"})
         assert upgraded.outcome == (403, "M_FORBIDDEN")
         published = await client.put(path("directory", "list", "room", room_id), {"visibility": "public"})
@@ -162,7 +162,7 @@ async def test_it_cannot_be_upgraded_published_or_lose_its_alias(whole: WholeSer
 
 async def test_it_cannot_be_removed_or_disabled(whole: WholeServer, alice: Chat) -> None:
     removal, closed = whole.rooms.removal, whole.rooms.closed
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         for close in (removal.begin, closed.disable):
             with pytest.raises(Forbidden):
                 await close(RoomId(alice.room_id))

@@ -95,7 +95,7 @@ async def test_registration_that_cannot_be_is_refused(server: Server, command: s
     async with open_bridged(server, Wires()) as (whole, cli):
         await whole.register("alice")
         await cli.ask(register())
-        with whole.leaves_no_trace():
+        async with whole.leaves_no_trace():
             assert why in await cli.fail(command)
 
 
@@ -112,9 +112,9 @@ async def test_what_the_configuration_names_comes_first(
 
 
 async def test_application_service_of_a_file_is_not_unregistered_by_command(server: Server, tmp_path: Path) -> None:
-    async with open_bridged(server, Wires(), **write_registrations(tmp_path, registration())) as (whole, cli):
-        with whole.leaves_no_trace():
-            assert "registered by a file" in await cli.fail("unregister-appservice irc")
+    files = write_registrations(tmp_path, registration())
+    async with open_bridged(server, Wires(), **files) as (whole, cli), whole.leaves_no_trace():
+        assert "registered by a file" in await cli.fail("unregister-appservice irc")
 
 
 async def test_secrets_of_a_registration_do_not_stay_in_the_room(server: Server) -> None:

@@ -71,7 +71,7 @@ async def test_not_even_then_can_the_admin_room_be_spoiled(server: Server) -> No
     async with open_prepared(server, EMERGENCY_PASSWORD=SECRET) as whole:
         await whole.register("alice")
         chat = await enter(await log_in(whole))
-        with whole.leaves_no_trace():
+        async with whole.leaves_no_trace():
             for kind in ("m.room.encryption", "m.room.tombstone"):
                 state = await chat.client.put(f"/rooms/{chat.room_id}/state/{kind}/", {"algorithm": "x"})
                 assert state.outcome == (403, "M_FORBIDDEN")
@@ -90,6 +90,5 @@ async def test_servers_own_account_cannot_be_deactivated(server: Server) -> None
 
 
 async def test_nothing_is_written_while_it_is_not_set(server: Server) -> None:
-    async with open_prepared(server) as whole:
-        with whole.leaves_no_trace():
-            await whole.admin.prepare()
+    async with open_prepared(server) as whole, whole.leaves_no_trace():
+        await whole.admin.prepare()

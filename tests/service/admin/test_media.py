@@ -77,7 +77,7 @@ async def test_query_media_tells_everything(media: MediaServer, cli: Console, al
 
 @pytest.mark.parametrize("uri", ["mxc://one.test/nothing", "mxc://one.test", "https://one.test/x", "mxc:///x"])
 async def test_query_media_of_what_is_not_there(media: MediaServer, cli: Console, uri: str) -> None:
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         await cli.fail(f"query-media {uri}")
 
 
@@ -92,7 +92,7 @@ async def test_show_media_tells_where_it_is(media: MediaServer, cli: Console, ot
     others.has(FAR, b"far")
     await cli.ask(f"show-media {FAR}")
     await media.media.blocks.block(mxc_of(uri), None)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         await cli.fail(f"show-media {uri}")
         await cli.fail(f"show-media {ELSEWHERE}")
         await cli.fail("show-media nonsense")
@@ -163,7 +163,7 @@ async def test_purge_media_removes_all_with_the_same_content(media: MediaServer,
 @pytest.mark.parametrize("body", ["", "nonsense", "mxc://one.test/ok\nmxc://"])
 async def test_purge_media_takes_nothing_but_uris(media: MediaServer, cli: Console, alice: Client, body: str) -> None:
     await upload(alice, b"good")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         await cli.fail(listed("purge-media", body))
 
 
@@ -174,7 +174,7 @@ async def test_purge_media_from_users(media: MediaServer, cli: Console, autojump
     new = await upload(alice, b"new")
     assert await cli.ask(listed("purge-media-from-users --from-last 2d", "alice")) == "Removed 1 medium."
     assert [(await download(alice, uri)).status for uri in (old, new, others)] == [200, 404, 200]
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         await cli.fail(listed("purge-media-from-users", "alice", "nobody"))
         await cli.fail(listed("purge-media-from-users --from-last soon", "alice"))
     again = await upload(alice, b"new")
@@ -190,7 +190,7 @@ async def test_purge_media_from_server(media: MediaServer, cli: Console, others:
     assert await cli.ask("purge-media-from-server two.test") == "Removed 1 medium."
     assert media.row_of(FAR) is None
     assert (await download(alice, FAR)).status == 200
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert "purge-media-from-users" in await cli.fail("purge-media-from-server one.test")
         await cli.fail("purge-media-from-server 'no server'")
     assert (await download(alice, own)).status == 200

@@ -76,7 +76,7 @@ async def test_member_who_is_no_administrator_is_refused(whole: WholeServer, ali
 
 async def test_too_many_commands_are_refused(whole: WholeServer, alice: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conduit_py.service.admin.queue.COMMANDS_WAITING_MAX", 0)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         sent = await alice.send({"msgtype": "m.text", "body": "!admin help"})
         assert sent.outcome == (429, "M_LIMIT_EXCEEDED")
     assert (await alice.send({"msgtype": "m.text", "body": "hello"})).status == 200

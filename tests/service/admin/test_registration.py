@@ -64,7 +64,7 @@ async def test_closing_registration_takes_the_configured_token_too(server: Serve
 
 
 async def test_word_that_is_neither_is_refused(whole: WholeServer, cli: Console) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "Invalid value" in await cli.fail("allow-registration perhaps")
 
 
@@ -81,7 +81,7 @@ async def test_token_is_revoked(whole: WholeServer, cli: Console) -> None:
     made = (await cli.ask("create-registration-token")).splitlines()[-1].split()[0]
     await cli.ask(f"revoke-registration-token {made}")
     assert not await can_register(whole, "bob", type="m.login.registration_token", token=made)
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "no such" in await cli.fail(f"revoke-registration-token {made}")
 
 
@@ -94,5 +94,5 @@ async def test_token_may_expire(whole: WholeServer, cli: Console) -> None:
 
 @pytest.mark.parametrize("options", ["--expires soon", "--expires 7", "--uses 0", "'not one'"])
 async def test_token_that_makes_no_sense_is_refused(whole: WholeServer, cli: Console, options: str) -> None:
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         await cli.fail(f"create-registration-token {options}")

@@ -59,7 +59,7 @@ async def test_reports_are_listed_shown_and_deleted(whole: WholeServer, cli: Con
     assert 'Content:     {"msgtype":"m.text","body":"rude"}' in shown
     await cli.ask(f"delete-report {number}")
     assert (await cli.ask("list-reports")).startswith("Found 1 report:")
-    with whole.leaves_no_trace():
+    async with whole.leaves_no_trace():
         assert "no report" in await cli.fail(f"delete-report {number}")
 
 

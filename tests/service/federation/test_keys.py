@@ -143,7 +143,7 @@ async def test_answer_that_cannot_be_right_leaves_no_trace(
     server: Server, source: Source, wrong: Any, autojump_clock: MockClock
 ) -> None:
     source.published[TWO] = wrong
-    with server.leaves_no_trace():
+    async with server.leaves_no_trace():
         assert await fetch(make_ring(server, source), "ed25519:1") == {}
 
 

@@ -61,7 +61,7 @@ async def test_transaction_is_done_once(receiving: Receiving) -> None:
     alice, peer = await begin(receiving)
     said = peer.say("bob", "once")
     first = await receiving.send(peer, said, txn_id="same")
-    with receiving.rooms.leaves_no_trace():
+    async with receiving.rooms.leaves_no_trace():
         again = await receiving.send(peer, peer.say("bob", "never looked at"), txn_id="same")
     assert first == again
     assert await shown(alice, peer) == ["once"]
@@ -101,7 +101,7 @@ async def test_transaction_goes_on_when_its_request_is_given_up(receiving: Recei
 
 async def test_transaction_that_is_too_long_is_refused(receiving: Receiving) -> None:
     _, peer = await begin(receiving)
-    with receiving.rooms.leaves_no_trace():
+    async with receiving.rooms.leaves_no_trace():
         with pytest.raises(InvalidParam):
             await receiving.send(peer, *({} for _ in range(51)))
         with pytest.raises(InvalidParam):

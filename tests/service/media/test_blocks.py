@@ -35,7 +35,7 @@ async def test_blocked_medium_is_not_fetched(media: MediaServer, others: OtherSe
     medium = others.has(URI, b"x")
     others.thumbnails[URI] = Medium(plain(32, 32), "image/png")
     await media.media.blocks.block(MXC, None)
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await download(alice, URI)).outcome == (404, "M_NOT_FOUND")
         assert (await thumbnail(alice, URI, width=32, height=32)).outcome == (404, "M_NOT_FOUND")
     assert medium.asked == others.thumbnails[URI].asked == []

@@ -213,13 +213,12 @@ async def test_failure_is_told_to_all_and_leaves_nothing(
 ) -> None:
     alice = await media.register("alice")
     others.fails(URI, error).may_begin = gate = trio.Event()
-    with media.leaves_no_trace():
-        async with trio.open_nursery() as nursery:
-            askers = Askers(nursery, alice)
-            for _ in range(3):
-                askers.ask(URI, "?timeout_ms=0")
-            await wait_all_tasks_blocked()
-            gate.set()
+    async with media.leaves_no_trace(), trio.open_nursery() as nursery:
+        askers = Askers(nursery, alice)
+        for _ in range(3):
+            askers.ask(URI, "?timeout_ms=0")
+        await wait_all_tasks_blocked()
+        gate.set()
     assert [response.outcome for response in askers.responses] == [(status, errcode)] * 3
     assert media.on_disk() == []
 
@@ -228,7 +227,7 @@ async def test_failure_is_told_to_all_and_leaves_nothing(
 async def test_file_that_breaks_off_is_not_kept(media: MediaServer, others: OtherServers, error: RemoteError) -> None:
     alice = await media.register("alice")
     others.fails(URI, error, content=bytes(100_000))
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await download(alice, URI)).status == 502
     assert media.on_disk() == []
 
@@ -236,7 +235,7 @@ async def test_file_that_breaks_off_is_not_kept(media: MediaServer, others: Othe
 async def test_file_that_is_too_large_is_not_kept(media: MediaServer, others: OtherServers) -> None:
     alice = await media.register("alice")
     others.has(URI, bytes(200_001))
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await download(alice, URI)).outcome == (502, "M_TOO_LARGE")
     others.has("mxc://two.test/fits", bytes(200_000))
     assert (await download(alice, "mxc://two.test/fits")).status == 200
@@ -333,9 +332,10 @@ async def test_full_disk_is_told_and_not_remembered(
 
     alice = await media.register("alice")
     others.has(URI, b"hello")
-    with monkeypatch.context() as patch, media.leaves_no_trace():
-        patch.setattr("conduit_py.service.media.files.os.write", no_space)
-        assert (await download(alice, URI)).outcome == (507, "M_UNKNOWN")
+    async with media.leaves_no_trace():
+        with monkeypatch.context() as patch:
+            patch.setattr("conduit_py.service.media.files.os.write", no_space)
+            assert (await download(alice, URI)).outcome == (507, "M_UNKNOWN")
     assert (await download(alice, URI)).body == b"hello"
 
 
@@ -385,7 +385,7 @@ async def test_server_that_is_not_talked_to_is_not_asked(media: MediaServer, oth
     alice = await media.register("alice")
     others.forbidden.add("two.test")
     medium = others.has(URI, b"x")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await download(alice, URI)).outcome == (404, "M_NOT_FOUND")
         assert (await thumbnail(alice, URI, width=1, height=1)).outcome == (404, "M_NOT_FOUND")
     assert medium.asked == []
@@ -400,7 +400,7 @@ async def test_what_is_no_uri_is_not_fetched(media: MediaServer, others: OtherSe
 
 async def test_who_has_no_token_makes_nothing_be_fetched(media: MediaServer, others: OtherServers) -> None:
     medium = others.has(URI, b"x")
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await download(media.client(), URI)).outcome == (401, "M_MISSING_TOKEN")
         assert (await download(media.client(), URI, base=LEGACY_DOWNLOAD)).outcome == (404, "M_NOT_FOUND")
     assert medium.asked == []

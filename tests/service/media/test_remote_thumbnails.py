@@ -74,7 +74,7 @@ async def test_thumbnail_that_is_no_safe_image_is_not_taken(
 ) -> None:
     alice = await media.register("alice")
     large.content_type = content_type
-    with media.leaves_no_trace():
+    async with media.leaves_no_trace():
         assert (await thumbnail(alice, URI, width=32, height=32)).outcome == (502, "M_UNKNOWN")
     assert media.on_disk() == []
 

@@ -394,7 +394,7 @@ async def test_propagate_profile_writes_it_into_joined_rooms_and_keeps_the_rest(
     assert await get_content(alice, other, "m.room.member", bob.user_id) == expected
     assert (await get_content(alice, left, "m.room.member", bob.user_id))["membership"] == "leave"
     assert unread(rooms, bob, room_id) == [(message, None, False)]
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         await rename(rooms, bob, "Robert")
 
 

@@ -26,7 +26,7 @@ async def test_the_same_annotation_is_refused_the_second_time(rooms: RoomServer)
     room_id = await create(alice)
     parent = await send(alice, room_id, "parent")
     await react(alice, room_id, parent)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await try_to_react(alice, room_id, parent) == (400, "M_DUPLICATE_ANNOTATION")
 
 
@@ -77,7 +77,7 @@ async def test_a_thread_from_an_event_that_relates_to_another_is_refused(rooms: 
     alice = await rooms.register("alice")
     room_id = await create(alice)
     root = await make_child(alice, room_id, await send(alice, room_id, "parent"))
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert await try_to_thread(alice, room_id, root) == (400, "M_UNKNOWN")
 
 
@@ -111,6 +111,6 @@ async def test_state_is_checked_as_well(rooms: RoomServer) -> None:
     content = relation("m.annotation", parent, key="+1")
     first = await set_state(alice, room_id, "org.example.state", content, "one")
     assert await set_state(alice, room_id, "org.example.state", content, "one") == first
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await alice.put(in_room(room_id, "state", "org.example.state", "two"), content)
     assert response.outcome == (400, "M_DUPLICATE_ANNOTATION")

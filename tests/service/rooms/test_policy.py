@@ -94,7 +94,7 @@ async def test_event_that_the_policy_server_refuses_is_not_sent(rooms: RoomServe
         raise Refused(*refusal, "no spam here", retry_after_ms=1500 if refusal[0] == 429 else None)
 
     rooms.remotes.servers[POLICY] = refuse
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         response = await ask_send(alice, room_id, {"msgtype": "m.text", "body": "spam"})
         assert (response.outcome, response.json["error"]) == (refusal, "no spam here")
         assert (await ask_state(alice, room_id, "m.room.topic", {"topic": "spam"})).outcome == refusal
@@ -110,7 +110,7 @@ async def test_policy_servers_error_about_tokens_is_not_passed_on(rooms: RoomSer
         raise Refused(401, "M_UNKNOWN_TOKEN", "who are you?")
 
     rooms.remotes.servers[POLICY] = refuse
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {"body": "x", "msgtype": "m.text"})).outcome == (403, "M_FORBIDDEN")
 
 
@@ -128,7 +128,7 @@ async def test_policy_servers_error_about_tokens_is_not_passed_on(rooms: RoomSer
 async def test_event_is_not_sent_without_a_signature_that_counts(rooms: RoomServer, answer: Json) -> None:
     alice, room_id = await open_guarded(rooms)
     rooms.remotes.servers[POLICY] = lambda question: answer
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         assert (await ask_send(alice, room_id, {"msgtype": "m.text", "body": "x"})).outcome == (502, "M_UNKNOWN")
 
 

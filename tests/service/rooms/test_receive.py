@@ -102,7 +102,7 @@ async def test_receive_twice_changes_nothing(rooms: RoomServer) -> None:
     _, peer = await begin(rooms)
     said = peer.say("bob", "hello")
     await receive(rooms, peer, said)
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         [receipt] = await receive(rooms, peer, said)
     assert isinstance(receipt, Receipt)
     assert (receipt.event_id, receipt.standing, receipt.is_new) == (said.event_id, Standing.ACCEPTED, False)
@@ -123,7 +123,7 @@ async def test_receive_without_predecessors_stores_nothing(rooms: RoomServer) ->
     _, peer = await begin(rooms)
     lost = peer.say("bob", "lost")
     last = peer.say("bob", "last")
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         [missing] = await receive(rooms, peer, last)
     assert isinstance(missing, MissingEvents)
     assert missing.event_ids == [lost.event_id]
@@ -134,7 +134,7 @@ async def test_receive_without_auth_events_stores_nothing(rooms: RoomServer) -> 
     ends = peer.ends
     lost = peer.set("bob", "m.room.member", {"membership": "join", "displayname": "Bob"}, peer.user("bob"))
     last = peer.say("bob", "last", prev=ends, auth=[*peer.pdus[ends[0]].auth_events[:1], lost.event_id])
-    with rooms.leaves_no_trace():
+    async with rooms.leaves_no_trace():
         [missing] = await receive(rooms, peer, last)
     assert isinstance(missing, MissingEvents)
     assert missing.event_ids == [lost.event_id]

@@ -168,7 +168,7 @@ async def test_passing_edus_are_tried_once_and_never_written_down(
             edu = {"edu_type": "m.typing", "content": {"number": number}}
             world.outbox.pass_on([TWO], edu, replaces=b"typing", lasts_ms=30_000)
 
-        with world.rooms.leaves_no_trace():
+        async with world.rooms.leaves_no_trace():
             pass_on(1)
             pass_on(2)
             await world.settle()

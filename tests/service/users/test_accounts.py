@@ -37,8 +37,9 @@ async def test_create_account_without_password_opens_to_nobody(server: Server) -
 
 async def test_create_account_refuses_a_taken_name(server: Server) -> None:
     await server.register("alice")
-    with server.leaves_no_trace(), pytest.raises(MatrixError) as raised:
-        await server.services.accounts.register.create_account("alice", PASSWORD)
+    async with server.leaves_no_trace():
+        with pytest.raises(MatrixError) as raised:
+            await server.services.accounts.register.create_account("alice", PASSWORD)
     assert raised.value.errcode == "M_USER_IN_USE"
 
 

@@ -51,7 +51,7 @@ async def test_token_opens_a_closed_registration(closed: Server, tokens: Registr
 
 async def test_registration_is_closed_while_there_is_no_token(closed: Server, tokens: RegistrationTokenService) -> None:
     await tokens.create("SOON-OVER", expires_ms=START_MS - 1)
-    with closed.leaves_no_trace():
+    async with closed.leaves_no_trace():
         assert (await register(closed, "alice", "SOON-OVER")).outcome == (403, "M_FORBIDDEN")
     assert (await closed.client().get(VALIDITY, token="SOON-OVER")).outcome == (403, "M_FORBIDDEN")
 
@@ -111,18 +111,21 @@ async def test_deleted_token_opens_nothing(closed: Server, tokens: RegistrationT
 async def test_token_of_other_characters_is_refused(
     closed: Server, tokens: RegistrationTokenService, token: str
 ) -> None:
-    with closed.leaves_no_trace(), pytest.raises(InvalidParam):
-        await tokens.create(token)
+    async with closed.leaves_no_trace():
+        with pytest.raises(InvalidParam):
+            await tokens.create(token)
     await tokens.create("THERE")
     assert not await is_valid(closed, token)
 
 
 async def test_token_is_not_made_twice(closed: Server, tokens: RegistrationTokenService) -> None:
     await tokens.create("x" * 64)
-    with closed.leaves_no_trace(), pytest.raises(InvalidParam):
-        await tokens.create("x" * 64)
-    with closed.leaves_no_trace(), pytest.raises(InvalidParam):
-        await tokens.create("NEVER", uses_max=0)
+    async with closed.leaves_no_trace():
+        with pytest.raises(InvalidParam):
+            await tokens.create("x" * 64)
+    async with closed.leaves_no_trace():
+        with pytest.raises(InvalidParam):
+            await tokens.create("NEVER", uses_max=0)
 
 
 async def test_tokens_are_bounded(
@@ -131,8 +134,9 @@ async def test_tokens_are_bounded(
     monkeypatch.setattr(registration_tokens, "REGISTRATION_TOKENS_MAX", 2)
     await tokens.create()
     await tokens.create()
-    with closed.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await tokens.create()
+    async with closed.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await tokens.create()
 
 
 async def test_token_is_one_way_in_where_registration_is_open(server: Server) -> None:

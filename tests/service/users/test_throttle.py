@@ -53,8 +53,9 @@ def requester(server: Server, user: Client) -> Requester:
 async def test_login_limit_exceeded_for_an_address_and_for_an_account(server: Server, key: Hashable) -> None:
     await server.register("alice")
     asked = LoginRequest(type="m.login.password", user="alice", password=PASSWORD, device=HOME)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await accounts_refusing(server, key).login.log_in(asked)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await accounts_refusing(server, key).login.log_in(asked)
 
 
 async def test_login_with_a_token_limit_exceeded_leaves_the_token(server: Server) -> None:
@@ -62,8 +63,9 @@ async def test_login_with_a_token_limit_exceeded_leaves_the_token(server: Server
     auth = {"type": "m.login.password", "password": PASSWORD}
     granted = await server.services.accounts.login_tokens.generate(requester(server, alice), auth)
     asked = LoginRequest(type="m.login.token", token=granted.token, device=HOME)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await accounts_refusing(server, ("login", "192.0.2.1")).login.log_in(asked)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await accounts_refusing(server, ("login", "192.0.2.1")).login.log_in(asked)
     assert (await server.services.accounts.login.log_in(asked)).user_id == alice.user_id
 
 
@@ -71,32 +73,38 @@ async def test_giving_the_password_for_what_matters_most_is_counted(server: Serv
     asking = requester(server, await server.register("alice"))
     accounts = accounts_refusing(server, ("login", "@alice:one.test"))
     auth = {"type": "m.login.password", "password": PASSWORD}
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await accounts.deactivation.deactivate(asking, auth, erase=True)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await accounts.login_tokens.generate(asking, auth)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await accounts.deactivation.deactivate(asking, auth, erase=True)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await accounts.login_tokens.generate(asking, auth)
 
 
 async def test_register_limit_exceeded_for_an_address(server: Server) -> None:
     service = accounts_refusing(server, ("registration", "192.0.2.1")).register
     asked = Registration(username="alice", password=PASSWORD, auth={"type": "m.login.dummy"}, device=HOME)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await service.register(asked)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await service.register_guest(HOME)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await service.register(asked)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await service.register_guest(HOME)
 
 
 async def test_giving_the_password_again_is_counted_as_a_login(server: Server) -> None:
     alice = await server.register("alice")
     service = accounts_refusing(server, ("login", "@alice:one.test")).change_password
     auth = {"type": "m.login.password", "password": PASSWORD}
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await service.change_password(requester(server, alice), "new", auth, logout_devices=True)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await service.change_password(requester(server, alice), "new", auth, logout_devices=True)
 
 
 async def test_session_is_not_opened_for_an_account_deactivated_meanwhile(server: Server) -> None:
     alice = await server.register("alice")
     asking = requester(server, alice)
     await server.change_account(alice, is_deactivated=True)
-    with server.leaves_no_trace(), pytest.raises(Forbidden):
-        await server.services.accounts.sessions.open(asking.user_id, asking.user, HOME)
+    async with server.leaves_no_trace():
+        with pytest.raises(Forbidden):
+            await server.services.accounts.sessions.open(asking.user_id, asking.user, HOME)

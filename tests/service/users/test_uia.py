@@ -139,8 +139,9 @@ async def test_sessions_are_bounded_and_old_ones_make_room(
     monkeypatch.setattr(uia, "UIA_SESSIONS_MAX", 2)
     await ask(service, None)
     await ask(service, None)
-    with server.leaves_no_trace(), pytest.raises(LimitExceeded):
-        await service.require(None, CHALLENGE)
+    async with server.leaves_no_trace():
+        with pytest.raises(LimitExceeded):
+            await service.require(None, CHALLENGE)
     await trio.sleep(HOUR_S + 1)
     await ask(service, None)
     assert sessions(server) == 1
