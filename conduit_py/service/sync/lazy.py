@@ -17,6 +17,8 @@ from kvschema.catalog.rooms import ShortEventId, ShortUserId
 
 DEVICES_MAX = 256
 EVENTS_PER_DEVICE_MAX = 4000
+EVENTS_MAX = 100_000
+"""Of all devices, about 70 bytes each."""
 
 
 class SentMembers:
@@ -41,6 +43,11 @@ class SentMembers:
         self._known_pos = since
         self._told, self._told_pos = set(), None
 
+    @property
+    def known_count(self) -> int:
+        """How many events the device has confirmed."""
+        return len(self._known)
+
     def __contains__(self, event: ShortEventId) -> bool:
         return event in self._known
 
@@ -57,13 +64,18 @@ class SentMembersByDevice:
 
     def __init__(self) -> None:
         self._devices: OrderedDict[tuple[ShortUserId, DeviceId | None], SentMembers] = OrderedDict()
+        self._events = 0
+        """How many of them all have confirmed."""
 
     def go_on(self, requester: Requester, since: int | None) -> SentMembers:
         """What the device knows that asks on from ``since``."""
         key = (requester.user, requester.device_id)
         sent = self._devices.pop(key, None) or SentMembers()
         self._devices[key] = sent
-        if len(self._devices) > DEVICES_MAX:
-            self._devices.popitem(last=False)
+        before = sent.known_count
         sent.go_on(since)
+        self._events += sent.known_count - before
+        while len(self._devices) > DEVICES_MAX or self._events > EVENTS_MAX:
+            _, forgotten = self._devices.popitem(last=False)
+            self._events -= forgotten.known_count
         return sent

@@ -8,6 +8,7 @@ import pytest
 
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.service.requester import Requester
+from conduit_py.service.sync import lazy
 from conduit_py.service.sync.lazy import DEVICES_MAX, SentMembers, SentMembersByDevice
 from kvschema.catalog.rooms import ShortEventId, ShortUserId
 from tests.service.sync.world import Json, World
@@ -173,14 +174,35 @@ def test_sent_members_are_known_once_the_device_goes_on() -> None:
     assert event not in sent
 
 
+def requesters_of(count: int) -> list[Requester]:
+    return [
+        Requester(user_id=UserId(f"@{number}:one.test"), user=ShortUserId(number), device_id=None)
+        for number in range(count)
+    ]
+
+
 def test_sent_members_are_kept_for_few_devices() -> None:
     by_device = SentMembersByDevice()
-    requesters = [
-        Requester(user_id=UserId(f"@{number}:one.test"), user=ShortUserId(number), device_id=None)
-        for number in range(DEVICES_MAX + 1)
-    ]
+    requesters = requesters_of(DEVICES_MAX + 1)
     for requester in requesters:
         by_device.go_on(requester, None).tell(1, {ShortEventId(5)})
 
     assert ShortEventId(5) not in by_device.go_on(requesters[0], 1)
     assert ShortEventId(5) in by_device.go_on(requesters[-1], 1)
+
+
+def test_sent_members_of_all_devices_together_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "EVENTS_MAX", 30)
+    by_device = SentMembersByDevice()
+    alice, bob, carol, dora = requesters_of(4)
+    events = {ShortEventId(number) for number in range(10)}
+
+    def confirm(requester: Requester) -> None:
+        by_device.go_on(requester, None).tell(1, events)
+        by_device.go_on(requester, 1).tell(2, set())
+
+    for requester in (alice, bob, carol, alice, bob, alice, carol):
+        confirm(requester)
+    assert [by_device.go_on(it, 1).known_count for it in (bob, alice, carol)] == [10, 10, 10]
+    confirm(dora)
+    assert [by_device.go_on(it, 1).known_count for it in (dora, carol, alice, bob)] == [10, 10, 10, 0]
