@@ -39,7 +39,8 @@ USERS_PER_ROOM_MAX = 100
 
 @dataclass(slots=True)
 class _Room:
-    changed: int = 0
+    """In which somebody types."""
+
     until: dict[UserId, float] = field(default_factory=dict)
     """When each user stops typing unless they go on, by trio's clock."""
     told: dict[UserId, float] = field(default_factory=dict)
@@ -75,11 +76,17 @@ class TypingService:
         self._ephemeral = ephemeral
         self._limits = limits
         self._rooms: dict[ShortRoomId, _Room] = {}
+        self._changed: dict[ShortRoomId, int] = {}
+        """What the counter was at the last change of each room, the latest at the end. 100 bytes for every room."""
         self._earlier = trio.Event()
         self.boot = boot
         """Names this run of the server, letters and digits: what another run counted means nothing here."""
         self.changes = 0
         """The counter."""
+
+    def __len__(self) -> int:
+        """In how many rooms somebody types."""
+        return len(self._rooms)
 
     def set_typing(
         self, requester: Requester, room_id: RoomId, user_id: str, *, is_typing: bool, timeout_ms: int | None
@@ -131,6 +138,7 @@ class TypingService:
     def forget_room(self, room: ShortRoomId) -> None:
         """The room is not there any more."""
         self._rooms.pop(room, None)
+        self._changed.pop(room, None)
 
     def get_typing(self, room: ShortRoomId) -> list[UserId]:
         """Who is typing, first come first."""
@@ -139,10 +147,10 @@ class TypingService:
 
     def get_changed(self, since: int) -> Iterator[ShortRoomId]:
         """Rooms in which something changed after the counter stood at ``since``."""
-        if since < self.changes:
-            for room, typing in self._rooms.items():
-                if typing.changed > since:
-                    yield room
+        for room, changed in reversed(self._changed.items()):
+            if changed <= since:
+                return
+            yield room
 
     def _tell_again(self, room: ShortRoomId, room_id: RoomId, user_id: UserId) -> None:
         """Tell the other servers that a user of ours types, unless they heard it just now."""
@@ -172,7 +180,10 @@ class TypingService:
         return self.changes
 
     def _note_change(self, room: ShortRoomId, typing: _Room) -> None:
-        typing.changed = self.next_change()
+        self._changed.pop(room, None)
+        self._changed[room] = self.next_change()
+        if not typing.until:
+            del self._rooms[room]
         with self._database.snapshot() as snapshot:
             users = _local_joined(snapshot, room)
             self._ephemeral.note_typing(snapshot, room, typing.until, users)
@@ -188,7 +199,7 @@ class TypingService:
     def _expire(self) -> float:
         """End what is over; returns when to look again."""
         now, soonest = trio.current_time(), math.inf
-        for room, typing in self._rooms.items():
+        for room, typing in list(self._rooms.items()):
             over = [user_id for user_id, until in typing.until.items() if until <= now]
             for user_id in over:
                 del typing.until[user_id]

@@ -136,3 +136,26 @@ async def test_the_list_of_a_room_is_bounded(world: World, autojump_clock: MockC
         typing.start(room, user.user_id, 30)
 
     assert len(typing.get_typing(room)) == USERS_PER_ROOM_MAX
+
+
+async def test_of_rooms_where_nobody_types_any_more_only_the_change_is_remembered(
+    world: World, autojump_clock: MockClock
+) -> None:
+    alice = await world.user("alice")
+    rooms = [await world.room(alice) for _ in range(4)]
+    before = (await world.sync(alice))["next_batch"]
+    for room_id in rooms:
+        set_typing(world, alice, room_id, is_typing=True, s=20)
+    during = (await world.sync(alice, before))["next_batch"]
+    assert len(world.typing) == 4
+
+    set_typing(world, alice, rooms[2], is_typing=False)
+    early = await world.sync(alice, during)
+    await trio.sleep(21)
+
+    assert len(world.typing) == 0
+    late = await world.sync(alice, early["next_batch"])
+    assert [typing_in(early, room_id) for room_id in rooms] == [None, None, [], None]
+    assert [typing_in(late, room_id) for room_id in rooms] == [[], [], None, []]
+    assert [typing_in(await world.sync(alice, during), room_id) for room_id in rooms] == [[]] * 4
+    assert [typing_in(await world.sync(alice, late["next_batch"]), room_id) for room_id in rooms] == [None] * 4
