@@ -174,7 +174,9 @@ async def test_banned_user_cannot_get_in_by_another_server(network: Network, aut
         assert "not banned yet, as far as I know" not in await scroll(user, room_id)
         joined = (await user.get(in_room(room_id, "joined_members"))).json["joined"]
         assert bob.user_id not in joined
-    response = await bob.put(in_room(room_id, "send", "m.room.message", "later"), {"body": "still here?"})
+    response = await bob.put(
+        in_room(room_id, "send", "m.room.message", "later"), {"msgtype": "m.text", "body": "still here?"}
+    )
     assert response.status == 403
 
 

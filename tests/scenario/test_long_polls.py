@@ -83,7 +83,9 @@ def test_two_thousand_long_polls_are_small_answered_and_freed(
 
         # The others are told of an event, each and all.
         started = time.monotonic()
-        event_id = users[0].put("rooms", room_id, "send", "m.room.message", "t1", json={"body": "hi"})["event_id"]
+        event_id = users[0].put(
+            "rooms", room_id, "send", "m.room.message", "t1", json={"msgtype": "m.text", "body": "hi"}
+        )["event_id"]
         for poll in polls[1::2]:
             status, body = poll.receive()
             assert status == 200

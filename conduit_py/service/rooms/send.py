@@ -61,6 +61,8 @@ class SendService:
             return await self.redact_event(
                 requester, room_id, parse_event_id(redacts), txn_id=txn_id, content=content, endpoint=endpoint
             )
+        if event_type == "m.room.message":
+            _check_message(content)
         requester.require_not_suspended()
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> tuple[EventId, ShortEventId]:
@@ -170,6 +172,13 @@ class SendService:
             return event_id
 
         return await self._writes.write(room_id, stage_once)
+
+
+def _check_message(content: Mapping[str, Any]) -> None:
+    """Raises ``BadJson``. Spec: client-server-api/#instant-messaging"""
+    for name in ("msgtype", "body"):
+        if not isinstance(content.get(name), str):
+            raise BadJson(f"a message needs {name}, which is text")
 
 
 def _joined_first(requester: Requester, stage: Stage[T]) -> Stage[T]:

@@ -90,7 +90,7 @@ async def test_set_admin_suspend_user_lets_the_user_read_and_leave_only(rooms: R
     assert name.outcome == (403, "M_USER_SUSPENDED")
     assert (await bob.get(in_room(room_id, "messages"), dir="b")).status == 200
     phone = await rooms.log_in(bob)
-    assert (await phone.put(message + "2", {"body": "hi"})).outcome == (403, "M_USER_SUSPENDED")
+    assert (await phone.put(message + "2", {"msgtype": "m.text", "body": "hi"})).outcome == (403, "M_USER_SUSPENDED")
     await leave(bob, room_id)
 
 

@@ -165,7 +165,9 @@ async def test_appservice_says_when_things_happened(bridged: WholeServer, bridge
     ]
     times = [(await alice.get(in_room(room_id, "event", event_id))).json["origin_server_ts"] for event_id in said]
     assert times == [1234567890123, 5, 0]
-    by_alice = await alice.put(in_room(room_id, "send", "m.room.message", "t1"), {"body": "x"}, ts="5")
+    by_alice = await alice.put(
+        in_room(room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "x"}, ts="5"
+    )
     event = (await alice.get(in_room(room_id, "event", by_alice.json["event_id"]))).json
     assert event["origin_server_ts"] > 5, "users say nothing by it"
 

@@ -225,7 +225,9 @@ async def test_join_room_lets_guests_in_and_out_with_guest_access(rooms: RoomSer
         opened = await set_state(alice, room_id, "m.room.guest_access", {"guest_access": "can_join"})
         await join(gast, room_id)
         await set_state(alice, room_id, "m.room.name", {"name": shut})
-        assert (await gast.put(in_room(room_id, "send", "m.room.message", shut), {"body": "hi"})).status == 200
+        assert (
+            await gast.put(in_room(room_id, "send", "m.room.message", shut), {"msgtype": "m.text", "body": "hi"})
+        ).status == 200
         if shut == "state":
             await set_state(alice, room_id, "m.room.guest_access", {"guest_access": "forbidden"})
         else:

@@ -16,7 +16,9 @@ async def test_kick_makes_a_member_leave(rooms: RoomServer, version: str) -> Non
         "membership": "leave",
         "reason": "jokes",
     }
-    assert (await carol.put(in_room(room_id, "send", "m.room.message", "1"), {})).outcome == (403, "M_FORBIDDEN")
+    assert (
+        await carol.put(in_room(room_id, "send", "m.room.message", "1"), {"msgtype": "m.text", "body": "hi"})
+    ).outcome == (403, "M_FORBIDDEN")
     await join(carol, room_id)
 
 

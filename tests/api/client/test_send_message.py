@@ -107,6 +107,17 @@ async def test_send_message_refuses_what_is_no_object(rooms: RoomServer) -> None
         assert (await ask_send(alice, "lounge", TEXT)).outcome == (400, "M_INVALID_PARAM")
 
 
+@pytest.mark.parametrize(
+    "content", [{}, {"body": "hi"}, {"msgtype": "m.text"}, TEXT | {"body": 1}, TEXT | {"msgtype": []}]
+)
+async def test_send_message_bad_json_without_text(rooms: RoomServer, content: dict[str, Any]) -> None:
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    async with rooms.leaves_no_trace():
+        assert (await ask_send(alice, room_id, content)).outcome == (400, "M_BAD_JSON")
+    assert (await ask_send(alice, room_id, content, "org.example")).status == 200
+
+
 async def test_send_message_bad_json_for_what_could_not_be_read_again(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
@@ -122,12 +133,13 @@ async def test_send_message_bad_json_for_what_could_not_be_read_again(rooms: Roo
 async def test_send_message_too_large(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
+    too_large = [TEXT | {"body": "x" * size} for size in (BYTES_MAX, BYTES_MAX - 100)]
     async with rooms.leaves_no_trace():
-        assert (await ask_send(alice, room_id, {"body": "x" * BYTES_MAX})).outcome == (413, "M_TOO_LARGE")
-        assert (await ask_send(alice, room_id, {"body": "x" * (BYTES_MAX - 100)})).outcome == (413, "M_TOO_LARGE")
+        for content in too_large:
+            assert (await ask_send(alice, room_id, content)).outcome == (413, "M_TOO_LARGE")
         assert (await ask_send(alice, room_id, TEXT, "x" * 256)).outcome == (413, "M_TOO_LARGE")
         assert (await ask_send(alice, room_id, TEXT, "ä" * 128)).outcome == (413, "M_TOO_LARGE")
-    assert (await ask_send(alice, room_id, {"body": "x" * (BYTES_MAX - 1000)})).status == 200
+    assert (await ask_send(alice, room_id, TEXT | {"body": "x" * (BYTES_MAX - 1000)})).status == 200
     assert (await ask_send(alice, room_id, TEXT, "x" * 255)).status == 200
 
 

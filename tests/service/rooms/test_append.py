@@ -314,7 +314,7 @@ async def test_append_stores_a_redacted_event_stripped(rooms: RoomServer, versio
 async def test_append_remembers_the_transaction_with_the_event(rooms: RoomServer) -> None:
     alice = await rooms.register("alice")
     room_id = await create(alice)
-    sent = (await ask_send(alice, room_id, {"body": "hi"}, txn_id="one")).json["event_id"]
+    sent = (await ask_send(alice, room_id, {"msgtype": "m.text", "body": "hi"}, txn_id="one")).json["event_id"]
     redacted = (await ask_redact(alice, room_id, sent, "two")).json["event_id"]
     named = (await ask_state(alice, room_id, NAME, {"name": "x"})).json["event_id"]
     with rooms.store.snapshot() as snapshot:
@@ -363,7 +363,7 @@ async def test_append_wakes_nobody_for_what_is_refused(rooms: RoomServer, monkey
     alice, bob = await rooms.register("alice"), await rooms.register("bob")
     room_id = await create(alice)
     woken = watch(rooms, monkeypatch)
-    assert (await ask_send(bob, room_id, {})).status == 403
+    assert (await ask_send(bob, room_id, {"msgtype": "m.text", "body": "hi"})).status == 403
     assert (await ask_member(bob, room_id, "kick", alice.user_id)).status == 403
     assert woken == []
 

@@ -25,7 +25,7 @@ CONTENTS: tuple[Json, ...] = (
     {"alias": "#lounge:one.test", "alt_aliases": []},
     {"users": {}, "users_default": 50},
     {"users": {"@alice:one.test": 100, "@bob:one.test": 100}},
-    {"body": {"formatted": []}, "m.mentions": {"room": True}, "m.relates_to": "nothing"},
+    {"body": "hi", "msgtype": "m.text", "m.mentions": {"room": True}, "m.relates_to": "nothing"},
 )
 TYPES = (
     "m.room.message",

@@ -305,7 +305,9 @@ async def test_receive_tells_local_users_that_a_resolution_removes_them(rooms: R
         standing = members.get_membership(snapshot, user, get_room(snapshot, peer).short)
         assert standing is not None
         assert standing[0] == BAN
-    assert (await dora.put(in_room(peer.room_id, "send", "m.room.message", "t"), {"body": "?"})).status == 403
+    assert (
+        await dora.put(in_room(peer.room_id, "send", "m.room.message", "t"), {"msgtype": "m.text", "body": "?"})
+    ).status == 403
 
 
 async def test_receive_keeps_the_ends_of_a_room_few(rooms: RoomServer) -> None:
