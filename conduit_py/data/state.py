@@ -17,14 +17,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from conduit_py.data.short_ids import get_state_key, get_state_key_record
 from conduit_py.data.timeline import get_pdu
 from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.slices import portions, run_at_once
-from conduit_py.storage.database import Snapshot
+from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.batch import WriteBatch
 from kvschema.catalog import state
@@ -48,6 +48,10 @@ ENTRIES_AT_ONCE: Final = 2000
 KEYS_AT_ONCE: Final = 250
 """Entries whose keys are looked up, or that are looked up in two states: some milliseconds."""
 
+LOOSE_MAX: Final = 1000
+"""Entries that a state without a name may have: of more, it is stored ahead (``stage_whole``)."""
+
+T = TypeVar("T")
 Entries = dict[ShortStateKey, ShortEventId]
 Changes = Mapping[ShortStateKey, ShortEventId]
 """New entries; event 0 removes one."""
@@ -113,6 +117,27 @@ depth 1, the next state of a large room would be stored whole once more, and the
 def encode_first(entries: Changes) -> bytes:
     """The row of a state that follows no other. Costs its size: that of a large room is for a thread to make."""
     return _encode(_FIRST_DEPTH, EMPTY, entries)
+
+
+def encode_whole(entries: Entries) -> Slices[bytes]:
+    """The same in slices. Event 0 stands for no entry."""
+    keys = sorted(entries)  # All at once, but mostly they come sorted.
+    parts = [_HEADER.pack(_FIRST_DEPTH, EMPTY)]
+    for portion in portions(keys, ENTRIES_AT_ONCE):
+        yield
+        said = [(key, event) for key in portion if (event := entries[key])]
+        parts.append(struct.pack(f">{2 * len(said)}Q", *chain.from_iterable(said)))
+    return b"".join(parts)
+
+
+def stage_whole(turn: Turn, encoded: bytes) -> StateId:
+    """Name a state that differs from all others in much, which then costs those that follow it nothing.
+
+    Nothing refers to it yet, and maybe nothing ever will: it goes with the room that its events are of.
+    """
+    name = StateId(turn.take_pos())
+    turn.batch.put(state.STATEID_STATEDIFF, state.ByState(name), encoded)
+    return name
 
 
 class StateChain:
@@ -309,6 +334,21 @@ def _without_removed(entries: Entries) -> Slices[Entries]:
         left.update(it for it in items if it[1])
         yield
     return left
+
+
+def in_snapshots(database: Database, find: Callable[[StateChain], Slices[T]]) -> Slices[T]:
+    """What is found in slices, each of them in a snapshot of its own."""
+    with database.snapshot() as snapshot:
+        chain = StateChain(snapshot)
+        slices = find(chain)
+    while True:
+        with database.snapshot() as snapshot:
+            chain.go_on(snapshot)
+            try:
+                next(slices)
+            except StopIteration as done:
+                return cast("T", done.value)
+        yield
 
 
 def get_current_state_id(snapshot: Snapshot, room: ShortRoomId) -> StateId:

@@ -79,8 +79,9 @@ async def receive(directory: Path) -> None:
             room = get_room(snapshot, pdu.room_id)
         assert room is not None
         say(BEGINS)
-        state = await lay_out_state(rooms.store.database, room.short, told)
-        await limit_entries(rooms, ENTRIES_MAX).receive(pdu.room_id, [Arrival(pdu=pdu, told=state)])
+        writes = limit_entries(rooms, ENTRIES_MAX)
+        state = await lay_out_state(rooms.store.database, writes, room.short, told)
+        await writes.receive(pdu.room_id, [Arrival(pdu=pdu, told=state)])
         say(ENDS)
 
 

@@ -128,7 +128,7 @@ async def take(
     for number, step in enumerate(steps):
         told: LooseState | None = None
         if step.told is not None:
-            told = await lay_out_state(rooms.store.database, require_room(rooms, room_id).short, step.told)
+            told = await lay_out_state(rooms.store.database, writes, require_room(rooms, room_id).short, step.told)
         if events:
             rooms.store.writer._positions.last = events[number] - 1
         [receipt] = await writes.receive(room_id, [Arrival(pdu=step.pdu, told=told)])

@@ -44,6 +44,8 @@ class CurrentState:
         self.state_id = room.state_id
         self._known: dict[StateKey, ShortEventId | None] = {}
         """Entries that were asked for: the same few are, by the rules, the push rules and whoever makes an event."""
+        self._moved: list[Mapping[StateKey, ShortEventId | None]] = []
+        """Thousands of entries that were changed here, the latest last."""
         self.standings: dict[ShortUserId, Standing] = {}
         """Local users whose membership was changed here, as it is now."""
         self._joined_before: frozenset[ShortUserId] | None = None
@@ -54,8 +56,14 @@ class CurrentState:
         """One entry."""
         name = (type, state_key)
         if name not in self._known:
-            self._known[name] = state.get_current(self._snapshot, self._room.short, type, state_key)
+            self._known[name] = self._find_event(name)
         return self._known[name]
+
+    def _find_event(self, name: StateKey) -> ShortEventId | None:
+        for moved in reversed(self._moved):
+            if name in moved:
+                return moved[name]
+        return state.get_current(self._snapshot, self._room.short, *name)
 
     def get(self, type: str, state_key: str) -> Pdu | None:
         """One entry, as the rules read it."""
@@ -74,7 +82,8 @@ class CurrentState:
         """
         if large is not None:
             large.stage(self._turn, StreamPos(pos))
-            self._known.update(large.known)
+            self._moved.append(large.known)
+            self._known.update({name: large.known[name] for name in self._known.keys() & large.known.keys()})
             self.servers.note(large.servers)
             self._joined_difference += sum(large.servers.joined.values())
             changes = {**large.local, **changes}

@@ -9,11 +9,21 @@ found is still true; and what is found twice is the same, so that the event gets
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final, TypeVar, assert_never
 
 import trio
 
-from conduit_py.data.state import LooseState, StateChain, merge
+from conduit_py.data.state import (
+    ENTRIES_AT_ONCE,
+    LOOSE_MAX,
+    Entries,
+    LooseState,
+    StateChain,
+    encode_whole,
+    in_snapshots,
+    stage_whole,
+)
 from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.pdu import Pdu
@@ -23,7 +33,7 @@ from conduit_py.service.rooms.prepared import NEW, Conflict, Prepared, Resolved,
 from conduit_py.service.rooms.resolution import Resolver, build_conflict, choose_nearest
 from conduit_py.service.rooms.room_writer import WriterTools
 from conduit_py.service.rooms.staged_events import KnownStateKeys, StagedEvents
-from conduit_py.slices import run_slices
+from conduit_py.slices import portions, run_slices
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Writer
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey
@@ -77,19 +87,23 @@ class Groundwork:
         resolved = self._tools.resolutions.get(conflict)
         if resolved is None:
             resolved = await self._tools.resolutions.resolve(conflict)
-        return await run_slices(self._find_nearest(spread, differing, resolved))
+        nearest = await run_slices(self._find_nearest(spread, differing, resolved))
+        return nearest if len(nearest.changes) <= LOOSE_MAX else await self._name_state(nearest)
+
+    async def _name_state(self, state: LooseState) -> LooseState:
+        """Under a name of its own it is as good as small. Only the new event is left loose, which has no short id."""
+        new = {key: event for key, event in state.changes.items() if event == NEW}
+        encoded = await run_slices(in_snapshots(self._database, partial(_lay_out, state)))
+        async with self._writer.turn() as turn:
+            name = stage_whole(turn, encoded)
+        return LooseState(name, new)
 
     def _find_differing(self, states: Sequence[LooseState]) -> Slices[Keys]:
         candidates = {key for state in states for key in state.changes}
         yield
         for other in states[1:]:
-            with self._database.snapshot() as snapshot:
-                sides = StateChain(snapshot).rows_between(states[0].base, other.base)
-            first = yield from merge(sides[0])
-            second = yield from merge(sides[1])
-            candidates.update(key for key, event in first.items() if second.get(key) != event)
-            candidates.update(second.keys() - first.keys())
-            yield
+            find = partial(StateChain.find_changes_between, before=states[0].base, after=other.base)
+            candidates.update((yield from in_snapshots(self._database, find)))
         differing: Keys = []
         for keys in _steps(sorted(candidates), COMPARED_AT_ONCE):
             with self._database.snapshot() as snapshot:
@@ -134,6 +148,14 @@ class Groundwork:
                         before, after = (chain.get_loose(state, key) for state in states)
                         move.add(snapshot, turn, key, before, after)
         return move
+
+
+def _lay_out(state: LooseState, chain: StateChain) -> Slices[bytes]:
+    entries: Entries = yield from chain.find_entries(state.base)
+    for items in portions(state.changes.items(), ENTRIES_AT_ONCE):
+        entries.update(it for it in items if it[1] != NEW)
+        yield
+    return (yield from encode_whole(entries))
 
 
 def _new(spread: Spread) -> tuple[ShortEventId, Pdu] | None:

@@ -29,24 +29,15 @@ class Conflict:
 
     room_version: RoomVersion
     states: tuple[LooseState, ...]
+    """With ``NEW`` for an event that has no short id yet."""
     conflicted: tuple[StateMap, ...]
     known: Mapping[EventId, Pdu]
     """Events that are in a state and not stored yet."""
 
     @property
-    def name(self) -> ConflictName:
+    def name(self) -> Hashable:
         """The same for the same states, whatever short ids new events get."""
-        return ConflictName(tuple(state.base for state in self.states), self.conflicted)
-
-
-@dataclass(frozen=True, slots=True)
-class ConflictName:
-    bases: tuple[StateId, ...]
-    conflicted: tuple[StateMap, ...]
-
-    def __hash__(self) -> int:
-        # As of a ``LooseState``: what is large is better compared than hashed.
-        return hash((self.bases, *map(len, self.conflicted)))
+        return *self.known, *self.states
 
     @property
     def size(self) -> int:

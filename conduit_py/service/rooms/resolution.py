@@ -11,7 +11,7 @@ Spec: server-server-api/#room-state-resolution
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -26,7 +26,7 @@ from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.state_res import StateKey, StateMap, resolve_conflict
-from conduit_py.service.rooms.prepared import NEW, Conflict, ConflictName, Prepared, Resolved, Spread, TooLarge
+from conduit_py.service.rooms.prepared import NEW, Conflict, Prepared, Resolved, Spread, TooLarge
 from conduit_py.service.rooms.staged_events import KnownStateKeys, StagedEvents
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortStateKey
@@ -63,7 +63,8 @@ class Resolutions:
         """Entries in which states may differ to be compared in one step of the loop; None for any number."""
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
         self.large = trio.CapacityLimiter(LARGE_AT_ONCE)
-        self._remembered: OrderedDict[ConflictName, Resolved] = OrderedDict()
+        self._remembered: OrderedDict[Hashable, tuple[Resolved, int]] = OrderedDict()
+        """With how many entries were in conflict."""
         self._entries_remembered = 0
 
     async def resolve(self, conflict: Conflict) -> Resolved:
@@ -74,7 +75,8 @@ class Resolutions:
         return resolved
 
     def get(self, conflict: Conflict) -> Resolved | None:
-        return self._remembered.get(conflict.name)
+        found = self._remembered.get(conflict.name)
+        return None if found is None else found[0]
 
     def reads_max(self) -> int | None:
         """How many events may be read for one resolution on the loop; None for any number."""
@@ -82,12 +84,12 @@ class Resolutions:
 
     def _remember(self, conflict: Conflict, resolved: Resolved) -> None:
         if conflict.name not in self._remembered:
-            self._entries_remembered += conflict.name.size
-        self._remembered[conflict.name] = resolved
+            self._entries_remembered += conflict.size
+            self._remembered[conflict.name] = resolved, conflict.size
         self._remembered.move_to_end(conflict.name)
         while len(self._remembered) > 1 and self._is_full():
-            forgotten, _ = self._remembered.popitem(last=False)
-            self._entries_remembered -= forgotten.size
+            _, (_, size) = self._remembered.popitem(last=False)
+            self._entries_remembered -= size
 
     def _is_full(self) -> bool:
         return len(self._remembered) > REMEMBERED_MAX or self._entries_remembered > REMEMBERED_ENTRIES_MAX
@@ -132,7 +134,8 @@ class Resolver:
         if not differing:
             return distinct[0]
         conflicted = tuple(self.name_entries(state, differing, new) for state in distinct)
-        conflict = build_conflict(self._room_version, distinct, conflicted, None if new is None else new[1])
+        nameable = self._with_new(distinct, new)
+        conflict = build_conflict(self._room_version, nameable, conflicted, None if new is None else new[1])
         resolved = self._resolutions.get(conflict)
         if resolved is None:
             resolved = self._resolve(conflict, differing, may_be_large=may_be_large)
@@ -149,18 +152,25 @@ class Resolver:
         return count > entries_max * SCANNED_PER_ENTRY or len(self._chain.find_candidates(first, second)) > entries_max
 
     def _get_prepared(self, states: Sequence[LooseState], new: tuple[ShortEventId, Pdu] | None) -> LooseState:
-        """With ``NEW`` for the new event: its short id is another each time that the event is looked at."""
-        key = None if new is None or new[1].state_key is None else self._keys.find(new[1].type, new[1].state_key)
-        event = NEW if new is None else new[0]
         spread = Spread(
             room_version=self._room_version,
-            states=tuple(_replaced(state, key, event, NEW) for state in states),
+            states=tuple(self._with_new(states, new)),
             new=None if new is None else new[1],
         )
         resolved = self._prepared.resolved.get(spread.name)
         if resolved is None:
             raise TooLarge(spread)
-        return _replaced(resolved, key, NEW, event)
+        return resolved if new is None else _replaced(resolved, self._find_key(new[1]), NEW, new[0])
+
+    def _with_new(self, states: Sequence[LooseState], new: tuple[ShortEventId, Pdu] | None) -> Sequence[LooseState]:
+        """With ``NEW`` for the new event: its short id is another each time that the event is looked at."""
+        if new is None:
+            return states
+        key = self._find_key(new[1])
+        return [_replaced(state, key, new[0], NEW) for state in states]
+
+    def _find_key(self, pdu: Pdu) -> ShortStateKey | None:
+        return None if pdu.state_key is None else self._keys.find(pdu.type, pdu.state_key)
 
     def name_entries(
         self, state: LooseState, keys: Iterable[ShortStateKey], new: tuple[ShortEventId, Pdu] | None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from conduit_py.data import members, rooms, short_ids, timeline
+from conduit_py.data.state import stage_whole
 from conduit_py.matrix.ids import RoomId, UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.policy_server import POLICY, PolicyServer
@@ -24,6 +25,7 @@ from conduit_py.service.rooms.room_writer import RoomWriter
 from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import Turn, Writer
+from kvschema.catalog.rooms import StateId
 
 RECEIVED_PER_TURN = 40
 """Events of other servers that are stored together: the event loop is at it for about 10 ms."""
@@ -175,6 +177,11 @@ class RoomWrites:
                         except MissingEvents as error:
                             results.append(error)
         return results
+
+    async def store_state(self, encoded: bytes) -> StateId:
+        """Name a state of a room that is laid out as a whole, for an event that is yet to be received."""
+        async with self._writer.turn() as turn:
+            return stage_whole(turn, encoded)
 
     async def move_gap(self, room_id: RoomId, pos: int) -> None:
         """Events were put into the gap before the one at ``pos``: it lies before the oldest of them now."""

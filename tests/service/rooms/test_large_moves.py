@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,17 +14,22 @@ from typing import Any
 import pytest
 import trio
 
-from conduit_py.data import members, short_ids
+from conduit_py.data import members, short_ids, timeline
 from conduit_py.data.consistency import check_consistency
-from conduit_py.matrix.ids import EventId
+from conduit_py.data.state import StateChain, stage_whole
+from conduit_py.matrix.ids import EventId, RoomId
 from conduit_py.process import settle_memory
+from conduit_py.service.federation.receive import state_told
+from conduit_py.service.rooms import groundwork, write
 from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.prepared import Spread, Way
 from conduit_py.service.rooms.receive import Arrival, Receipt
 from conduit_py.service.rooms.resolution import ENTRIES_MAX
+from conduit_py.storage.writer import Turn
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
 from kvschema.catalog.members import JOIN
+from kvschema.catalog.rooms import StateId
 from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from tests.rig.crowd import MEMBER, Crowd, Step, gather, limit_entries, require_room, take
@@ -36,6 +41,7 @@ from tests.service.rooms.test_resolution import begin, check_states
 
 CREW = 12
 LOOP_MS_MAX = 50
+MOVED = 5_000
 
 
 async def tell_of_joins(crowd: Crowd) -> list[Step]:
@@ -122,6 +128,53 @@ async def test_large_move_writes_the_same_rows(
     assert rooms.dump() != rows
 
 
+def read_states(rooms: RoomServer, room_id: RoomId, receipts: Sequence[Receipt]) -> list[dict[Any, str]]:
+    """The current state and that after each event, as the rules name them."""
+    with rooms.store.snapshot() as snapshot:
+        chain = StateChain(snapshot)
+        after = [timeline.require_row(snapshot, receipt.event).state_after for receipt in receipts]
+        return [
+            {
+                short_ids.get_state_key_record(snapshot, key): timeline.require_row(snapshot, event).event_id
+                for key, event in chain.entries(state_id).items()
+            }
+            for state_id in (require_room(rooms, room_id).state_id, *after)
+        ]
+
+
+@pytest.mark.parametrize("tell", [tell_of_joins, follow_everything])
+@pytest.mark.parametrize("most", [0, 4])
+async def test_state_that_was_given_a_name_ahead_says_the_same(
+    rooms: RoomServer,
+    make_engine: Callable[[], Engine],
+    tell: Callable[[Crowd], Any],
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = await gather(rooms)
+    steps, room_id = await tell(crowd), crowd.peer.room_id
+    rows, named = rooms.dump(), list[StateId]()
+
+    def stage_named(turn: Turn, encoded: bytes) -> StateId:
+        name = stage_whole(turn, encoded)
+        named.append(name)
+        return name
+
+    for module in (write, groundwork):
+        monkeypatch.setattr(module, "stage_whole", stage_named)
+    for module in (state_told, groundwork):
+        monkeypatch.setattr(module, "LOOSE_MAX", 2)
+    receipts = await take(rooms, limit_entries(rooms, most), room_id, steps)
+    assert named
+    for module in (state_told, groundwork):
+        monkeypatch.setattr(module, "LOOSE_MAX", 1000)
+    async with reopened(rows, make_engine()) as other:
+        expected = await take(other, limit_entries(other, 1_000_000), room_id, steps)
+        assert read_states(rooms, room_id, receipts) == read_states(other, room_id, expected)
+    with rooms.store.snapshot() as snapshot:
+        assert list(check_consistency(snapshot)) == []
+
+
 async def test_users_who_were_never_seen_come_in_a_large_move(rooms: RoomServer) -> None:
     crowd = await gather(rooms)
     [step] = await follow_everything(crowd)
@@ -140,10 +193,10 @@ async def test_event_loop_goes_on_while_thousands_come_and_go(tmp_path: Path) ->
     async with open_server(engine, load_test_config(), threaded=True) as server:
         rooms = await with_rooms(server)
         crowd = await gather(rooms)
-        joins = await crowd.store([crowd.loose(crowd.user(number), "join") for number in range(5_000)])
+        joins = await crowd.store([crowd.loose(crowd.user(number), "join") for number in range(MOVED)])
         known = list(crowd.state.values())
         bans = await crowd.store(
-            [crowd.loose(crowd.user(number), "ban", sender=crowd.peer.user("bob")) for number in range(5_000)]
+            [crowd.loose(crowd.user(number), "ban", sender=crowd.peer.user("bob")) for number in range(MOVED)]
         )
         writes = limit_entries(rooms, ENTRIES_MAX)
         for text, told in (("come", [*known, *joins]), ("go", [*known, *bans])):

@@ -159,7 +159,7 @@ class MissingEventsFetcher:
         if told is None:
             self._note_failures("the state before an event", origin, [("state", event_id)])
             raise StillMissing(f"the state before {event_id} cannot be had")
-        return await lay_out_state(self._database, room.short, told)
+        return await lay_out_state(self._database, self._writes, room.short, told)
 
     async def fetch_auth_events(self, origin: ServerName, room: Room, pdu: Pdu) -> None:
         """Store what allowed an event. Raises ``StillMissing``."""
