@@ -34,9 +34,12 @@ from tests.rig.stored import Dump, leaves_no_trace, read_all
 SERVER_NAME = "one.test"
 PASSWORD = "correct horse battery staple"
 
+NOWHERE = "/proc/nowhere"
+"""Where no folder can be made: a test that stores files says where, so that none finds what another left."""
 CONFIG = {
     "CONDUIT_SERVER_NAME": SERVER_NAME,
     "CONDUIT_ALLOW_REGISTRATION": "true",
+    "CONDUIT_DATABASE_PATH": NOWHERE,
 }
 CHEAP_HASH = PasswordHash(time=1, memory=64, parallelism=1)
 """Less than a configuration may ask for."""

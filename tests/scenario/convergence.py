@@ -1,9 +1,13 @@
 """Five servers, one room, a network that falls apart and heals, servers that restart: in the end all agree.
 
 A seed decides everything: who does what and when, which links are cut, who restarts, how long requests take, what every
-random id is. So a seed that fails fails again, in a process of its own whose hashes are not random either:
+random id is, which of two tasks goes first. Nothing else does: there are no threads, no files and no sockets, and time
+is the mocked clock's. So a seed that fails fails again, also on another machine and in another checkout, in a process
+whose hashes are not random either:
 
     PYTHONHASHSEED=0 python -m tests.scenario.convergence SEED...
+
+Each seed is printed with a digest of all that happened, to compare runs by.
 
 What is asked for at the end: all servers whose users are members hold the same room state, and these users see what
 each of them says last.
@@ -17,6 +21,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import trio
@@ -24,6 +29,7 @@ from trio.testing import MockClock
 
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
 from conduit_py.outbound.errors import Unreachable
+from kvschema.catalog.users import USERID_ACCOUNT
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.client import Client, Response, path
 from tests.rig.network import Network, open_network
@@ -230,8 +236,17 @@ def takes_for_gone(state: State, user_id: str) -> bool:
     return state.get(("m.room.member", user_id), ("", None))[1] != "join"
 
 
-def play(seed: int) -> None:
-    """Raises ``AssertionError`` where the servers do not agree."""
+def digest(network: Network) -> str:
+    """Of every request between servers, and of what each stores in the end but the hashes of passwords.
+
+    Their salts are random: the library that hashes takes them from the system.
+    """
+    stored = {node.name: {**node.dump(), USERID_ACCOUNT.name: []} for node in network}
+    return sha256(repr((network.requests, stored)).encode()).hexdigest()
+
+
+def play(seed: int) -> str:
+    """The digest. Raises ``AssertionError`` where the servers do not agree."""
     chance = random.Random(seed)
     random.seed(seed)
     secrets.token_bytes = lambda nbytes=None: chance.randbytes(nbytes or 32)
@@ -240,18 +255,19 @@ def play(seed: int) -> None:
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio._core._run._r = random.Random(seed)
 
-    async def main() -> None:
+    async def main() -> str:
         async with open_network(MemoryEngine, *NAMES, chance=chance) as network:
             story = Story(chance, network)
             await story.run()
             await story.check()
+            return digest(network)
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
     for argument in sys.argv[1:]:
-        sys.stdout.write(f"seed {argument}\n")
+        sys.stdout.write(f"seed {argument}")
         sys.stdout.flush()
-        play(int(argument))
+        sys.stdout.write(f" {play(int(argument))}\n")

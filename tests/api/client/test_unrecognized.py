@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.rig.client import Client, Response
-from tests.rig.whole import WholeServer
+from tests.rig.server import Server
+from tests.rig.whole import WholeServer, open_whole
 from tests.spec.source import Operation
 from tests.spec.table import load_table
 
@@ -45,6 +48,13 @@ def is_unrecognized(response: Response) -> bool:
     if response.status < 400:
         return False
     return response.status in (404, 405) and response.errcode == "M_UNRECOGNIZED"
+
+
+@pytest.fixture
+async def whole(server: Server, tmp_path: Path) -> AsyncIterator[WholeServer]:
+    """One that takes files."""
+    async with open_whole(server, MEDIA__PATH=str(tmp_path)) as whole:
+        yield whole
 
 
 @pytest.fixture
