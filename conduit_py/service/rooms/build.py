@@ -195,14 +195,7 @@ def build_rooms(
             note_unqueued=around.appservices.queue.note_sent,
         ),
         search=SearchService(store.database, now_ms=store.now_ms),
-        send=SendService(
-            writes,
-            membership,
-            CanonicalAliases(store.database, aliases),
-            now_ms=store.now_ms,
-            allow_encryption=config.allow_encryption,
-            throttle=throttle,
-        ),
+        send=_build_send(config, store, writes, membership, aliases, throttle),
         snapshots=RoomSnapshots(store.database, now_ms=store.now_ms),
         spaces=SpaceService(store.database, remote_spaces, server_name=server_name),
         state=StateReads(store.database, now_ms=store.now_ms),
@@ -211,11 +204,30 @@ def build_rooms(
         timestamps=TimestampService(store.database, history, around.lookups, server_name=server_name),
         typing=typing,
         upgrades=UpgradeService(
+            store.database,
             writes,
             new_room_id=new_room_id,
             allow_room_creation=config.allow_room_creation,
             throttle=throttle,
         ),
+    )
+
+
+def _build_send(
+    config: Config,
+    store: Store,
+    writes: RoomWrites,
+    membership: MembershipService,
+    aliases: AliasService,
+    throttle: RateLimiter,
+) -> SendService:
+    return SendService(
+        writes,
+        membership,
+        CanonicalAliases(store.database, aliases),
+        now_ms=store.now_ms,
+        allow_encryption=config.allow_encryption,
+        throttle=throttle,
     )
 
 

@@ -23,12 +23,13 @@ from conduit_py.service.ratelimit import RateLimiter
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.aliases import CANONICAL_ALIAS, may_send_state
 from conduit_py.service.rooms.append import RoomAppend
+from conduit_py.service.rooms.bans import copy_bans, find_bans
 from conduit_py.service.rooms.member_events import membership_content, stage_membership
 from conduit_py.service.rooms.space_children import SPACE_CHILD, get_children
 from conduit_py.service.rooms.successors import Succession, stage_listing, stage_settings
 from conduit_py.service.rooms.upgraded_levels import build_closed_levels, build_copied_levels
 from conduit_py.service.rooms.write import RoomWrites
-from conduit_py.storage.database import Snapshot
+from conduit_py.storage.database import Database, Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.errors import PreconditionFailed
 
@@ -68,12 +69,14 @@ class UpgradeService:
 
     def __init__(
         self,
+        database: Database,
         writes: RoomWrites,
         *,
         new_room_id: Callable[[], RoomId],
         allow_room_creation: bool,
         throttle: RateLimiter,
     ) -> None:
+        self._database = database
         self._writes = writes
         self._new_room_id = new_room_id
         self._allow_room_creation = allow_room_creation
@@ -90,6 +93,7 @@ class UpgradeService:
         self._throttle(("room_creation", requester.limited_as))
         if not (self._allow_room_creation or requester.is_admin):
             raise Forbidden("only administrators may create rooms on this server")
+        bans = await find_bans(self._database, room_id)
 
         def stage(snapshot: Snapshot, turn: Turn, old: RoomAppend) -> RoomId:
             replacement = _find_replacement(snapshot, old, requester, upgrade.version)
@@ -99,6 +103,7 @@ class UpgradeService:
                 raise Forbidden("replacing a room needs the power to send m.room.tombstone")
             new = self._begin(snapshot, turn, requester, old, upgrade)
             stage_membership(snapshot, new, requester, requester.user_id, membership_content("join", None))
+            copy_bans(old, new, requester, bans)
             _copy_state(snapshot, old, new, requester)
             _move_names(snapshot, turn, old, new, requester)
             succession = Succession(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit_py.service.rooms import bans
 from tests.rig.client import Client, Response, path
 from tests.rig.rooms import Json, create, in_room, join, leave, send, set_state
 from tests.rig.whole import WholeServer
@@ -220,6 +221,33 @@ async def test_upgrade_room_of_a_wrong_form(whole: WholeServer, body: Json, errc
     room_id = await create(alice)
     async with whole.leaves_no_trace():
         assert (await alice.post(in_room(room_id, "upgrade"), body)).outcome == (400, errcode)
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_upgrade_room_lets_nobody_in_who_is_banned(
+    whole: WholeServer, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bans, "BANS_COPIED_MAX", 2)
+    alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
+    room_id = await create(alice, preset="public_chat")
+    banned = ["@first:two.test", bob.user_id, "@mallory:two.test"]
+    for user_id, reason in zip(banned, (None, "jokes", None), strict=True):
+        await set_state(alice, room_id, "m.room.member", _ban(reason), user_id)
+    await set_state(alice, room_id, "m.room.member", _ban(None), carol.user_id)
+    await set_state(alice, room_id, "m.room.member", {"membership": "leave"}, carol.user_id)
+
+    replacement = await replace(alice, room_id, version)
+
+    new = await state(alice, replacement)
+    members = {key: content for (event_type, key), content in new.items() if event_type == "m.room.member"}
+    del members[alice.user_id]
+    assert members == {bob.user_id: _ban("jokes"), "@mallory:two.test": _ban(None)}, "the latest"
+    assert (await bob.post(in_room(replacement, "join"), {})).outcome == (403, "M_FORBIDDEN")
+    assert (await carol.post(in_room(replacement, "join"), {})).status == 200
+
+
+def _ban(reason: str | None) -> Json:
+    return {"membership": "ban"} if reason is None else {"membership": "ban", "reason": reason}
 
 
 async def test_upgrade_room_takes_the_tags_of_its_members_along(whole: WholeServer) -> None:
