@@ -238,6 +238,17 @@ async def test_invite_is_refused_by_who_takes_none(make_engine: MakeEngine, auto
         assert network["one.test"].dump()["shorteventid_pdu"] == before
 
 
+async def test_invite_into_a_room_that_is_not_federated_is_refused(
+    make_engine: MakeEngine, autojump_clock: MockClock
+) -> None:
+    async with open_network(make_engine, "one.test", "two.test") as network:
+        alice, bob = await two_people(network)
+        room_id = await create(alice, creation_content={"m.federate": False}, invite=[bob.user_id])
+        response = await alice.post(in_room(room_id, "invite"), {"user_id": bob.user_id})
+        assert response.outcome == (403, "M_FORBIDDEN")
+        assert await glimpse(bob, "invite") == {}
+
+
 async def test_invite_by_state_event(make_engine: MakeEngine, autojump_clock: MockClock) -> None:
     async with open_network(make_engine, "one.test", "two.test") as network:
         alice, bob = await two_people(network)

@@ -131,6 +131,11 @@ class Inviting:
         denied = check_event(append.room.version, pdu, append.get_state)
         if denied is not None:
             raise Forbidden(denied.why)
+        create = append.get_state("m.room.create", "")
+        # The rules would take the invite, but never the join.
+        is_closed = create is not None and create.content.get("m.federate") is False
+        if is_closed and server_name_of(user_id) != append.server_name:
+            raise Forbidden(f"the room is not federated, and {user_id} is from elsewhere")
         servers = frozenset(members.scan_servers(snapshot, append.room.short)) - {append.server_name}
         return _Drafted(append.room, pdu, build_room_state(snapshot, append.room, sender), servers)
 
