@@ -27,9 +27,9 @@ SPEC_DOCUMENTS = (
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _walk(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """Every node of a module, for all rules."""
+    """Every node of a module, for all rules. One module at a time: the nodes of all are millions."""
     return tuple(ast.walk(tree))
 
 
