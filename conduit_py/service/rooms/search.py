@@ -130,8 +130,10 @@ def _scan_rooms(snapshot: Snapshot, requester: Requester, filter: RoomEventFilte
     """
     for kind in (JOIN, LEAVE, BAN, INVITE, KNOCK):
         for room, row in members.scan_rooms(snapshot, requester.user, kind):
+            if row.forgotten:
+                continue
             room_id = RoomId(short_ids.get_room_record(snapshot, room).room_id)
-            if not row.forgotten and filter.matches_room(room_id):
+            if filter.matches_room(room_id):
                 yield room_id
 
 
