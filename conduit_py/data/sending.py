@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
+from typing import Final
 
 from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
@@ -13,6 +15,8 @@ from kvschema.catalog.federation import ByServer
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, StreamPos
 from kvschema.catalog.sending import QueuedEdu, Sending, ServerPos, ServerRoom
 
+NAMES_REMEMBERED: Final = 20_000
+"""Servers whose names are remembered as they stand in keys: 3 MB, for rooms with members on thousands of them."""
 IDLE = Sending()
 _POS_MAX = StreamPos((1 << 64) - 1)
 
@@ -62,6 +66,18 @@ def count_events(snapshot: Snapshot, server_name: ServerName) -> int:
 def stage_event(turn: Turn, server_name: ServerName, pos: int, event: ShortEventId) -> None:
     """Put an event at the end of the queue: ``pos`` was taken in this turn."""
     turn.batch.put(sending.SERVERNAMEPOS_EVENT, ServerPos(server_name, StreamPos(pos)), event)
+
+
+def stage_event_for_all(turn: Turn, server_names: Sequence[ServerName], pos: int, event: ShortEventId) -> None:
+    """The same for many servers at once."""
+    key = sending.SERVERNAMEPOS_EVENT.key
+    place = key.encode(ServerPos("", StreamPos(pos)))[len(key.prefix(("",))) :]
+    turn.batch.put_same(sending.SERVERNAMEPOS_EVENT, [_get_prefix(name) + place for name in server_names], event)
+
+
+@lru_cache(NAMES_REMEMBERED)
+def _get_prefix(server_name: ServerName) -> bytes:
+    return sending.SERVERNAMEPOS_EVENT.key.prefix((server_name,))
 
 
 def stage_events_removed(turn: Turn, server_name: ServerName, places: Iterable[int]) -> None:

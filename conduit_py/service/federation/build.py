@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from conduit_py.config import Config
 from conduit_py.matrix.globs import compile_glob
@@ -109,6 +109,10 @@ def build_federation(
     )
 
 
+VERDICTS_MAX: Final = 20_000
+"""Servers of which it is remembered, about 3 MB: a message may be for thousands."""
+
+
 class ForbiddenNames:
     """Whether a server is in ``forbidden_remote_server_names``: a pattern is for the host or for the whole name."""
 
@@ -118,7 +122,18 @@ class ForbiddenNames:
     def replace(self, patterns: Iterable[str]) -> None:
         """Others from now on."""
         self._globs = [compile_glob(pattern, ignore_case=True) for pattern in patterns]
+        self._verdicts: dict[ServerName, bool] = {}
 
     def __call__(self, server_name: ServerName) -> bool:
+        if not self._globs:
+            return False
+        verdict = self._verdicts.get(server_name)
+        if verdict is None:
+            if len(self._verdicts) >= VERDICTS_MAX:
+                self._verdicts.clear()
+            verdict = self._verdicts[server_name] = self._is_forbidden(server_name)
+        return verdict
+
+    def _is_forbidden(self, server_name: ServerName) -> bool:
         host, _ = split_server_name(server_name)
         return any(glob.matches(host) or glob.matches(server_name) for glob in self._globs)

@@ -60,16 +60,16 @@ class Outbox:
         if not names:
             return
         pos = turn.take_pos()
-        queued, behind = [], []
-        for name in sorted(names):
-            backlog = self._backlogs.get(name)
-            if backlog is not None and backlog.is_full:
-                sending.stage_last_event(turn, name, room, event)
-                behind.append(name)
-            else:
-                sending.stage_event(turn, name, pos, event)
-                queued.append(name)
+        behind = sorted(name for name in names if self._is_full(name))
+        queued = sorted(names.difference(behind))
+        sending.stage_event_for_all(turn, queued, pos, event)
+        for name in behind:
+            sending.stage_last_event(turn, name, room, event)
         turn.on_landed(lambda: self._note_events(queued, behind))
+
+    def _is_full(self, server_name: ServerName) -> bool:
+        backlog = self._backlogs.get(server_name)
+        return backlog is not None and backlog.is_full
 
     def _note_events(self, queued: list[ServerName], behind: list[ServerName]) -> None:
         for name in queued:

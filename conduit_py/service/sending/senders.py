@@ -20,12 +20,15 @@ from conduit_py.matrix.ids import ServerName
 from conduit_py.service.sending.backlog import Backlog, Backlogs
 from conduit_py.service.sending.destination import Delivery
 from conduit_py.service.users.store import Store
+from conduit_py.slices import portions
 from kvschema.errors import StorageFull
 
 _log = get_logger(__name__)
 
 SENDING_MAX: Final = 64
 """Transactions on their way at the same time, to as many servers."""
+STARTED_AT_ONCE: Final = 100
+"""Tasks begun between two steps of the event loop, about 5 ms: one message may be for thousands of servers."""
 CONTACT_PAUSE_MS: Final = 30_000
 """A server that talks to us and cannot be reached is not tried more often."""
 FULL_DISK_PAUSE_MS: Final = 60_000
@@ -119,9 +122,11 @@ class Senders:
         async with trio.open_nursery() as nursery:
             while True:
                 kick = self._backlogs.rearm()
-                for backlog in self._take_due():
-                    backlog.is_running = True
-                    nursery.start_soon(self._drain, backlog)
+                for backlogs in portions(self._take_due(), STARTED_AT_ONCE):
+                    for backlog in backlogs:
+                        backlog.is_running = True
+                        nursery.start_soon(self._drain, backlog)
+                    await trio.lowlevel.checkpoint()
                 with trio.move_on_after(self._until_next_s()):
                     await kick.wait()
 

@@ -212,8 +212,9 @@ async def measure(run: Callable[[], Any]) -> float:
     """The longest step of the event loop meanwhile, in milliseconds of its thread."""
     longest = 0.0
 
-    async def watch() -> None:
+    async def watch(task_status: trio.TaskStatus[None]) -> None:
         nonlocal longest
+        task_status.started()
         while True:
             before = time.thread_time()
             try:
@@ -226,7 +227,7 @@ async def measure(run: Callable[[], Any]) -> float:
     settle_memory()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
+            await nursery.start(watch)
             await run()
             nursery.cancel_scope.cancel()
     finally:

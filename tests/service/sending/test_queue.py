@@ -6,10 +6,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from conduit_py.data import short_ids, timeline
+from conduit_py.matrix.ids import RoomId, ServerName
 from conduit_py.service.sending.destination import LONGEST_RETRY_MS
 from kvschema.engine import Engine
 from tests.rig.rooms import create, in_room, send
+from tests.service.rooms.test_large_moves import LOOP_MS_MAX, measure
 from tests.service.sending.world import BOB, CAROL, THREE, TWO, Post, open_world, say, texts
+
+SERVERS = 5_000
 
 
 async def test_every_server_in_the_room_is_sent_what_is_said(
@@ -29,6 +34,33 @@ async def test_every_server_in_the_room_is_sent_what_is_said(
         assert first.json["pdus"][0]["room_id"] == room_id
         assert "unsigned" not in first.json["pdus"][0]
         assert world.has_nothing(TWO)
+
+
+@pytest.mark.slow
+async def test_event_loop_goes_on_while_thousands_of_servers_are_told(engine: Engine, post: Post) -> None:
+    async with open_world(engine, post) as world:
+        alice = await world.rooms.register("alice")
+        room_id = await create(alice)
+        await send(alice, room_id, "to all")
+        names = {ServerName(f"server{number}.test") for number in range(SERVERS)}
+
+        async def tell() -> None:
+            async with world.store.writer.turn() as turn:
+                with world.store.snapshot() as snapshot:
+                    room = short_ids.get_room(snapshot, RoomId(room_id))
+                    assert room is not None
+                    *_, (_, event) = timeline.scan_timeline(snapshot, room)
+                    pdu = timeline.get_pdu(snapshot, event)
+                    world.outbox.stage_pdu(snapshot, turn, room, event, pdu, {*names, ServerName("evil.test")})
+            assert len(world.backlogs) == SERVERS
+            while len(post.arrived) < SERVERS:
+                await trio.lowlevel.checkpoint()
+
+        assert await measure(tell) < LOOP_MS_MAX
+        assert {arrived.destination for arrived in post.arrived} == names
+        assert all(arrived.event_ids == ["to all"] for arrived in post.arrived)
+        await world.settle()
+        assert all(map(world.has_nothing, names))
 
 
 async def test_a_server_is_told_how_its_last_member_went(engine: Engine, post: Post, autojump_clock: MockClock) -> None:
