@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from conduit_py.data.notified import stage_invite_gone, unread_key
+from conduit_py.data.notified import put_invite_gone, unread_key
 from conduit_py.matrix.ids import ServerName
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.batch import WriteBatch
+from kvschema.batch import UNPLACED, WriteBatch
 from kvschema.catalog import members
 from kvschema.catalog.members import (
     BAN,
@@ -160,6 +160,14 @@ def scan_remote_rooms(snapshot: Snapshot, user: ShortUserId) -> Iterator[tuple[S
         yield key.room, StreamPos(began)
 
 
+class Staging(Protocol):
+    """Where rows go, and what is told of the cache: a turn, or what is handed over to one."""
+
+    batch: WriteBatch
+
+    def changes(self, *keys: Hashable) -> None: ...
+
+
 def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Standing | None:
     """Keep every index in step with one change of membership (or a new membership event of the same kind).
 
@@ -170,10 +178,14 @@ def stage_member(turn: Turn, change: MemberChange, old: Standing | None) -> Stan
         several.add(change)
         several.stage(turn, change.pos)
         return None
-    _put_member(turn.batch, change)
+    return _stage_local(turn, change, old)
+
+
+def _stage_local(staging: Staging, change: MemberChange, old: Standing | None) -> Standing:
+    _put_member(staging.batch, change)
     if (change.before == JOIN) != (change.after == JOIN):
-        turn.changes(("localjoined", change.room), ("servers", change.room))
-    return stage_own(turn, change, old)
+        staging.changes(("localjoined", change.room), ("servers", change.room))
+    return stage_own(staging, change, old)
 
 
 class RemoteMembers:
@@ -207,6 +219,37 @@ class RemoteMembers:
             turn.changes(("servers", self._room))
 
 
+class LocalMembers:
+    """The same for users of this server. Some of their rows hold the position, which is put in in the end."""
+
+    def __init__(self) -> None:
+        self.batch = WriteBatch()
+        self._placed = WriteBatch()
+        self._changed: dict[Hashable, None] = {}
+        self._standings: dict[ShortUserId, Standing] = {}
+
+    def changes(self, *keys: Hashable) -> None:
+        self._changed.update(dict.fromkeys(keys))
+
+    def add(self, change: MemberChange, old: Standing | None) -> None:
+        """One change, whose ``pos`` is ``UNPLACED``. ``old`` is the user's standing before."""
+        _, row = self._standings[change.user] = _stage_local(self, change, old)
+        # A new display name is no new membership, and keeps its position.
+        if row.pos == UNPLACED:
+            self._placed.writes += self.batch.writes[-2:]
+            del self.batch.writes[-2:]
+
+    def stage(self, turn: Turn, pos: StreamPos) -> Mapping[ShortUserId, Standing]:
+        """Hand it over. What is returned is how the users stand now."""
+        turn.batch.extend(self.batch)
+        turn.batch.extend_at(self._placed, pos)
+        turn.changes(*self._changed)
+        return {
+            user: (kind, row._replace(pos=pos) if row.pos == UNPLACED else row)
+            for user, (kind, row) in self._standings.items()
+        }
+
+
 def _put_member(batch: WriteBatch, change: MemberChange) -> None:
     """What is the same for users of ours and of other servers."""
     remote = 0 if change.is_local else 1
@@ -225,7 +268,7 @@ def _put_member(batch: WriteBatch, change: MemberChange) -> None:
         batch.add(members.SERVERROOMIDS, members.ServerRoom(change.server_name, change.room), difference)
 
 
-def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standing:
+def stage_own(staging: Staging, change: MemberChange, old: Standing | None) -> Standing:
     """The membership of a local user alone: all there is of a room that we do not take part in."""
     since, is_forgotten = change.pos, False
     if old is not None:
@@ -235,12 +278,12 @@ def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standin
         if is_forgotten or kind == change.after == JOIN:
             since = row.pos  # A new display name is no new membership.
         else:
-            turn.changes(unread_key(change.user, change.room))
+            staging.changes(unread_key(change.user, change.room))
             if kind == INVITE and not row.event:
-                stage_invite_gone(turn, change.room, row.pos)
-            turn.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
-        turn.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
-    turn.changes(("joined", change.user))
+                put_invite_gone(staging.batch, change.room, row.pos)
+            staging.batch.delete(members.USERPOS_MEMBERSHIPCHANGE, members.UserPos(change.user, row.pos))
+        staging.batch.delete(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, kind, change.room))
+    staging.changes(("joined", change.user))
     row = Membership(
         since,
         change.event,
@@ -249,8 +292,9 @@ def stage_own(turn: Turn, change: MemberChange, old: Standing | None) -> Standin
         sender=change.sender,
         event_id=change.event_id,
     )
-    turn.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
-    turn.batch.put(
+    # The rows that hold the position come last.
+    staging.batch.put(members.USERROOMID_MEMBERSHIP, UserRoom(change.user, change.after, change.room), row)
+    staging.batch.put(
         members.USERPOS_MEMBERSHIPCHANGE,
         members.UserPos(change.user, since),
         MembershipChange(change.room, change.after),

@@ -21,6 +21,7 @@ from conduit_py.data.receipts import MAIN
 from conduit_py.matrix.ids import EventId
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
+from kvschema.batch import WriteBatch
 from kvschema.catalog import members
 from kvschema.catalog.members import JOIN, UserRoom
 from kvschema.catalog.receipts import ROOMPOS_NOTIFIED, Notified, Receipt, RoomPos
@@ -178,9 +179,9 @@ def stage_unnoticed(snapshot: Snapshot, turn: Turn, room: ShortRoomId, pos: int)
         stage_removed(turn, room, pos, row)
 
 
-def stage_invite_gone(turn: Turn, room: ShortRoomId, pos: int) -> None:
+def put_invite_gone(batch: WriteBatch, room: ShortRoomId, pos: int) -> None:
     """An invite to a room that we are not in was answered or taken back. It has no place in any timeline."""
-    turn.batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))
+    batch.delete(ROOMPOS_NOTIFIED, RoomPos(room, StreamPos(pos)))
 
 
 def stage_removed(turn: Turn, room: ShortRoomId, pos: int, row: Notified) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from conduit_py.data import members, state
@@ -20,7 +20,7 @@ from conduit_py.service.rooms.outgoing import JoinedServers, ServerChanges
 from conduit_py.service.rooms.staged_events import StagedEvents, StateKeys
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
-from kvschema.batch import WriteBatch
+from kvschema.batch import UNPLACED, WriteBatch
 from kvschema.catalog.members import JOIN, LEAVE
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortStateKey, ShortUserId, StateId, StreamPos
 
@@ -81,12 +81,11 @@ class CurrentState:
         With ``large``, it differs by that too.
         """
         if large is not None:
-            large.stage(self._turn, StreamPos(pos))
+            self.standings.update(large.stage(self._turn, StreamPos(pos)))
             self._moved.append(large.known)
             self._known.update({name: large.known[name] for name in self._known.keys() & large.known.keys()})
             self.servers.note(large.servers)
             self._joined_difference += sum(large.servers.joined.values())
-            changes = {**large.local, **changes}
         state.stage_current(self._turn, self._room.short, state_id, changes)
         self.state_id = state_id
         names = {self.keys.get_name(key): event for key, event in changes.items()}
@@ -110,7 +109,7 @@ class CurrentState:
             event=event,
             pos=StreamPos(pos),
             sender="" if pdu is None else pdu.sender,
-            stripped_state=None if pdu is None else self._stripped_state(pdu),
+            stripped_state=None if pdu is None else _build_stripped_state(pdu, self.get),
         )
         servers = ServerChanges()
         servers.note(change)
@@ -123,15 +122,6 @@ class CurrentState:
 
     def _get_standing(self, user: ShortUserId) -> Standing | None:
         return self.standings.get(user) or members.get_membership(self._snapshot, user, self._room.short)
-
-    def _stripped_state(self, pdu: Pdu) -> list[Any] | None:
-        """What an invited or knocking user is shown of the room. Spec: client-server-api/#stripped-state"""
-        membership = pdu.content.get("membership")
-        if membership not in ("invite", "knock"):
-            return None
-        keys = stripped_state_keys(pdu.sender if membership == "invite" else None)
-        events = [shown.json for key in keys if (shown := self.get(*key)) is not None]
-        return build_stripped_state(events, pdu.json)
 
     @property
     def member_count(self) -> int:
@@ -156,7 +146,7 @@ class CurrentState:
 class LargeMove:
     """What makes a room's current state into another, where that is much: put together ahead, handed over in the turn.
 
-    Whoever makes one holds the room's lock: what is there must not change meanwhile. All but local users is in it.
+    Whoever makes one holds the room's lock: what is there must not change meanwhile, the standing of local users too.
     """
 
     def __init__(
@@ -169,14 +159,13 @@ class LargeMove:
         self._room = room
         self._entries = WriteBatch()
         self._members = members.RemoteMembers(room)
+        self._local = members.LocalMembers()
         self.known: dict[StateKey, ShortEventId | None] = {}
         """Entries as they will be."""
-        self.local: dict[ShortStateKey, ShortEventId] = {}
-        """Membership events of local users as they will be, whose standing is for the turn to change."""
         self.servers = ServerChanges()
 
     def __bool__(self) -> bool:
-        return bool(self.known or self.local)
+        return bool(self.known)
 
     def add(
         self,
@@ -185,36 +174,54 @@ class LargeMove:
         key: ShortStateKey,
         before: ShortEventId | None,
         after: ShortEventId | None,
+        get_after: Callable[[str, str], Pdu | None],
     ) -> None:
-        """One entry that changes. What ``turn`` stages is no more than the short id of a user."""
+        """One entry that changes. What ``turn`` stages is no more than the short id of a user.
+
+        ``get_after`` finds entries as they will be, of which who is invited is shown some.
+        """
         event_type, state_key = get_state_key_record(snapshot, key)
         event = after or ShortEventId(0)
         server_name = server_name_of(UserId(state_key)) if event_type == MEMBER else None
-        if server_name == self._server_name:
-            self.local[key] = event
-            return
         self.known[event_type, state_key] = after
         state.put_entries(self._entries, self._room, {key: event})
         if server_name is None:
             return
+        is_local = server_name == self._server_name
+        pdu = None if after is None else get_pdu(snapshot, after)
         change = MemberChange(
             room=self._room,
             user=self._short_ids.intern_user(snapshot, turn, UserId(state_key)),
             server_name=server_name,
-            is_local=False,
+            is_local=is_local,
             before=_kind_before(None if before is None else get_pdu(snapshot, before)),
-            after=_kind_after(None if after is None else get_pdu(snapshot, after)),
+            after=_kind_after(pdu),
             event=event,
-            pos=StreamPos(0),
-            sender="",
+            pos=StreamPos(UNPLACED),
+            sender="" if pdu is None or not is_local else pdu.sender,
+            stripped_state=None if pdu is None or not is_local else _build_stripped_state(pdu, get_after),
         )
-        self._members.add(change)
         self.servers.note(change)
+        if is_local:
+            self._local.add(change, members.get_membership(snapshot, change.user, self._room))
+        else:
+            self._members.add(change)
 
-    def stage(self, turn: Turn, pos: StreamPos) -> None:
-        """Hand it over, but for the local users."""
+    def stage(self, turn: Turn, pos: StreamPos) -> Mapping[ShortUserId, Standing]:
+        """Hand it over. What is returned is how local users stand now."""
         turn.batch.extend(self._entries)
         self._members.stage(turn, pos)
+        return self._local.stage(turn, pos)
+
+
+def _build_stripped_state(pdu: Pdu, get: Callable[[str, str], Pdu | None]) -> list[Any] | None:
+    """What an invited or knocking user is shown of the room. Spec: client-server-api/#stripped-state"""
+    membership = pdu.content.get("membership")
+    if membership not in ("invite", "knock"):
+        return None
+    keys = stripped_state_keys(pdu.sender if membership == "invite" else None)
+    events = [shown.json for key in keys if (shown := get(*key)) is not None]
+    return build_stripped_state(events, pdu.json)
 
 
 def _kind_before(pdu: Pdu | None) -> int | None:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar, assert_never
 
 import trio
 
+from conduit_py.data.short_ids import get_state_key
 from conduit_py.data.state import (
     ENTRIES_AT_ONCE,
     LOOSE_MAX,
@@ -24,6 +25,7 @@ from conduit_py.data.state import (
     in_snapshots,
     stage_whole,
 )
+from conduit_py.data.timeline import get_pdu
 from conduit_py.matrix.ids import EventId
 from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.pdu import Pdu
@@ -144,10 +146,17 @@ class Groundwork:
             async with self._writer.turn() as turn:
                 with self._database.snapshot() as snapshot:
                     chain = StateChain(snapshot)
+                    get_after = partial(_get_pdu, chain, snapshot, way.after)
                     for key in keys:
                         before, after = (chain.get_loose(state, key) for state in states)
-                        move.add(snapshot, turn, key, before, after)
+                        move.add(snapshot, turn, key, before, after, get_after)
         return move
+
+
+def _get_pdu(chain: StateChain, snapshot: Snapshot, state: LooseState, type: str, state_key: str) -> Pdu | None:
+    key = get_state_key(snapshot, type, state_key)
+    event = None if key is None else chain.get_loose(state, key)
+    return None if event is None else get_pdu(snapshot, event)
 
 
 def _lay_out(state: LooseState, chain: StateChain) -> Slices[bytes]:

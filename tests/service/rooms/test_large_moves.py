@@ -15,11 +15,13 @@ import pytest
 import trio
 
 from conduit_py.data import members, short_ids, timeline
+from conduit_py.data import users as accounts
 from conduit_py.data.consistency import check_consistency
 from conduit_py.data.state import StateChain, stage_whole
-from conduit_py.matrix.ids import EventId, RoomId
+from conduit_py.matrix.ids import DeviceId, EventId, RoomId, UserId
 from conduit_py.process import settle_memory
 from conduit_py.service.federation.receive import state_told
+from conduit_py.service.requester import Requester
 from conduit_py.service.rooms import groundwork, write
 from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.prepared import Spread, Way
@@ -28,8 +30,9 @@ from conduit_py.service.rooms.resolution import ENTRIES_MAX
 from conduit_py.storage.writer import Turn
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
-from kvschema.catalog.members import JOIN
+from kvschema.catalog.members import BAN, JOIN
 from kvschema.catalog.rooms import StateId
+from kvschema.catalog.users import Account
 from kvschema.engine import Engine
 from kvschema.engine.lmdb import LmdbEngine
 from tests.rig.crowd import MEMBER, Crowd, Step, gather, limit_entries, require_room, take
@@ -42,6 +45,7 @@ from tests.service.rooms.test_resolution import begin, check_states
 CREW = 12
 LOOP_MS_MAX = 50
 MOVED = 5_000
+OURS = 2_000
 
 
 async def tell_of_joins(crowd: Crowd) -> list[Step]:
@@ -61,6 +65,22 @@ async def tell_of_joins(crowd: Crowd) -> list[Step]:
     gone = [*known, *names, *bans, *settings[2:]]
     renamed = crowd.event(bob, MEMBER, {"membership": "join", "displayname": "Bob"}, state_key=bob)
     return [Step(crowd.say("many"), come), Step(crowd.say("others"), gone), Step(renamed, known)]
+
+
+async def tell_of_ours(crowd: Crowd) -> list[Step]:
+    """Users of ours are banned and invited, as another server tells; then all is as it was."""
+    bob = crowd.peer.user("bob")
+    ours = [await crowd.rooms.register(name) for name in ("carol", "dave", "erin", "frank")]
+    for user in ours[:2]:
+        await join_room(user, crowd.peer.room_id)
+    crowd.peer.learn()
+    known = dict(crowd.peer.resolve(crowd.peer.ends))
+    kinds = ("ban", "leave", "invite", "ban")
+    moves = [crowd.loose(UserId(user.user_id), kind, sender=bob) for user, kind in zip(ours, kinds, strict=True)]
+    moves += [crowd.loose(crowd.user(number), "join") for number in range(CREW)]
+    gone = [event for key, event in known.items() if key not in {(MEMBER, user.user_id) for user in ours}]
+    told = [*gone, *await crowd.store(moves)]
+    return [Step(crowd.say("moved"), told), Step(crowd.say("back"), list(known.values()))]
 
 
 async def follow_everything(crowd: Crowd) -> list[Step]:
@@ -95,7 +115,7 @@ async def reopened(rows: dict[str, list[tuple[bytes, bytes]]], engine: Engine) -
         yield await with_rooms(server)
 
 
-@pytest.mark.parametrize("tell", [tell_of_joins, follow_everything, throw_out])
+@pytest.mark.parametrize("tell", [tell_of_joins, tell_of_ours, follow_everything, throw_out])
 @pytest.mark.parametrize("most", [0, 4])
 async def test_large_move_writes_the_same_rows(
     rooms: RoomServer,
@@ -205,6 +225,33 @@ async def test_event_loop_goes_on_while_thousands_come_and_go(tmp_path: Path) ->
             assert longest < LOOP_MS_MAX, (text, longest)
         with rooms.store.snapshot() as snapshot:
             assert list(check_consistency(snapshot)) == []
+    engine.close()
+
+
+@pytest.mark.slow
+async def test_event_loop_goes_on_while_thousands_of_ours_are_banned(tmp_path: Path) -> None:
+    engine = LmdbEngine(tmp_path / "db", [tree.name for tree in CATALOG], reserve_bytes=0)
+    async with open_server(engine, load_test_config(), threaded=True) as server:
+        rooms = await with_rooms(server)
+        crowd, store = await gather(rooms), rooms.store
+        users = [UserId(f"@user{number}:{rooms.writes.append.server_name}") for number in range(OURS)]
+        async with store.writer.turn() as turn:
+            with store.snapshot() as snapshot:
+                ours = [store.ids.intern_user(snapshot, turn, user_id) for user_id in users]
+                for user in ours:
+                    accounts.stage_account(turn, user, Account("", created_ms=0))
+        for user_id, user in zip(users, ours, strict=True):
+            requester = Requester(user_id=user_id, user=user, device_id=DeviceId("PHONE"))
+            await rooms.membership.join(requester, crowd.peer.room_id)
+        bob = crowd.peer.user("bob")
+        bans = await crowd.store([crowd.loose(user_id, "ban", sender=bob) for user_id in users])
+        step = Step(crowd.say("go"), [*crowd.state.values(), *bans])
+        longest = await measure(partial(take, rooms, limit_entries(rooms, ENTRIES_MAX), crowd.peer.room_id, [step]))
+        assert longest < LOOP_MS_MAX
+        with store.snapshot() as snapshot:
+            room = require_room(rooms, crowd.peer.room_id).short
+            standings = [members.get_membership(snapshot, user, room) for user in ours]
+        assert all(standing is not None and standing[0] == BAN for standing in standings)
     engine.close()
 
 
