@@ -22,6 +22,7 @@ and how many rows are done; the server listens when all is done. A downgrade is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ def migrate(
         apply_one(engine, batch)
 
 
-def catalog_specs(catalog: Iterable[Tree[Any, Any]] = CATALOG) -> bytes:
+@functools.cache
+def catalog_specs(catalog: tuple[Tree[Any, Any], ...] = CATALOG) -> bytes:
     """The codecs of every tree, as they are stored beside the data."""
     return orjson.dumps({tree.name: tree.spec for tree in catalog}, option=orjson.OPT_SORT_KEYS)
 

@@ -176,19 +176,19 @@ def test_new_tree_and_grown_record_are_written_anew() -> None:
         town: str = ""
 
     grown: Tree[ByText, Grown] = Tree("people", PEOPLE.key, record(Grown), since=2, doc="x", bound="x")
-    assert check_catalog(catalog_specs([AGES]), [AGES, PEOPLE])
-    assert check_catalog(catalog_specs([PEOPLE]), [grown])
+    assert check_catalog(catalog_specs((AGES,)), [AGES, PEOPLE])
+    assert check_catalog(catalog_specs((PEOPLE,)), [grown])
     with pytest.raises(SchemaMismatch, match=r"tree people was written as .*: the database was written by a newer"):
-        check_catalog(catalog_specs([grown]), [PEOPLE])
+        check_catalog(catalog_specs((grown,)), [PEOPLE])
 
 
 def test_changed_codec_is_refused() -> None:
     changed: Tree[ByNumber, int] = Tree("ages", Key(ByNumber, (U64(),)), COUNT, since=1, doc="x", bound="x")
     with pytest.raises(SchemaMismatch, match=r"written as \(text: text\(255\)\) -> u64 and is read as \(number: u64\)"):
-        check_catalog(catalog_specs([AGES]), [changed])
+        check_catalog(catalog_specs((AGES,)), [changed])
 
 
 def test_unknown_tree_is_refused_unless_it_is_retired() -> None:
     with pytest.raises(SchemaMismatch, match=r"tree ages is unknown: .* start that version again"):
-        check_catalog(catalog_specs([AGES]), [PEOPLE], [])
-    assert check_catalog(catalog_specs([AGES]), [PEOPLE], ["ages"])
+        check_catalog(catalog_specs((AGES,)), [PEOPLE], [])
+    assert check_catalog(catalog_specs((AGES,)), [PEOPLE], ["ages"])
