@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conduit_py.matrix.hashes import event_id_of
+from conduit_py.matrix.hashes import content_hash, encode_base64, event_id_of
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.pdu import parse_pdu
 from conduit_py.matrix.room_versions import ROOM_VERSIONS
@@ -134,6 +134,21 @@ async def test_send_join_invalid_param(scene: Scene, version: str) -> None:
         elsewhere = parse_pdu({**good.json, "room_id": RoomId(other)}, ROOM_VERSIONS[version])
         assert (await two.send("join", elsewhere)).outcome == (400, "M_INVALID_PARAM")
     assert await scene.membership(room_id, bob) is None
+
+
+async def test_send_join_invalid_param_for_the_id_of_another_event(scene: Scene) -> None:
+    """In the first room versions whoever sends an event chooses its id."""
+    private = await create(scene.alice, preset="private_chat", room_version="1", name="Secret")
+    open_room, bob = await create(scene.alice, room_version="1"), scene.two.user("bob")
+    secret = await scene.alice.get(in_room(private, "state", "m.room.name") + "?format=event")
+    made = (await scene.two.make("join", open_room, bob)).json
+    mine, version = scene.two.sign(made), ROOM_VERSIONS["1"]
+    for room_id in (open_room, private):
+        event = {**mine.json, "event_id": secret.json["event_id"], "room_id": room_id}
+        hashes = {"sha256": encode_base64(content_hash(event, version))}
+        forged = parse_pdu({**event, "hashes": hashes}, version)
+        async with scene.leaves_no_trace():
+            assert (await scene.two.send("join", forged)).outcome == (400, "M_INVALID_PARAM")
 
 
 async def _restrict(scene: Scene, room_version: str, allowed: list[str]) -> str:

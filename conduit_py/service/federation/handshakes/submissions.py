@@ -116,7 +116,7 @@ class Submissions:
         with self._database.snapshot() as snapshot:
             known = timeline.find_row(snapshot, pdu.event_id)
             if known is not None and known[1].pos and not known[1].flags & REJECTED:
-                return timeline.get_pdu(snapshot, known[0])
+                return _require_same(timeline.get_pdu(snapshot, known[0]), pdu)
             servers = set(members.scan_servers(snapshot, room.short))
         try:
             pdu = await self._checks.check(pdu.json, room.version)
@@ -124,6 +124,16 @@ class Submissions:
             raise InvalidParam(f"the event is not signed as it must be: {error}") from None
         await self._acceptance.accept(room, pdu, servers - {origin, self._writes.append.server_name})
         return pdu
+
+
+def _require_same(known: Pdu, pdu: Pdu) -> Pdu:
+    """The event that is held under the id of one that was handed in. Raises ``InvalidParam`` for another event.
+
+    In rooms of versions 1 and 2 whoever sends an event chooses its id, and it may be that of any event they heard of.
+    """
+    if known.room_id != pdu.room_id or known.sender != pdu.sender or known.hashes != pdu.hashes:
+        raise InvalidParam(f"there is another event with the id {pdu.event_id}")
+    return known
 
 
 def build_room_state(snapshot: Snapshot, room: Room, inviter: UserId | None) -> list[Any]:
