@@ -22,11 +22,14 @@ def count_sessions(snapshot: Snapshot) -> int:
     return snapshot.count(users.UIAASESSION.name)
 
 
+def scan_sessions(snapshot: Snapshot) -> Iterator[tuple[str, UiaSession]]:
+    for key, row in users.UIAASESSION.scan(snapshot):
+        yield key.session, row
+
+
 def scan_begun_before(snapshot: Snapshot, begun_ms: int) -> Iterator[str]:
     """Sessions that began before a time."""
-    for key, row in users.UIAASESSION.scan(snapshot):
-        if row.created_ms < begun_ms:
-            yield key.session
+    return (session for session, row in scan_sessions(snapshot) if row.created_ms < begun_ms)
 
 
 def stage_session(turn: Turn, session: str, row: UiaSession) -> None:
@@ -45,5 +48,5 @@ def stage_used(turn: Turn, session: str, row: UiaSession) -> None:
     turn.batch.delete(users.UIAASESSION, BySession(session))
 
 
-def stage_expired(turn: Turn, session: str) -> None:
+def stage_removed(turn: Turn, session: str) -> None:
     turn.batch.delete(users.UIAASESSION, BySession(session))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conduit_py.data import devices
+from conduit_py.data.digest import digest
 from conduit_py.matrix.ids import DeviceId
 from conduit_py.service.errors import NotFound
 from conduit_py.service.requester import Requester
@@ -68,7 +69,7 @@ class DeviceService:
     ) -> None:
         """Log devices out for good. Those that do not exist are passed over. Raises ``UiaRequired``."""
         wanted = sorted(set(device_ids))
-        proof = await self._reauth.require(requester, auth, "delete_devices", {"devices": "\n".join(wanted)})
+        proof = await self._reauth.require(requester, auth, "delete_devices", {"devices": digest(*wanted).hex()})
         user = requester.user
         async with self._store.locks.hold(account_key(user)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final
 
 from conduit_py.data import uia_sessions
-from conduit_py.service.errors import BadJson, Forbidden, LimitExceeded, NotFound, UiaRequired
+from conduit_py.service.errors import BadJson, Forbidden, NotFound, UiaRequired
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.tokens import new_token
@@ -178,11 +179,8 @@ class UiaService:
         )
         async with self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
-                count = uia_sessions.count_sessions(snapshot)
-                if count >= UIA_SESSIONS_MAX:
-                    count -= stage_expired(snapshot, turn, now_ms)
-                if count >= UIA_SESSIONS_MAX:
-                    raise LimitExceeded("Too many authentications are pending")
+                if uia_sessions.count_sessions(snapshot) >= UIA_SESSIONS_MAX:
+                    _stage_room_made(snapshot, turn, now_ms)
             uia_sessions.stage_session(turn, session, row)
         return _required(challenge, session, completed, failed)
 
@@ -201,8 +199,23 @@ def stage_expired(snapshot: Snapshot, turn: Turn, now_ms: int) -> int:
     """Remove up to ``SWEEP_MAX`` sessions that began too long ago; says how many."""
     expired = list(islice(uia_sessions.scan_begun_before(snapshot, now_ms - SESSION_AGE_MS_MAX), SWEEP_MAX))
     for session in expired:
-        uia_sessions.stage_expired(turn, session)
+        uia_sessions.stage_removed(turn, session)
     return len(expired)
+
+
+def _stage_room_made(snapshot: Snapshot, turn: Turn, now_ms: int) -> None:
+    """Remove a tenth of the sessions: expired ones, then the oldest, of those who have no account before others.
+
+    Anybody can begin as many as they like, and must not keep others from beginning one.
+    """
+    expired_ms = now_ms - SESSION_AGE_MS_MAX
+
+    def order(found: tuple[str, UiaSession]) -> tuple[bool, bool, int]:
+        _, row = found
+        return row.created_ms >= expired_ms, row.user_id != "", row.created_ms
+
+    for session, _ in nsmallest(max(1, UIA_SESSIONS_MAX // 10), uia_sessions.scan_sessions(snapshot), key=order):
+        uia_sessions.stage_removed(turn, session)
 
 
 async def verify_dummy(auth: Mapping[str, Any]) -> None:

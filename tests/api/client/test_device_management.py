@@ -156,6 +156,21 @@ async def test_delete_devices_asks_for_the_password(server: Server, alice: Clien
     assert await device_ids(alice) == {"LAPTOP"}
 
 
+async def test_delete_devices_keeps_little_of_a_long_list_until_the_password_is_given(
+    server: Server, alice: Client
+) -> None:
+    await server.log_in(alice, device_id="A")
+    devices = [f"{number:0200}" for number in range(1000)] + ["A"]
+    session = (await alice.post("/delete_devices", {"devices": devices})).json["session"]
+    [kept] = server.dump()["userdevicesessionid_uiaainfo"]
+    assert len(repr(kept)) < 2000
+    auth = {**password_auth(), "session": session}
+    other = await alice.post("/delete_devices", {"devices": devices[1:], "auth": auth})
+    assert other.outcome == (403, "M_FORBIDDEN")
+    assert (await alice.post("/delete_devices", {"devices": devices, "auth": auth})).json == {}
+    assert await device_ids(alice) == {"LAPTOP"}
+
+
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
