@@ -216,9 +216,12 @@ def scan_children(
     return merge(*(scan_kind(kind) for kind in kinds), key=lambda child: child[0], reverse=reverse)
 
 
-def scan_places(snapshot: Snapshot, room: ShortRoomId, parent: str) -> Iterator[tuple[int, int, relations.Relation]]:
-    """(kind, place, child) of all children, in one pass and in no order that matters."""
-    for key, row in relations.TOFROM_RELATION.scan(snapshot, room, parent):
+def scan_places(
+    snapshot: Snapshot, room: ShortRoomId, parent: str, *, after: tuple[int, int] | None = None
+) -> Iterator[tuple[int, int, relations.Relation]]:
+    """(kind, place, child) of all children, in one pass and in that order; past the kind and place ``after``."""
+    start = None if after is None else ChildPlace(room, parent, *after)
+    for key, row in relations.TOFROM_RELATION.scan(snapshot, room, parent, after=start):
         yield key.kind, key.pos, row
 
 

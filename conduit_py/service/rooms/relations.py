@@ -5,6 +5,7 @@ Spec: client-server-api/#relationships-api
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ CHILDREN_PER_SLICE = 200
 RECURSION_DEPTH = 3
 """Relations that lie between an event and those that are told with ``recurse``."""
 DESCENDANTS_MAX = 20_000
-"""Events that are followed with ``recurse``."""
+"""Events and children of theirs that are looked at with ``recurse``."""
 
 FoundChild = tuple[int, ShortEventId, ShortUserId]
 """Place, event, sender."""
@@ -134,26 +135,14 @@ class _Page:
 
     async def read_descendants(self, event_id: EventId) -> None:
         """Find the relations of relations, level by level, through such as are asked for themselves."""
-        found: dict[ShortEventId, FoundChild] = {}
-        level: list[str] = [event_id]
+        descent = _Descent(self._room, self._query, event_id)
         for _ in range(RECURSION_DEPTH):
-            below: list[str] = []
-            for start in range(0, len(level), CHILDREN_PER_SLICE):
+            descent.begin_level()
+            while descent.has_more:
                 await trio.lowlevel.checkpoint()
                 with self._database.snapshot() as snapshot:
-                    for parent in level[start : start + CHILDREN_PER_SLICE]:
-                        below += self._find_children(snapshot, parent, found)
-            level = below
-        self._descendants = sorted(found.values())
-
-    def _find_children(self, snapshot: Snapshot, parent: str, found: dict[ShortEventId, FoundChild]) -> Iterator[str]:
-        for kind, pos, child in relations.scan_places(snapshot, self._room, parent):
-            if len(found) >= DESCENDANTS_MAX:
-                return
-            # In old room versions servers choose event ids, so relations may run in a circle.
-            if child.event not in found and kind in self._query.kinds and self._query.wants(child):
-                found[child.event] = (pos, child.event, child.sender)
-                yield timeline.require_row(snapshot, child.event).event_id
+                    descent.go_on(snapshot)
+        self._descendants = sorted(descent.found.values())
 
     async def read(self, event_id: EventId) -> None:
         """Read until the page is full, there is no more, or enough was read for one request."""
@@ -235,6 +224,47 @@ class _Page:
         if self._query.recurse is not None:
             parts.append(b'"recursion_depth":%d' % (RECURSION_DEPTH if self._query.recurse else 0))
         return b"{" + b",".join(parts) + b"}"
+
+
+class _Descent:
+    """From an event to what relates to it, some children at a time: one event can have any number of them."""
+
+    def __init__(self, room: ShortRoomId, query: RelationQuery, root: EventId) -> None:
+        self._room = room
+        self._query = query
+        self._level: deque[str] = deque()
+        """Events whose children are still to be looked at."""
+        self._after: tuple[int, int] | None = None
+        """How far those of the first have been."""
+        self._below: list[str] = [root]
+        self._looked = 0
+        self.found: dict[ShortEventId, FoundChild] = {}
+
+    def begin_level(self) -> None:
+        """Go on with what was found last, at first with the root."""
+        self._level.extend(self._below)
+        self._below = []
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._level) and self._looked < DESCENDANTS_MAX
+
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Look at some more."""
+        until = self._looked + CHILDREN_PER_SLICE
+        while self._level and self._looked < until:
+            for kind, pos, child in relations.scan_places(snapshot, self._room, self._level[0], after=self._after):
+                if self._looked >= until:
+                    return
+                self._after = (kind, pos)
+                self._looked += 1
+                # In old room versions servers choose event ids, so relations may run in a circle.
+                if child.event not in self.found and kind in self._query.kinds and self._query.wants(child):
+                    self.found[child.event] = (pos, child.event, child.sender)
+                    self._below.append(timeline.require_row(snapshot, child.event).event_id)
+            self._level.popleft()
+            self._after = None
+            self._looked += 1
 
 
 def check_relation(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from trio.testing import MockClock
 
+from conduit_py.data import relations
 from conduit_py.service.rooms import relations as relation_service
 from tests.rig.client import Client
 from tests.rig.relating import (
@@ -333,3 +337,35 @@ async def test_get_relating_events_goes_on_where_a_request_had_read_enough(
     assert (await page(alice, room_id, parent, limit="2", recurse=recurse))["next_batch"]
     assert await read_all(alice, room_id, parent, "b", 2, recurse=recurse) == [last, first]
     assert await read_all(alice, room_id, parent, "f", 2, recurse=recurse) == [first, last]
+
+
+async def test_get_relating_events_recurses_through_few_children_at_a_time(
+    rooms: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relation_service, "CHILDREN_PER_SLICE", 3)
+    alice = await rooms.register("alice")
+    room_id = await create(alice)
+    parent = await send(alice, room_id, "parent")
+    for number in range(10):
+        await react(alice, room_id, parent, str(number))
+    threaded = await reply(alice, room_id, parent)
+    below = await refer(alice, room_id, threaded)
+    looked: list[int] = []
+    scan_places = relations.scan_places
+
+    def count(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        looked.append(0)
+        for found in scan_places(*args, **kwargs):
+            looked[-1] += 1
+            yield found
+
+    monkeypatch.setattr(relations, "scan_places", count)
+    assert await children(alice, room_id, parent, "m.thread", recurse="true") == [threaded]
+    assert max(looked) <= 4
+    found = await children(alice, room_id, parent, recurse="true")
+    assert {threaded, below} < set(found)
+    assert len(found) == 12
+    monkeypatch.setattr(relation_service, "DESCENDANTS_MAX", 6)
+    looked.clear()
+    assert len(await children(alice, room_id, parent, recurse="true")) == 6
+    assert sum(looked) <= 8
