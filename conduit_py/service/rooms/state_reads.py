@@ -19,7 +19,7 @@ from conduit_py.data.state import StateChain
 from conduit_py.data.state_at import get_state_id_at
 from conduit_py.matrix.ids import RoomId
 from conduit_py.matrix.sync_token import parse_place
-from conduit_py.service.errors import NotFound
+from conduit_py.service.errors import Forbidden, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms.access import require_access
 from conduit_py.service.rooms.client_events import ClientEvents
@@ -102,6 +102,9 @@ class StateReads:
             place = access.until if at is None else parse_place(at)
             is_past = place < access.until
             state_id = get_state_id_at(snapshot, access.room, place) if is_past else access.state_id
+            visibility = Visibility(snapshot, requester.user_id)
+            if is_past and not visibility.may_see_state(access.room, state_id, place):
+                raise Forbidden(f"{requester.user_id} may not see who was in {room_id} then")
             events = get_state_events(snapshot, state_id)
 
         def wants(event: ShortEventId, row: EventRow) -> bool:

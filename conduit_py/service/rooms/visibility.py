@@ -86,6 +86,11 @@ class Visibility:
         """
         return (self._moments.get(row.state_after) or self._moment(row.state_after)).view.membership
 
+    def may_see_state(self, room: ShortRoomId, state_id: StateId, place: int) -> bool:
+        """May the user know in which state the room was at a place in its timeline?"""
+        view = (self._moments.get(state_id) or self._moment(state_id)).view
+        return may_user_see(view, view, has_joined_since=place < self._standing(room).joined_until)
+
     def is_forgotten(self, room: ShortRoomId) -> bool:
         return self._standing(room).is_forgotten
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rig.client import Client
-from tests.rig.rooms import RoomServer, ban, create, in_room, invite, join, leave, send
+from tests.rig.rooms import RoomServer, ban, create, in_room, invite, join, leave, send, set_state
 
 
 async def memberships(user: Client, room_id: str, **query: str) -> dict[str, str]:
@@ -51,6 +51,22 @@ async def test_get_members_by_room_shows_all(rooms: RoomServer) -> None:
 async def test_get_members_by_room_filters(rooms: RoomServer, query: dict[str, str], shown: str) -> None:
     alice, _, room_id = await story(rooms)
     assert set(await memberships(alice, room_id, **query)) == set(shown.split())
+
+
+async def test_get_members_by_room_forbidden_at_a_time_that_is_hidden_from_who_joined_later(rooms: RoomServer) -> None:
+    alice, bob, carol = [await rooms.register(name) for name in ("alice", "bob", "carol")]
+    room_id = await create(alice)
+    await set_state(alice, room_id, "m.room.history_visibility", {"history_visibility": "joined"})
+    await join(carol, room_id)
+    before = (await alice.get(in_room(room_id, "messages"), dir="b", limit="0")).json["start"]
+    await leave(carol, room_id)
+    await join(bob, room_id)
+    now = (await bob.get(in_room(room_id, "messages"), dir="b", limit="0")).json["start"]
+    await send(alice, room_id, "hi")
+    assert (await bob.get(in_room(room_id, "members"), at=before)).outcome == (403, "M_FORBIDDEN")
+    assert await memberships(bob, room_id, at=now) == {"alice": "join", "bob": "join", "carol": "leave"}
+    assert await memberships(alice, room_id, at=before) == {"alice": "join", "carol": "join"}
+    assert await memberships(carol, room_id, at=before) == {"alice": "join", "carol": "join"}
 
 
 async def test_get_members_by_room_at_an_earlier_place(rooms: RoomServer) -> None:
