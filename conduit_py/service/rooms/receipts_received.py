@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any, Final
 
 from conduit_py.data import members, receipts, short_ids, timeline
+from conduit_py.matrix.edus import MAIN_THREAD, parse_receipts
 from conduit_py.matrix.edus import Receipt as ToldReceipt
-from conduit_py.matrix.edus import parse_receipts
-from conduit_py.matrix.ids import ServerName
+from conduit_py.matrix.ids import EventId, ServerName
 from conduit_py.service.appservices.ephemeral import AppServiceEphemeral
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.users.store import Store
@@ -35,7 +35,7 @@ class ReceiptsReceived:
     async def receive(self, origin: ServerName, content: Mapping[str, Any]) -> None:
         """Keep what another server says of its users, as if they were ours.
 
-        Receipts of users that are not in the room, and for events that are not here, are passed over.
+        Receipts of users that are not in the room, and for events and threads that are not here, are passed over.
         """
         told = iter(parse_receipts(content, origin))
         async with self._store.locks.hold(("receipts", origin)):
@@ -56,6 +56,8 @@ class ReceiptsReceived:
         found = timeline.find_row(snapshot, told.event_id)
         if found is None or found[1].room != room or not found[1].pos:
             return None
+        if not _is_thread_of(snapshot, room, told.thread_id):
+            return None
         receipt = Receipt(
             user_id=told.user_id,
             type=told.type,
@@ -68,3 +70,11 @@ class ReceiptsReceived:
             return None
         self._ephemeral.stage_receipt(snapshot, turn, room, receipt, members.get_local_joined(snapshot, room))
         return room
+
+
+def _is_thread_of(snapshot: Snapshot, room: ShortRoomId, thread_id: str | None) -> bool:
+    """Is it no thread in particular, or one that can be here? Of any others a server could make up any number."""
+    if thread_id is None or thread_id == MAIN_THREAD:
+        return True
+    root = timeline.find_row(snapshot, EventId(thread_id))
+    return root is not None and root[1].room == room

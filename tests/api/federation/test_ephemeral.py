@@ -259,6 +259,20 @@ async def test_a_receipt_for_an_event_that_is_not_here_is_dropped(
     assert receipts_of(await exchange.ephemeral()) == {}
 
 
+async def test_a_receipt_for_a_thread_that_is_not_here_is_dropped(
+    exchange: Exchange, autojump_clock: MockClock
+) -> None:
+    other = await create(exchange.alice)
+    elsewhere = await send(exchange.alice, other, "one")
+    root, event_id = [await send(exchange.alice, exchange.room_id, text) for text in ("one", "two")]
+    for thread_id in ("$nowhere", elsewhere):
+        await exchange.tell("m.receipt", exchange.receipt(event_id, thread_id=thread_id))
+    assert receipts_of(await exchange.ephemeral()) == {}
+    await exchange.tell("m.receipt", exchange.receipt(event_id, thread_id=root))
+    entry = {"ts": 5, "thread_id": root}
+    assert receipts_of(await exchange.ephemeral()) == {event_id: {"m.read": {exchange.bob: entry}}}
+
+
 def presence(user_id: str, state: str = "online", **more: Any) -> Json:
     return {"push": [{"user_id": user_id, "presence": state, "last_active_ago": 1000, **more}]}
 
