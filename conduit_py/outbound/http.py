@@ -100,7 +100,8 @@ class HttpClient:
         self._proxy = proxy
         self._ca_certificates = ca_certificates
         self._places = trio.Semaphore(requests_max)
-        self._pool: httpcore2.AsyncConnectionPool | None = None
+        self._pools: dict[bool, httpcore2.AsyncConnectionPool] = {}
+        """By whether they hold connections to what the operator named, wherever that is: those are not for others."""
         # Read now where the operator named a file, so that a mistake in it is told at start.
         self._tls = None if ca_certificates is None else _build_tls_context(ca_certificates)
 
@@ -177,7 +178,7 @@ class HttpClient:
         # Without it, an answer may come in any encoding there is.
         fixed = {"Host": target.host_header, "User-Agent": "conduit_py", "Accept-Encoding": "identity"}
         all_headers = {**fixed, **(headers or {})}
-        request = self._get_pool().stream(
+        request = self._get_pool(is_exempt=target.is_exempt).stream(
             method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
         )
         async with contextlib.AsyncExitStack() as stack:
@@ -191,14 +192,15 @@ class HttpClient:
             async with contextlib.aclosing(_read(response, target)) as chunks:
                 yield HttpStream(response.status, names, chunks)
 
-    def _get_pool(self) -> httpcore2.AsyncConnectionPool:
-        if self._pool is None:
+    def _get_pool(self, *, is_exempt: bool) -> httpcore2.AsyncConnectionPool:
+        pool = self._pools.get(is_exempt)
+        if pool is None:
             from conduit_py.outbound.network import Network, make_pool
 
             self._tls = self._tls or _build_tls_context(self._ca_certificates)
             network = Network(dns=self._dns, denylist=self._denylist, proxy=self._proxy, tls=self._tls, tcp=self._tcp)
-            self._pool = make_pool(network, self._tls)
-        return self._pool
+            pool = self._pools[is_exempt] = make_pool(network, self._tls)
+        return pool
 
     async def run(self) -> None:
         """Close the connections when the server stops."""
@@ -210,8 +212,8 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
             await pool.aclose()
 
 

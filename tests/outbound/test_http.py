@@ -162,6 +162,18 @@ async def test_host_named_in_the_configuration_may_be_at_a_denied_address(intern
     await client.aclose()
 
 
+async def test_connection_made_for_the_operator_is_not_used_for_others(internet: Internet) -> None:
+    machine = await internet.put(Machine(("a.test",), hello), "10.0.0.1", 8448)
+    internet.name("a.test", "10.0.0.1")
+    client = internet.client()
+    await get(client, target("a.test", is_exempt=True))
+    with pytest.raises(Unreachable, match="ip_range_denylist"):
+        await get(client, target("a.test"))
+    await get(client, target("a.test", is_exempt=True))
+    assert (len(machine.asked), machine.handshakes) == (2, 1)
+    await client.aclose()
+
+
 async def test_answer_that_is_too_large_is_cut_off(internet: Internet) -> None:
     await internet.put(Machine(("a.test",), lambda asked: (200, {}, b"x" * 100_000)), "1.1.1.1", 8448)
     internet.name("a.test", "1.1.1.1")
