@@ -20,6 +20,9 @@ class HttpLimits:
     """From the first byte of a request to the end of its headers, however they trickle in."""
     body_stall_s: float = 30
     """Silence within a body that a handler waits for. A handler that does not read is not hurried."""
+    body_grace_s: float = 60
+    """How long a handler waits for a body in all, beside the time that ``body_bytes_per_s_min`` gives for what came."""
+    body_bytes_per_s_min: int = 1024
     send_stall_s: float = 30
     """The peer takes nothing of a reply."""
     linger_s: float = 2

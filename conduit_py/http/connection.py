@@ -114,6 +114,7 @@ class Connection:
         self._headers: list[tuple[bytes, bytes]] = []
         self._is_head = self._is_usual = False
         self._received = bytearray()
+        self._body_left_s = 0.0
         self._is_serving = False
         self._has_whole_request = False
         self._has_told_end = False
@@ -182,13 +183,15 @@ class Connection:
                 self._arrived.unpark()
         self._scope.cancel()
 
-    async def _feed(self) -> None:
-        """Give h11 what has arrived, waiting until something has."""
+    async def _feed(self) -> int:
+        """Give h11 what has arrived, waiting until something has. Returns how much it was."""
         while not self._inbox:
             await self._arrived.park()
+        length = len(self._inbox)
         self._h11.receive_data(self._inbox)
         self._inbox = b""
         self._taken.unpark()
+        return length
 
     async def _next_head(self) -> h11.Request | None:
         """The next request, or None when there will be none."""
@@ -221,9 +224,12 @@ class Connection:
     async def _wait_for_body(self) -> None:
         if self._h11.they_are_waiting_for_100_continue:
             await self._transmit(self._h11.send(_CONTINUE))
-        self._wait_at_most(self._limits.body_stall_s)
-        await self._feed()
+        began = trio.current_time()
+        self._wait_at_most(min(self._limits.body_stall_s, self._body_left_s))
+        length = await self._feed()
         self._scope.deadline = math.inf
+        left_s = self._body_left_s + began - trio.current_time() + length / self._limits.body_bytes_per_s_min
+        self._body_left_s = min(left_s, self._limits.body_grace_s)
 
     # Serving
 
@@ -249,6 +255,7 @@ class Connection:
         self._is_usual = head.http_version == b"1.1" and head.method not in _UNUSUAL and not self._may_close()
         self._is_serving = True
         self._received.clear()
+        self._body_left_s = self._limits.body_grace_s
         self._has_whole_request = self._has_told_end = False
         self._reply_start = None
         self._has_whole_reply = False

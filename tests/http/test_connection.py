@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -176,6 +177,33 @@ async def test_stalled_body_is_closed(story: Story) -> None:
         peer = await wire.connect()
         await peer.send(head("PUT /echo", "Content-Length: 10") + b"12345")
         assert await peer.is_closed()
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(1, False), (2000, True)])
+async def test_body_that_trickles_in_is_not_waited_for(
+    size: int, is_taken: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """On a stream in memory, whose time is the mocked clock's. Something comes in time for each ``body_stall_s``."""
+
+    def declare(routes: Routes) -> None:
+        @routes.put("/upload")
+        async def upload(request: Request) -> dict[str, Any]:
+            return {"length": len(await request.get_data())}
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    limits = HttpLimits(body_stall_s=5, body_grace_s=20, body_bytes_per_s_min=1000)
+    app: Any = app_of(declare)
+    connection = Connection(ours, app, limits, peers=(None, None), is_stopping=lambda: False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        await theirs.send_all(head("PUT /upload", "Connection: close", f"Content-Length: {100 * size}"))
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(100):
+                await trio.sleep(2)
+                await theirs.send_all(b"x" * size)
+        received = b"".join([bytes(data) async for data in theirs])
+    assert received.endswith(b'{"length":%d}' % (100 * size)) is is_taken
+    assert trio.current_time() == pytest.approx(200 if is_taken else 22, abs=1)
 
 
 async def test_stalled_body_that_nobody_reads_is_closed(story: Story) -> None:
