@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from conduit_py.http.errors import Busy
+from conduit_py.networks import find_network
 
 __all__ = ["Hold", "Shelf"]
 
@@ -56,7 +57,7 @@ class Hold:
 
     def __init__(self, shelf: Shelf, address: str) -> None:
         self._shelf = shelf
-        self._address = address
+        self._address = find_network(address)
         self._size = 0
 
     def grow(self, size: int) -> None:

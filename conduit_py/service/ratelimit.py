@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 
 from conduit_py.config import RateLimit
+from conduit_py.networks import find_network
 from conduit_py.service.errors import LimitExceeded
 
 KEYS_MAX = 10_000
@@ -19,6 +20,7 @@ KEYS_MAX = 10_000
 class RateLimiter:
     """Counts attempts under keys whose first part names the limit, such as ``("login", address)``.
 
+    Addresses of one network are one key (``find_network``).
     ``clock`` gives seconds. An operation without a limit is never refused, nor is what has no name after the limit's.
     """
 
@@ -45,6 +47,8 @@ class RateLimiter:
         limit = self._limits.get(key[0])
         if limit is None or key[1] is None:
             return
+        if isinstance(key[1], str) and ":" in key[1] and not key[1].startswith("@"):
+            key = (key[0], find_network(key[1]))
         now = self._clock()
         interval = 1 / limit.per_second
         full_at = max(self._full_at.get(key, now), now) + interval

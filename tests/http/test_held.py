@@ -61,6 +61,15 @@ async def test_address_that_sends_too_much_at_a_time_is_told_to_come_again(slow:
     assert await slow.put(LARGE) == (200, None, None)
 
 
+async def test_addresses_of_one_network_are_one(slow: Slow) -> None:
+    async with trio.open_nursery() as nursery:
+        await hold(nursery, slow, "2001:db8::1")
+        assert await slow.put(LARGE, "2001:db8::2") == (429, "M_LIMIT_EXCEEDED", "5")
+        nursery.start_soon(slow.put, LARGE, "2001:db8:0:1::1")
+        await trio.testing.wait_all_tasks_blocked()
+        slow.go.set()
+
+
 async def test_all_together_hold_no_more_than_there_is(slow: Slow) -> None:
     async with trio.open_nursery() as nursery:
         await hold(nursery, slow, "10.0.0.1")

@@ -52,6 +52,17 @@ def test_refused_attempts_do_not_prolong_the_wait() -> None:
     throttle(KEY)
 
 
+def test_addresses_of_one_network_are_counted_together() -> None:
+    throttle = limiter(Clock())
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::"):
+        throttle(("login", address))
+    with pytest.raises(LimitExceeded):
+        throttle(("login", "2001:db8::4"))
+    for other in ("2001:db8:0:1::1", "@2001:one.test", "one.test:8448", "::ffff:127.0.0.1"):
+        throttle(("login", other))
+    assert len(throttle) == 5
+
+
 def test_keys_are_counted_apart() -> None:
     throttle = limiter(Clock())
     for _ in range(3):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 import trio
 
+from conduit_py.networks import find_network
 from conduit_py.service.errors import LimitExceeded
 
 AT_ONCE_PER_ADDRESS: Final = 4
@@ -40,7 +40,7 @@ class Strangers:
     @asynccontextmanager
     async def admit(self, address: str) -> AsyncIterator[None]:
         """Wait for a place of those that the address has. Raises ``LimitExceeded`` if many wait already."""
-        network = _find_network(address)
+        network = find_network(address)
         door = self._doors.setdefault(network, _Door())
         if door.count >= WAITING_PER_ADDRESS_MAX:
             raise LimitExceeded("too many requests of servers that are not known here: try again later")
@@ -52,12 +52,3 @@ class Strangers:
             door.count -= 1
             if not door.count:
                 del self._doors[network]
-
-
-def _find_network(address: str) -> str:
-    """Of the newer kind of addresses, whoever has one has all that begin in the same way."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None else str(parsed)
