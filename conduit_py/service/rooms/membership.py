@@ -178,6 +178,7 @@ class MembershipService:
 
     async def kick(self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None) -> None:
         """Make another user leave."""
+        self._throttle(("message", requester.limited_as))
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             if append.get_membership(user_id) not in ("join", "invite", "knock"):
@@ -188,10 +189,12 @@ class MembershipService:
 
     async def ban(self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None) -> None:
         """Make another user leave and keep them out."""
+        self._throttle(("message", requester.limited_as))
         await self._set(requester, room_id, user_id, membership_content("ban", reason))
 
     async def unban(self, requester: Requester, room_id: RoomId, user_id: UserId, *, reason: str | None = None) -> None:
         """Let a banned user in again, if invited or the room is public."""
+        self._throttle(("message", requester.limited_as))
 
         def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> None:
             if append.get_membership(requester.user_id) != "join":

@@ -103,7 +103,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
     tokens = TokenService(store, ttl_ms=None if config.access_token_ttl is None else config.access_token_ttl * 1000)
     sessions = SessionService(store, tokens, wake=around.wake, observers=around.device_observers)
     uia = UiaService(store)
-    profile = ProfileService(store, propagate=around.propagate_profile)
+    profile = ProfileService(store, around.throttle, propagate=around.propagate_profile)
     reauth = Reauthentication(server_name, store, uia, passwords, around.throttle)
     login_tokens = LoginTokenService(store, reauth)
     registration_tokens = RegistrationTokenService(store)

@@ -16,6 +16,7 @@ from conduit_py.matrix.ids import Malformed, UserId, check_namespaced_id
 from conduit_py.service.errors import BadJson, InvalidParam, MatrixError, MissingParam, NotFound
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
+from conduit_py.service.users.throttle import Throttle
 from kvschema.catalog.rooms import ShortUserId
 
 PROFILE_BYTES_MAX: Final = 64 * 1024
@@ -34,8 +35,9 @@ PropagateProfile = Callable[[ShortUserId, UserId], Awaitable[None]]
 class ProfileService:
     """One per server. Knows local users only."""
 
-    def __init__(self, store: Store, *, propagate: PropagateProfile) -> None:
+    def __init__(self, store: Store, throttle: Throttle, *, propagate: PropagateProfile) -> None:
         self._store = store
+        self._throttle = throttle
         self._propagate = propagate
 
     def require_profile(self, user_id: str) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class ProfileService:
         """Take the field from a body of the form ``{key_name: value}``; an empty name or avatar removes it.
 
         Raises ``Forbidden``, ``MissingParam``, ``BadJson``, ``InvalidParam``, ``M_KEY_TOO_LARGE``,
-        ``M_PROFILE_TOO_LARGE``.
+        ``M_PROFILE_TOO_LARGE``, ``LimitExceeded``.
         """
         _require_may_change(requester, user_id, key_name)
         if key_name not in body:
@@ -65,12 +67,15 @@ class ProfileService:
         await self._change(requester, key_name, _check_value(key_name, body[key_name]))
 
     async def delete_field(self, requester: Requester, user_id: str, key_name: str) -> None:
-        """Raises ``Forbidden``, ``InvalidParam``, ``M_KEY_TOO_LARGE``."""
+        """Raises ``Forbidden``, ``InvalidParam``, ``M_KEY_TOO_LARGE``, ``LimitExceeded``."""
         _require_may_change(requester, user_id, key_name)
         await self._change(requester, key_name, _ABSENT)
 
     async def _change(self, requester: Requester, key_name: str, value: Any) -> None:
         user = requester.user
+        if key_name in _IN_MEMBER_EVENTS:
+            # Each change is an event in every room of the user.
+            self._throttle(("message", requester.limited_as))
         async with self._store.locks.hold(("profile", user)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
                 profile = profiles.get_profile(snapshot, user)

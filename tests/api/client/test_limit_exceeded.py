@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -53,6 +54,13 @@ OPERATIONS: dict[str, Ask] = {
     "sendMessage": lambda it: ask_send(it.alice, it.room_id, {"body": "x", "msgtype": "m.text"}),
     "setRoomStateWithKey": lambda it: ask_state(it.alice, it.room_id, "m.room.topic", {"topic": "x"}),
     "redactEvent": lambda it: ask_redact(it.alice, it.room_id, it.event_id),
+    "kick": lambda it: ask_member(it.alice, it.room_id, "kick", "@nobody:one.test"),
+    "ban": lambda it: ask_member(it.alice, it.room_id, "ban", "@nobody:one.test"),
+    "unban": lambda it: ask_member(it.alice, it.room_id, "unban", "@nobody:one.test"),
+    "setProfileField": lambda it: it.alice.put(
+        f"/profile/{it.alice.user_id}/displayname", {"displayname": secrets.token_hex(4)}
+    ),
+    "deleteProfileField": lambda it: it.alice.delete(f"/profile/{it.alice.user_id}/avatar_url"),
     "inviteUser": lambda it: ask_member(it.alice, it.room_id, "invite", "@nobody:one.test"),
     "joinRoom": lambda it: it.bob.post(f"/join/{it.room_id}", {}),
     "joinRoomById": lambda it: it.bob.post(in_room(it.room_id, "join"), {}),
