@@ -152,7 +152,7 @@ async def build(
     )
     writes = build_writes(config, store, around)
     receiving = build_receiving(config, store, writes, federation)
-    handshakes = build_handshakes(config, store, writes, federation, has_threads=has_threads)
+    handshakes = build_handshakes(config, store, writes, federation, around.appservices, has_threads=has_threads)
     rooms = build_rooms(config, store, around, writes, handshakes.remote, receiving.backfill)
     admin_room = AdminRoom(store, writes, commands)
     presence, observers = _build_presence(config, store, around, rooms), (removal, push.pushers)

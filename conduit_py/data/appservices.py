@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import merge
+from operator import itemgetter
 
 from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
@@ -29,25 +31,37 @@ def stage_registration(turn: Turn, appservice_id: str, text: str | None) -> None
 
 def scan_events(
     snapshot: Snapshot, appservice_id: str, *, after: int = 0, until: int = _POS_MAX
-) -> Iterator[tuple[int, ShortEventId]]:
-    """Queued events in order, past a place of the queue and up to another."""
+) -> Iterator[tuple[int, ShortEventId | bytes]]:
+    """Queued events in order, past a place of the queue and up to another. Those of rooms not held here are JSON."""
     start, stop = (AppServicePos(appservice_id, StreamPos(pos)) for pos in (after, until))
-    for key, event in appservices.APPSERVICEIDPOS_EVENT.scan(snapshot, appservice_id, after=start, until=stop):
-        yield key.pos, ShortEventId(event)
+    held = appservices.APPSERVICEIDPOS_EVENT.scan(snapshot, appservice_id, after=start, until=stop)
+    outside = appservices.APPSERVICEIDPOS_OUTSIDE.scan(snapshot, appservice_id, after=start, until=stop)
+    waiting: list[Iterator[tuple[int, ShortEventId | bytes]]] = [
+        ((key.pos, ShortEventId(event)) for key, event in held),
+        ((key.pos, text) for key, text in outside),
+    ]
+    return merge(*waiting, key=itemgetter(0))
 
 
 def count_events(snapshot: Snapshot, appservice_id: str) -> int:
     """Costs their number."""
-    return sum(1 for _ in appservices.APPSERVICEIDPOS_EVENT.scan_keys(snapshot, appservice_id))
+    trees = (appservices.APPSERVICEIDPOS_EVENT, appservices.APPSERVICEIDPOS_OUTSIDE)
+    return sum(1 for tree in trees for _ in tree.scan_keys(snapshot, appservice_id))
 
 
-def stage_event(turn: Turn, appservice_id: str, pos: int, event: ShortEventId) -> None:
-    turn.batch.put(appservices.APPSERVICEIDPOS_EVENT, AppServicePos(appservice_id, StreamPos(pos)), event)
+def stage_event(turn: Turn, appservice_id: str, pos: int, event: ShortEventId | bytes) -> None:
+    key = AppServicePos(appservice_id, StreamPos(pos))
+    if isinstance(event, bytes):
+        turn.batch.put(appservices.APPSERVICEIDPOS_OUTSIDE, key, event)
+    else:
+        turn.batch.put(appservices.APPSERVICEIDPOS_EVENT, key, event)
 
 
 def stage_events_removed(turn: Turn, appservice_id: str, places: Iterable[int]) -> None:
     for pos in places:
-        turn.batch.delete(appservices.APPSERVICEIDPOS_EVENT, AppServicePos(appservice_id, StreamPos(pos)))
+        key = AppServicePos(appservice_id, StreamPos(pos))
+        turn.batch.delete(appservices.APPSERVICEIDPOS_EVENT, key)
+        turn.batch.delete(appservices.APPSERVICEIDPOS_OUTSIDE, key)
 
 
 def get_sending(snapshot: Snapshot, appservice_id: str) -> AppServiceSending | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvschema.catalog.rooms import ShortRoomId, StreamPos
-from kvschema.codec import COUNT, NOTHING, TEXT, U64, Key, Text, record
+from kvschema.codec import COUNT, NOTHING, RAW, TEXT, U64, Key, Text, record
 from kvschema.tree import Tree
 
 APPSERVICE_ID_BYTES_MAX = 255
@@ -45,6 +45,14 @@ APPSERVICEIDPOS_EVENT: Tree[AppServicePos, int] = Tree(
     doc="Events that wait to be sent to an application service, in order; in flight or not.",
     bound="about EVENTS_QUEUED_MAX for each application service; deleted when acknowledged",
 )
+APPSERVICEIDPOS_OUTSIDE: Tree[AppServicePos, bytes] = Tree(
+    "appserviceidpos_outside",
+    Key(AppServicePos, (Text(APPSERVICE_ID_BYTES_MAX), U64())),
+    RAW,
+    since=1,
+    doc="Events among those that wait which are of rooms not held here, such as invites from elsewhere, as JSON.",
+    bound="counted with appserviceidpos_event; deleted when acknowledged",
+)
 APPSERVICEID_SENDING: Tree[ByAppService, AppServiceSending] = Tree(
     "appserviceid_sending",
     Key(ByAppService, (Text(APPSERVICE_ID_BYTES_MAX),)),
@@ -83,4 +91,10 @@ INSTANCEIDROOMID: Tree[InstanceRoom, None] = Tree(
     bound="ROOMS_PER_INSTANCE_MAX for each instance",
 )
 
-TREES = (APPSERVICEIDPOS_EVENT, APPSERVICEID_SENDING, APPSERVICEID_REGISTRATION, INSTANCEIDROOMID)
+TREES = (
+    APPSERVICEIDPOS_EVENT,
+    APPSERVICEIDPOS_OUTSIDE,
+    APPSERVICEID_SENDING,
+    APPSERVICEID_REGISTRATION,
+    INSTANCEIDROOMID,
+)

@@ -261,6 +261,7 @@ class _Story:
                 sending.stage_edu(turn, name, pos, QueuedEdu(b'{"content":{},"edu_type":"m.presence"}'))
                 sending.stage_sending(turn, name, Sending("1", event_until=pos, edu_until=pos))
                 appservices.stage_event(turn, "irc", pos, event)
+                appservices.stage_event(turn, "irc", turn.take_pos(), b'{"event_id":"$invite"}')
                 appservices.stage_listed(turn, "irc|net", room, is_listed=True)
                 appservices.stage_sending(turn, "irc", AppServiceSending("1", until=pos))
                 if self._start == 0:

@@ -15,6 +15,18 @@ def an_event_for_an_appservice_that_is_not_stored(planter: Planter) -> None:
     planter.put(appservices.APPSERVICEIDPOS_EVENT, key, NOBODY)
 
 
+@PLANTS.add("appserviceidpos_outside: AppServicePos(* is no event")
+def an_event_for_an_appservice_that_is_none(planter: Planter) -> None:
+    key, _ = planter.first(appservices.APPSERVICEIDPOS_OUTSIDE)
+    planter.put(appservices.APPSERVICEIDPOS_OUTSIDE, key, b"{}")
+
+
+@PLANTS.add("appserviceidpos_outside: at AppServicePos(* waits another event")
+def two_events_for_an_appservice_at_one_place(planter: Planter) -> None:
+    key, _ = planter.first(appservices.APPSERVICEIDPOS_EVENT)
+    planter.put(appservices.APPSERVICEIDPOS_OUTSIDE, key, b'{"event_id":"$invite"}')
+
+
 @PLANTS.add("appserviceid_sending: ByAppService(* has nothing on its way")
 def a_transaction_to_an_appservice_without_an_id(planter: Planter) -> None:
     key, row = planter.first(appservices.APPSERVICEID_SENDING)

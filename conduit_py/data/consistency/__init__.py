@@ -156,6 +156,7 @@ CHECKS = _checks(
         "servernameedu_data": (sending.check_edus,),
         "servername_sending": (sending.check_sending,),
         "appserviceidpos_event": (appservices.check_events,),
+        "appserviceidpos_outside": (appservices.check_outside,),
         "appserviceid_sending": (appservices.check_sending,),
         "instanceidroomid": (appservices.check_listed,),
         "admincommand": (admin.check_commands,),

@@ -17,6 +17,15 @@ def check_events(snapshot: Snapshot) -> Iterator[str]:
             yield f"appserviceidpos_event: {key} is the event {event}, which there is not"
 
 
+def check_outside(snapshot: Snapshot) -> Iterator[str]:
+    """Events of rooms not held here that wait have an id and stand at places of their own."""
+    for key, text in appservices.APPSERVICEIDPOS_OUTSIDE.scan(snapshot):
+        if b'"event_id":' not in text:
+            yield f"appserviceidpos_outside: {key} is no event"
+        if appservices.APPSERVICEIDPOS_EVENT.has(snapshot, key):
+            yield f"appserviceidpos_outside: at {key} waits another event"
+
+
 def check_sending(snapshot: Snapshot) -> Iterator[str]:
     """A row is of a transaction on its way, which reaches no further than positions have."""
     for key, row in appservices.APPSERVICEID_SENDING.scan(snapshot):

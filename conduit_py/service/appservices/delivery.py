@@ -136,8 +136,13 @@ class Delivery:
             data.stage_sending(turn, appservice.id, after)
 
 
-def _build_body(snapshot: Snapshot, events: list[ShortEventId], ephemeral: list[bytes], *, now_ms: int) -> bytes:
-    rendered = (_render(snapshot, timeline.require_row(snapshot, event), now_ms) for event in events)
+def _build_body(
+    snapshot: Snapshot, events: list[ShortEventId | bytes], ephemeral: list[bytes], *, now_ms: int
+) -> bytes:
+    rendered = (
+        event if isinstance(event, bytes) else _render(snapshot, timeline.require_row(snapshot, event), now_ms)
+        for event in events
+    )
     more = b',"ephemeral":[' + b",".join(ephemeral) + b"]" if ephemeral else b""
     return b'{"events":[' + b",".join(rendered) + b"]" + more + b"}"
 

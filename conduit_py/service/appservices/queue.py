@@ -8,13 +8,16 @@ Spec: application-service-api/#registration
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
 
+import orjson
 import trio
 
 from conduit_py.data import appservices as data
+from conduit_py.data.timeline import CLIENT_KEYS
 from conduit_py.log import get_logger
+from conduit_py.matrix.appservices import matches
 from conduit_py.matrix.ids import UserId
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.service.appservice_registry import AppServices
@@ -26,6 +29,7 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 
 _log = get_logger(__name__)
 
+_SHOWN: Final = {"invite": "invite_room_state", "knock": "knock_room_state"}
 GIVEN_UP: Final = EVENTS_QUEUED_MAX // 100
 """How many of the oldest make room at once where too many wait."""
 
@@ -71,7 +75,14 @@ class AppServiceQueue:
             if is_theirs or self.interest.is_in_room(snapshot, appservice, room, pdu.room_id, joined):
                 self._stage(snapshot, turn, appservice.id, event)
 
-    def _stage(self, snapshot: Snapshot, turn: Turn, appservice_id: str, event: ShortEventId) -> None:
+    def stage_outside(self, snapshot: Snapshot, turn: Turn, pdu: Pdu, shown: Sequence[Any]) -> None:
+        """Queue an event of a room that we do not take part in, with what its users are shown of the room."""
+        for appservice in self._appservices:
+            is_theirs = any(self._appservices.has_user(appservice, user_id) for user_id in _concerned(pdu))
+            if appservice.url is not None and (is_theirs or matches(appservice.rooms, pdu.room_id)):
+                self._stage(snapshot, turn, appservice.id, orjson.dumps(_outside_event(pdu, shown)))
+
+    def _stage(self, snapshot: Snapshot, turn: Turn, appservice_id: str, event: ShortEventId | bytes) -> None:
         if appservice_id not in self._waiting:
             self._waiting[appservice_id] = data.count_events(snapshot, appservice_id)
         if self._waiting[appservice_id] >= EVENTS_QUEUED_MAX:
@@ -102,6 +113,14 @@ class AppServiceQueue:
         woken = self._woken.get(appservice_id)
         if woken is not None:
             woken.set()
+
+
+def _outside_event(pdu: Pdu, shown: Sequence[Any]) -> dict[str, Any]:
+    """As clients get it. Spec: client-server-api/#mroommember"""
+    event = {key: pdu.json[key] for key in CLIENT_KEYS if key in pdu.json}
+    event |= {"event_id": pdu.event_id, "room_id": pdu.room_id}
+    name = _SHOWN.get(str(pdu.content.get("membership")))
+    return event if name is None else event | {"unsigned": {name: list(shown)}}
 
 
 def _concerned(pdu: Pdu) -> Iterator[UserId]:

@@ -110,7 +110,7 @@ class Network:
         )
         writes = build_writes(config, store, around)
         receiving = build_receiving(config, store, writes, federation)
-        handshakes = build_handshakes(config, store, writes, federation, has_threads=False)
+        handshakes = build_handshakes(config, store, writes, federation, around.appservices, has_threads=False)
         receiver = Receiver(store, receiving.room_events, {})
         media = build_media(
             config, store, federation.media, throttle=lambda key: None, random_id=lambda: "x", has_threads=False

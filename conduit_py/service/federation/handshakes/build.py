@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_py.config import Config
+from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.errands import Errands
 from conduit_py.service.federation.build import Federation
 from conduit_py.service.federation.handshakes.accepting import Acceptance
@@ -44,6 +45,7 @@ def build_handshakes(
     store: Store,
     writes: RoomWrites,
     federation: Federation,
+    appservices: AppServiceParts,
     *,
     has_threads: bool,
 ) -> Handshakes:
@@ -51,7 +53,8 @@ def build_handshakes(
     aside = in_thread if has_threads else at_once
     append, client, keys = writes.append, federation.client, federation.keys
     checks, acceptance = federation.checks, Acceptance(writes)
-    making, outside, errands = Making(client, append), Outside(store, append.tools.hub, append.tools.unread), Errands()
+    tools, making, errands = append.tools, Making(client, append), Errands()
+    outside = Outside(store, tools.hub, tools.unread, appservices.queue)
     installer = Installer(store, writes, checks, keys, aside)
     bodies = JoinBodies(client, config.database_path if has_threads else None, aside)
     early = EarlyEvents()
@@ -60,7 +63,7 @@ def build_handshakes(
     return Handshakes(
         templates=Templates(store.database, writes),
         submissions=Submissions(store.database, writes, checks, acceptance),
-        invites_received=InvitesReceived(store, append, checks, outside),
+        invites_received=InvitesReceived(store, append, checks, outside, appservices.queries),
         remote=ThroughOthers(
             errands,
             Joining(store, making, bodies, checks, acceptance, installer, early),

@@ -61,6 +61,7 @@ class Leaving:
             membership="leave",
             sender=requester.user_id,
             event_id="" if pdu is None else pdu.event_id,
+            pdu=pdu,
         )
         return await self._outside.put(room_id, version_id, change, instead_of=standing)
 
@@ -118,5 +119,6 @@ class Knocking:
             sender=requester.user_id,
             event_id=pdu.event_id,
             stripped_state=shown,
+            pdu=pdu,
         )
         return await self._outside.put(room_id, version.id, change)

@@ -16,6 +16,7 @@ from conduit_py.matrix.ids import RoomId, UserId, server_name_of
 from conduit_py.matrix.pdu import Pdu
 from conduit_py.matrix.room_versions import RoomVersion
 from conduit_py.matrix.stripped_state import STRIPPED_EVENTS_MAX, build_stripped_state
+from conduit_py.service.appservices.queue import AppServiceQueue
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.rooms.closed import require_open
@@ -40,15 +41,18 @@ class Change:
     sender: UserId
     event_id: str = ""
     stripped_state: list[Any] | None = None
+    pdu: Pdu | None = None
+    """What changes it, None where nobody has said so."""
 
 
 class Outside:
     """One per server."""
 
-    def __init__(self, store: Store, hub: SyncHub, unread: UnreadService) -> None:
+    def __init__(self, store: Store, hub: SyncHub, unread: UnreadService, appservices: AppServiceQueue) -> None:
         self._store = store
         self._hub = hub
         self._unread = unread
+        self._appservices = appservices
 
     def get(self, snapshot: Snapshot, room_id: RoomId, user_id: UserId) -> Standing | None:
         """The user's standing in a room that we do not take part in; None too in one that we do."""
@@ -100,6 +104,9 @@ class Outside:
         members.stage_own(turn, staged, old)
         if staged.after == INVITE:
             self._unread.stage_invited(snapshot, turn, room_id, change.user_id, staged)
+        if change.pdu is not None:
+            # What the user is shown ends with the event itself.
+            self._appservices.stage_outside(snapshot, turn, change.pdu, (change.stripped_state or [])[:-1])
         self._hub.stage_room(turn, room, [user])
 
 

@@ -18,6 +18,7 @@ from conduit_py.matrix.ids import EventId, Malformed, RoomId, ServerName, UserId
 from conduit_py.matrix.pdu import Pdu, parse_pdu
 from conduit_py.matrix.room_versions import RoomVersion, get_room_version
 from conduit_py.matrix.signing import InvalidSignature, sign_event
+from conduit_py.service.appservices.queries import AppServiceQueries
 from conduit_py.service.errors import Forbidden, InvalidParam, MatrixError, NotFound
 from conduit_py.service.federation.checks import Checks
 from conduit_py.service.federation.handshakes.outside import Change, Outside, build_shown, is_waiting
@@ -39,11 +40,14 @@ INVITES_WAITING_MAX: Final = 1_000
 class InvitesReceived:
     """One per server."""
 
-    def __init__(self, store: Store, append: Append, checks: Checks, outside: Outside) -> None:
+    def __init__(
+        self, store: Store, append: Append, checks: Checks, outside: Outside, queries: AppServiceQueries
+    ) -> None:
         self._store = store
         self._append = append
         self._outside = outside
         self._checks = checks
+        self._queries = queries
 
     async def take(
         self,
@@ -71,6 +75,7 @@ class InvitesReceived:
         signed = sign_event(
             invite.json, version, server_name=self._append.server_name, signing_key=self._append.signing_key
         )
+        await self._queries.ask_for_user(UserId(invite.state_key or ""))
         with self._store.snapshot() as snapshot:
             is_live = self._require_wanted(snapshot, origin, version, invite)
         if not is_live:
@@ -140,6 +145,7 @@ class InvitesReceived:
             sender=invite.sender,
             event_id=invite.event_id,
             stripped_state=shown,
+            pdu=invite,
         )
         # If somebody has joined meanwhile, it comes as every event of the room does.
         await self._outside.put(invite.room_id, version.id, change)
@@ -166,5 +172,7 @@ class InvitesReceived:
         membership = pdu.content.get("membership")
         if membership not in ("leave", "ban") or pdu.room_id != room_id or standing[1].event_id not in pdu.auth_events:
             return
-        change = Change(user_id=UserId(user_id), membership=membership, sender=pdu.sender, event_id=pdu.event_id)
+        change = Change(
+            user_id=UserId(user_id), membership=membership, sender=pdu.sender, event_id=pdu.event_id, pdu=pdu
+        )
         await self._outside.put(room_id, version.id, change, instead_of=standing)
