@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 import trio
 
-from conduit_py.data import short_ids
+from conduit_py.data import devices, short_ids
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
 from conduit_py.matrix.json_slices import Slices
@@ -104,6 +104,13 @@ class SyncBuilder:
         self._now_ms = now_ms
         self._clock = clock
         self._sent = SentMembersByDevice()
+
+    def has_device(self, requester: Requester) -> bool:
+        """Is the device that asks still there? Application services need none."""
+        if requester.device_id is None:
+            return True
+        with self._database.snapshot() as snapshot:
+            return devices.get_device(snapshot, requester.user, requester.device_id) is not None
 
     async def build(self, requester: Requester, request: SyncRequest) -> Reply:
         """What is new, as of now. An empty reply is one that nobody has to be told of."""

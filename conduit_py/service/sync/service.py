@@ -6,6 +6,7 @@ import trio
 
 from conduit_py.observe.requests import NEWS, timed
 from conduit_py.service.e2ee.to_device import ToDeviceService
+from conduit_py.service.errors import UnknownToken
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
@@ -37,7 +38,8 @@ class SyncService:
     async def sync(self, requester: Requester, request: SyncRequest) -> bytes:
         """The body of the reply. Waits while there is nothing to tell, as long as the request wants and we allow.
 
-        A wait ends early when the server stops: the reply is then empty and its token as good as any.
+        A wait ends early when the server stops: the reply is then empty and its token as good as any. Raises
+        ``UnknownToken`` if the device was logged out meanwhile.
         """
         wanted_ms = self._timeout_default_ms if request.timeout_ms is None else request.timeout_ms
         deadline = trio.current_time() + min(wanted_ms, self._timeout_max_ms) / 1000
@@ -46,6 +48,7 @@ class SyncService:
         if request.since is not None:
             await self._to_device.acknowledge(requester, request.since)
         quiet: Quiet | None = None
+        has_waited = False
         with self._hub.subscribe(requester.user) as waiter:
             while True:
                 news = waiter.rearm()
@@ -53,6 +56,9 @@ class SyncService:
                     body = self._builder.build_messages(quiet, news)
                     if body is not None:
                         return body
+                if has_waited and not self._builder.has_device(requester):
+                    # That a device goes is no message, so it is noticed here at once.
+                    raise UnknownToken("Unknown access token", extra={"soft_logout": False})
                 reply = await self._builder.build(requester, request)
                 is_over = trio.current_time() >= deadline or self._hub.is_stopping
                 if not reply.is_empty or not may_wait or is_over:
@@ -62,5 +68,6 @@ class SyncService:
                 del reply
                 with trio.move_on_at(deadline), timed(NEWS):
                     await waiter.wait()
+                    has_waited = True
                     continue
                 return nothing

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.rig.client import Client
+from tests.rig.client import Client, Response
 from tests.rig.rooms import Json, bodies, create, in_room, invite, join, leave, redact, send, set_state
 from tests.rig.server import Server
 from tests.rig.whole import WholeServer, open_whole
@@ -97,6 +97,27 @@ async def test_sync_waits_for_news(whole: WholeServer, nursery: trio.Nursery, au
     await wait_all_tasks_blocked()
 
     assert bodies(replies[0]["rooms"]["join"][room_id]["timeline"]["events"]) == ["hello"]
+
+
+async def test_sync_unknown_token_once_the_device_is_logged_out(
+    whole: WholeServer, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    room_id = await create(alice)
+    await join(bob, room_id)
+    since = (await sync(bob))["next_batch"]
+    replies: list[Response] = []
+
+    async def poll() -> None:
+        replies.append(await bob.get("/sync", since=since, timeout="30000", filter=WITHOUT_PRESENCE))
+
+    nursery.start_soon(poll)
+    await wait_all_tasks_blocked()
+    assert (await bob.post("/logout/all")).status == 200
+    await send(alice, room_id, "hello")
+    await wait_all_tasks_blocked()
+
+    assert [reply.outcome for reply in replies] == [(401, "M_UNKNOWN_TOKEN")]
 
 
 async def test_sync_without_news_ends_at_its_timeout(whole: WholeServer, autojump_clock: MockClock) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import trio
 
-from conduit_py.data import users
+from conduit_py.data import devices, users
 from conduit_py.data.short_ids import ShortIds
 from conduit_py.matrix.filters import NO_FILTER, SyncFilter, parse_sync_filter
 from conduit_py.matrix.ids import DeviceId, EventId, RoomId, ServerName, UserId
@@ -45,7 +45,7 @@ from conduit_py.storage.database import Database, stamp
 from conduit_py.storage.locks import KeyedLocks
 from conduit_py.storage.writer import open_writer
 from kvschema.catalog.rooms import ShortUserId
-from kvschema.catalog.users import Account
+from kvschema.catalog.users import Account, Device
 from kvschema.engine import Engine
 from kvschema.engine.memory import MemoryEngine
 from tests.rig.alone import Alone
@@ -113,6 +113,7 @@ class World:
             with self.store.snapshot() as snapshot:
                 user: ShortUserId = self.store.ids.intern_user(snapshot, turn, user_id)
                 users.stage_account(turn, user, Account("", created_ms=START_MS))
+                devices.stage_device(turn, user, DeviceId(device_id), Device(START_MS))
         return Requester(user_id=user_id, user=user, device_id=DeviceId(device_id))
 
     async def room(
