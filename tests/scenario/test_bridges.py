@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from conduit_py.http.in_process import ClientReply
 from kvschema.engine import Engine
 from tests.rig.bridge import AS_TOKEN, SENDER, register_ghost, registration, write_registrations
-from tests.rig.client import Client
+from tests.rig.client import Client, path
 from tests.rig.network import Network, open_network
 from tests.rig.rooms import create, in_room
 
@@ -23,7 +23,7 @@ GHOST = "@_irc_bob:one.test"
 
 
 class Bridge:
-    """Notes what it is told, and makes every user that it is asked for."""
+    """Notes what it is told, and makes every user and every room that it is asked for."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -34,9 +34,12 @@ class Bridge:
         client.access_token = AS_TOKEN
         return client
 
-    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ClientReply:
-        if "/users/" in path:
-            await register_ghost(self.client(), unquote(path.rpartition("/")[2])[1:].partition(":")[0])
+    async def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> ClientReply:
+        name = unquote(target.rpartition("/")[2])[1:].partition(":")[0]
+        if "/users/" in target:
+            await register_ghost(self.client(), name)
+        elif "/rooms/" in target:
+            await create(self.client(), preset="public_chat", room_alias_name=name)
         else:
             self.told += orjson.loads(body)["events"]
         return ClientReply(200, {}, b"{}")
@@ -69,3 +72,17 @@ async def test_users_of_a_bridge_are_invited_from_elsewhere(
         assert joined.status == 200, joined.body
         await trio.sleep(5)
         assert [event["content"]["membership"] for event in bridge.told] == ["invite", "leave", "invite", "join"]
+
+
+async def test_rooms_of_a_bridge_are_joined_from_elsewhere(
+    make_engine: Callable[[], Engine], autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    bridges = write_registrations(tmp_path, registration(url="http://irc.test"))["APPSERVICES"]
+    async with open_network(make_engine, "one.test", "two.test", APPSERVICES=bridges) as network:
+        network.played["irc.test"] = Bridge(network)
+        bob = await network["two.test"].register("bob")
+        joined = await bob.post(path("join", "#_irc_tea:one.test"), {})
+        assert joined.status == 200, joined.body
+        members = (await bob.get(in_room(joined.json["room_id"], "joined_members"))).json["joined"]
+        assert members.keys() == {SENDER, bob.user_id}
+        assert (await bob.post(path("join", "#tea:one.test"), {})).outcome == (404, "M_NOT_FOUND")

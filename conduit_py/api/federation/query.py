@@ -23,7 +23,7 @@ def routes(auth: ServerAuthenticator, aliases: AliasService, profiles: ProfileSe
     @routes.get("/_matrix/federation/v1/query/directory")
     async def query_room_directory(request: Request) -> Json:
         await auth.require_server(request)
-        room_id, servers = aliases.resolve_local(parse_room_alias(require_argument(request, "room_alias")))
+        room_id, servers = await aliases.resolve_here(parse_room_alias(require_argument(request, "room_alias")))
         return {"room_id": room_id, "servers": servers}
 
     @routes.get("/_matrix/federation/v1/query/profile")

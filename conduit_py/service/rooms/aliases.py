@@ -64,7 +64,7 @@ class AliasService:
         Spec: client-server-api/#get_matrixclientv3directoryroomroomalias
         """
         if server_name_of(alias) == self.server_name:
-            return await self._resolve_or_ask(alias)
+            return await self.resolve_here(alias)
         try:
             found = await fetch_directory(self._fetcher, server_name_of(alias), alias)
         except Refused:
@@ -73,14 +73,20 @@ class AliasService:
             raise MatrixError(f"{server_name_of(alias)} does not answer", errcode="M_UNKNOWN", status=502) from None
         return found.room_id, found.servers or [server_name_of(alias)]
 
-    async def _resolve_or_ask(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
-        """An alias that is not there may be of an application service that makes rooms when they are wanted."""
+    async def resolve_here(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
+        """What this server knows of an alias. Raises ``NotFound``.
+
+        One that is not there may be of an application service, which makes rooms when they are wanted.
+
+        Spec: server-server-api/#get_matrixfederationv1querydirectory
+        """
         try:
-            return self.resolve_local(alias)
+            return self._find(alias)
         except NotFound:
-            if not await self._queries.ask_for_alias(alias):
+            is_own = server_name_of(alias) == self.server_name
+            if not is_own or not await self._queries.ask_for_alias(alias):
                 raise
-        return self.resolve_local(alias)
+        return self._find(alias)
 
     async def find_room(self, room_id_or_alias: RoomId | RoomAlias) -> tuple[RoomId, list[ServerName]]:
         """The same for what may be a room's id already, with which no servers come."""
@@ -88,11 +94,7 @@ class AliasService:
             return RoomId(room_id_or_alias), []
         return await self.resolve(parse_room_alias(room_id_or_alias))
 
-    def resolve_local(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
-        """What this server knows. Raises ``NotFound``.
-
-        Spec: server-server-api/#get_matrixfederationv1querydirectory
-        """
+    def _find(self, alias: RoomAlias) -> tuple[RoomId, list[ServerName]]:
         with self._database.snapshot() as snapshot:
             room_id = RoomId(self._require(snapshot, alias).room_id)
             room = short_ids.get_room(snapshot, room_id)
