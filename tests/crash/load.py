@@ -27,7 +27,7 @@ from kvschema.catalog import CATALOG, rooms, timeline
 from kvschema.catalog.timeline import ByShortEvent
 from kvschema.engine.lmdb import LmdbEngine
 from tests.crash.changer import Changer
-from tests.rig.process import ServerProcess
+from tests.rig.process import PATIENCE_S, ServerProcess
 from tests.rig.wire import Disconnected, WireClient, register
 
 SENDERS = 16
@@ -35,7 +35,6 @@ FOLLOWERS = 2
 CHANGERS = 2
 ROOMS = 3
 TIMELINE = orjson.dumps({"room": {"timeline": {"limit": 500}}}).decode()
-PATIENCE_S = 30
 LOG_SHOWN = 5_000
 
 

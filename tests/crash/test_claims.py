@@ -11,13 +11,12 @@ from typing import Any, cast
 
 from tests.rig.client import Client
 from tests.rig.crypto import ALGORITHM, Keys
-from tests.rig.process import ServerProcess, check_files
+from tests.rig.process import PATIENCE_S, ServerProcess, check_files
 from tests.rig.wire import Disconnected, WireClient, register
 
 CLAIMERS = 20
 CLAIMS = 1000
 KEYS = 100
-PATIENCE_S = 30
 FALLBACK = f"{ALGORITHM}:F1000"
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.process import ServerProcess
+from tests.rig.process import PATIENCE_S, ServerProcess
 from tests.rig.wire import WireClient
-
-PATIENCE_S = 20
 
 
 @pytest.fixture

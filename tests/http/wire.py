@@ -19,7 +19,7 @@ from conduit_py.http import App, HttpConfig, HttpLimits, Routes, serve_http
 
 __all__ = ["PATIENCE_S", "Peer", "Received", "Wire", "app_of", "head", "limits", "serving"]
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 """A test that waits longer than this for the server has failed."""
 
 REQUEST_BYTES_MAX = 1024 * 1024

@@ -24,10 +24,11 @@ from kvschema.engine.lmdb import LmdbEngine
 
 ROOT = Path(__file__).parents[2]
 SERVER_NAME = "one.test"
-START_S_MAX = 120
-"""Not a promise, but the patience of a test: where many run at once, one start may wait for all the others."""
-STOP_S_MAX = 5
-"""From SIGTERM to the end of the process: what an operator's process manager waits at the least."""
+PATIENCE_S = 120
+"""Not what a server promises: where many tests run at once, one of its answers may wait for all the others."""
+START_S_MAX = PATIENCE_S
+STOP_S_MAX = 10
+"""From SIGTERM to the end of the process: what an operator's process manager waits at the least, which is Docker."""
 
 _CONFIG = """
 server_name = "{server_name}"

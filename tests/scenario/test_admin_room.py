@@ -11,10 +11,9 @@ from pathlib import Path
 import nio
 import pytest
 
-from tests.rig.process import ROOT, ServerProcess, check_files
+from tests.rig.process import PATIENCE_S, ROOT, ServerProcess, check_files
 
 PASSWORD = "correct horse battery staple"
-PATIENCE_S = 30
 
 
 @pytest.mark.slow

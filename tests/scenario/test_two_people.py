@@ -10,11 +10,10 @@ from typing import Any
 
 import nio
 
-from tests.rig.process import ServerProcess, check_files
+from tests.rig.process import PATIENCE_S, ServerProcess, check_files
 
 MESSAGES = 200
 KILL_AFTER = (50, 100, 150)
-PATIENCE_S = 20
 PASSWORD = "correct horse battery staple"
 FILTER = {"room": {"timeline": {"limit": 500}}}
 

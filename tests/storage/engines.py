@@ -18,7 +18,7 @@ from kvschema.engine.memory import MemoryEngine
 from kvschema.errors import StorageFull
 from kvschema.tree import Reader
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class ScriptedEngine:
