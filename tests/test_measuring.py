@@ -42,6 +42,15 @@ async def test_writes_requests_and_memory_are_told(server: Server) -> None:
     assert 0 < after["conduit_py_anonymous_memory_bytes"] <= after["process_resident_memory_bytes"]
 
 
+async def test_methods_that_clients_make_up_are_counted_together(server: Server) -> None:
+    async with open_whole(server) as whole:
+        for method in ("BREW", "WHEN"):
+            await whole.client().request(method, "/_matrix/client/versions")
+        after = await read(whole)
+    counted = {name: value for name, value in after.items() if name.startswith("conduit_py_http_requests_total")}
+    assert counted == {'conduit_py_http_requests_total{method="other",route="other",status="405"}': 2}
+
+
 async def test_full_disk_is_told(server: Server) -> None:
     async with open_whole(server) as whole:
         server.store.writer.is_full = True

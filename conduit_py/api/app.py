@@ -24,7 +24,7 @@ from conduit_py.http.reply import Raw
 from conduit_py.http.request import Request
 from conduit_py.http.routes import Routes
 from conduit_py.metrics import CONTENT_TYPE, Metrics
-from conduit_py.observe.requests import RequestWatch, Tracer
+from conduit_py.observe.requests import OTHER, RequestWatch, Tracer
 from conduit_py.service.appservices.build import AppServiceParts
 from conduit_py.service.e2ee.build import E2ee
 from conduit_py.service.errors import MatrixError
@@ -45,6 +45,8 @@ from conduit_py.service.users.build import Accounts
 
 UNSTABLE_FEATURES: Mapping[str, bool] = {"org.matrix.msc3814": True, "org.matrix.msc4222": True}
 """What ``/versions`` tells of drafts that clients ask for. Only what is true stands here."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ def build_app(to: Operations, metrics: Metrics, health: Health, tracer: Tracer |
     """The application, ready to be served."""
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:
-        metrics.http_requests.add(method, route, str(status))
+        # A client may call its method anything.
+        metrics.http_requests.add(method if method in _METHODS else OTHER, route, str(status))
         metrics.http_seconds.observe(seconds, route)
 
     return App(
