@@ -36,8 +36,10 @@ WORDS_MAX = 20
 """Words of one search, the first: each costs a look-up per place."""
 PLACES_MAX = 20_000
 """Places with the rarest-looking word that are looked at in one room."""
-PLACES_PER_SLICE = 1000
-"""Places looked at before others get their turn: about 10 ms."""
+PLACES_PER_SEARCH_MAX = 200_000
+"""The same in all rooms together."""
+LOOKS_PER_SLICE = 1000
+"""Look-ups, one for each word of a place, before others get their turn: a few ms."""
 READ_MAX = 1000
 """Events that are read for one search, the newest with all the words."""
 READ_PER_SLICE = 200
@@ -88,8 +90,13 @@ class Finder:
         with self._database.snapshot() as snapshot:
             room_ids = list(_scan_rooms(snapshot, requester, query.filter))
         places: list[tuple[int, RoomId]] = []
+        left = PLACES_PER_SEARCH_MAX
         for room_id in room_ids:
-            places += [(pos, room_id) for pos in await self._find_places(requester, room_id, words, until)]
+            looked, there = await self._find_places(requester, room_id, words, until, most=min(left, PLACES_MAX))
+            places += [(pos, room_id) for pos in there]
+            left -= looked
+            if not left:
+                break
         places.sort(reverse=True)
         matches: list[Match] = []
         for start in range(0, min(len(places), READ_MAX), READ_PER_SLICE):
@@ -102,25 +109,30 @@ class Finder:
             matches.sort(key=lambda match: match.rank, reverse=True)
         return matches
 
-    async def _find_places(self, requester: Requester, room_id: RoomId, words: Sequence[str], until: int) -> list[int]:
-        """The newest places in a room with all the words."""
+    async def _find_places(
+        self, requester: Requester, room_id: RoomId, words: Sequence[str], until: int, *, most: int
+    ) -> tuple[int, list[int]]:
+        """How many places with the rarest-looking word were looked at, and the newest of those with all the words."""
         # Long words are rare ones.
         pivot, *others = sorted(words, key=len, reverse=True)
         found: list[int] = []
+        looked = 0
         before: int | None = None
-        for _ in range(PLACES_MAX // PLACES_PER_SLICE):
+        while looked < most and len(found) < READ_MAX:
             await trio.lowlevel.checkpoint()
+            size = min(LOOKS_PER_SLICE // len(words), most - looked)
             with self._database.snapshot() as snapshot:
                 access = get_access(snapshot, requester, room_id)
                 if access is None:
-                    return found
+                    break
                 before = min(until, access.until) + 1 if before is None else before
-                slice_ = list(islice(scan_word(snapshot, access.room, pivot, before=before), PLACES_PER_SLICE))
+                slice_ = list(islice(scan_word(snapshot, access.room, pivot, before=before), size))
                 found += [pos for pos in slice_ if has_words(snapshot, access.room, pos, others)]
-            if len(slice_) < PLACES_PER_SLICE or len(found) >= READ_MAX:
+            looked += len(slice_)
+            if len(slice_) < size:
                 break
             before = slice_[-1]
-        return found
+        return looked, found
 
 
 def _scan_rooms(snapshot: Snapshot, requester: Requester, filter: RoomEventFilter) -> Iterator[RoomId]:

@@ -26,6 +26,7 @@ from conduit_py.service.rooms.search import Finder, GroupKey, Match, SearchQuery
 from conduit_py.service.rooms.state_reads import MEMBER, get_state_events, json_list, render_events
 from conduit_py.service.rooms.visibility import Visibility
 from conduit_py.storage.database import Database, Snapshot
+from conduit_py.storage.locks import KeyedLocks
 from kvschema.catalog.timeline import EventRow
 
 LIMIT_DEFAULT = 10
@@ -79,6 +80,8 @@ class SearchService:
     def __init__(self, database: Database, *, now_ms: Callable[[], int]) -> None:
         self._database = database
         self._finder = Finder(database)
+        self._turns = KeyedLocks()
+        """Of users: nobody searches twice at a time."""
         self._now_ms = now_ms
 
     async def search(self, requester: Requester, query: SearchQuery, telling: Telling) -> bytes:
@@ -89,7 +92,8 @@ class SearchService:
         with self._database.snapshot() as snapshot:
             until = snapshot.pos
         token = _Token(until, 0) if telling.next_batch is None else _parse_token(telling.next_batch)
-        found = await self._finder.find(requester, query, until=token.until)
+        async with self._turns.hold(requester.user):
+            found = await self._finder.find(requester, query, until=token.until)
         matches = [match for match in found if token.is_of(match)]
         limit = query.filter.limit_or(LIMIT_DEFAULT, maximum=LIMIT_MAX)
         page = matches[token.told : token.told + limit]

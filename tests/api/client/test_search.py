@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
+from conduit_py.service.requester import Requester
 from conduit_py.service.rooms import search as search_module
 from tests.rig.client import Client, Response
 from tests.rig.rooms import Json, ban, create, forget, in_room, join, leave, redact, send, set_state
@@ -192,7 +195,7 @@ async def test_search_looks_through_many_places(whole: WholeServer, monkeypatch:
     wanted = await send(alice, room_id, "common rare")
     for _ in range(9):
         await send(alice, room_id, "common")
-    monkeypatch.setattr(search_module, "PLACES_PER_SLICE", 2)
+    monkeypatch.setattr(search_module, "LOOKS_PER_SLICE", 2)
     monkeypatch.setattr(search_module, "READ_PER_SLICE", 2)
     assert ids(await search(alice, "common rare")) == [wanted]
     assert (await search(alice, "common"))["count"] == 10
@@ -231,3 +234,40 @@ async def test_search_invalid_param_for_a_token_of_somebody_else(whole: WholeSer
 
 async def test_search_missing_token(whole: WholeServer) -> None:
     assert (await request(whole.client(), {"search_term": "word"})).outcome == (401, "M_MISSING_TOKEN")
+
+
+async def test_search_of_one_user_waits_for_the_one_before(
+    whole: WholeServer, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await whole.register("alice"), await whole.register("bob")
+    find, go_on, begun = search_module.Finder.find, trio.Event(), list[str]()
+
+    async def find_slowly(self: search_module.Finder, requester: Requester, *args: Any, **kwargs: Any) -> Any:
+        begun.append(requester.user_id)
+        await go_on.wait()
+        return await find(self, requester, *args, **kwargs)
+
+    monkeypatch.setattr(search_module.Finder, "find", find_slowly)
+    for user in (alice, alice, bob):
+        nursery.start_soon(search, user, "word")
+        await trio.testing.wait_all_tasks_blocked()
+    assert begun == [alice.user_id, bob.user_id]
+    go_on.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert begun == [alice.user_id, bob.user_id, alice.user_id]
+
+
+async def test_search_looks_at_no_more_places_than_there_is_time_for(
+    whole: WholeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await whole.register("alice")
+    sent: list[str] = []
+    for _ in range(3):
+        room_id = await create(alice)
+        sent += [await send(alice, room_id, "some word") for _ in range(5)]
+    monkeypatch.setattr(search_module, "LOOKS_PER_SLICE", 4)
+    assert sorted(ids(await search(alice, "some word", filter={"limit": 50}))) == sorted(sent)
+    monkeypatch.setattr(search_module, "PLACES_MAX", 4)
+    assert len(ids(await search(alice, "some word", filter={"limit": 50}))) == 12
+    monkeypatch.setattr(search_module, "PLACES_PER_SEARCH_MAX", 7)
+    assert len(ids(await search(alice, "some word", filter={"limit": 50}))) == 7
