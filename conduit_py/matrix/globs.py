@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+TRIES_MAX = 100
+"""Places between two word boundaries that a pattern is looked for at: each costs a step of Python's."""
 GLOBS_CACHED_MAX = 4096
 """Compiled patterns kept. One costs about a kilobyte."""
 
@@ -39,6 +41,10 @@ class _Segment:
         if question_mark and "?" in text:
             self._regex = re.compile(".".join(re.escape(part) for part in text.split("?")), re.DOTALL)
 
+    @property
+    def effort(self) -> int:
+        return 1 if self._regex is None else self.length
+
     def find(self, text: str, start: int) -> int:
         """The first place at or after ``start`` where this stands, or -1."""
         if self._regex is None:
@@ -55,7 +61,7 @@ class _Segment:
 class Glob:
     """A compiled pattern. Make one with `compile_glob`; it is immutable and may be shared."""
 
-    __slots__ = ("_ignore_case", "_min_length", "_segments", "is_word", "literal", "pattern")
+    __slots__ = ("_ignore_case", "_min_length", "_segments", "effort", "is_word", "literal", "pattern")
 
     def __init__(self, pattern: str, *, ignore_case: bool, question_mark: bool) -> None:
         self.pattern = pattern
@@ -63,6 +69,8 @@ class Glob:
         folded = fold_case(pattern) if ignore_case else pattern
         self._segments = tuple(_Segment(part, question_mark=question_mark) for part in folded.split("*"))
         self._min_length = sum(segment.length for segment in self._segments)
+        self.effort = max(segment.effort for segment in self._segments)
+        """Steps for each character of a text, at the most."""
         has_wildcard = "*" in folded or (question_mark and "?" in folded)
         self.literal: str | None = None if has_wildcard else folded
         """The pattern (case folded when case is ignored) if it has no wildcard."""
@@ -126,7 +134,10 @@ class Glob:
     @staticmethod
     def _bounded_find(segment: _Segment, text: str, start: int, *, at_start: bool, at_end: bool) -> int:
         """The first place where the segment stands between the boundaries that are asked for, or -1."""
-        while (found := segment.find(text, start)) >= 0:
+        for _ in range(TRIES_MAX):
+            found = segment.find(text, start)
+            if found < 0:
+                break
             end = found + segment.length
             if (not at_start or _is_boundary(text, found)) and (not at_end or _is_boundary(text, end)):
                 return found
@@ -145,7 +156,9 @@ def _is_boundary(text: str, position: int) -> bool:
 def is_between_boundaries(literal: str, text: str) -> bool:
     """Whether the literal stands in the text between word boundaries, its stars and question marks as they are."""
     start = text.find(literal)
-    while start >= 0:
+    for _ in range(TRIES_MAX):
+        if start < 0:
+            break
         if _is_boundary(text, start) and _is_boundary(text, start + len(literal)):
             return True
         start = text.find(literal, start + 1)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit_py.matrix.globs import CACHED_PATTERN_CHARS_MAX, Glob, compile_glob, words_of
+from conduit_py.matrix.globs import (
+    CACHED_PATTERN_CHARS_MAX,
+    TRIES_MAX,
+    Glob,
+    compile_glob,
+    is_between_boundaries,
+    words_of,
+)
 
 SMALL = st.text(alphabet="ab_-.", max_size=8)
 PATTERN = st.text(alphabet="ab_-*?", max_size=7)
@@ -119,3 +126,12 @@ def test_long_patterns_are_not_kept() -> None:
     short, long = "a" * CACHED_PATTERN_CHARS_MAX, "a" * (CACHED_PATTERN_CHARS_MAX + 1)
     assert compile_glob(short, ignore_case=True) is compile_glob(short, ignore_case=True)
     assert compile_glob(long, ignore_case=True) is not compile_glob(long, ignore_case=True)
+
+
+def test_pattern_is_tried_so_often_and_no_more() -> None:
+    glob = compile_glob("a-aa-a", ignore_case=True)
+    few, many = "a-a" * 10, "a-a" * 10 * TRIES_MAX
+    assert glob.found_in(f"{few} a-aa-a")
+    assert not glob.found_in(f"{many} a-aa-a")
+    assert is_between_boundaries("a-aa-a", f"{few} a-aa-a")
+    assert not is_between_boundaries("a-aa-a", f"{many} a-aa-a")

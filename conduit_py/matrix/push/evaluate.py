@@ -23,8 +23,12 @@ from conduit_py.matrix.property_path import Path, get_property, parse_path
 from conduit_py.matrix.push.ruleset import Action, Condition, PushRule, Ruleset
 
 _ABSENT: Final = object()
-_BODY: Final = "content.body"
 _BODY_PATH: Final = ("content", "body")
+_BODY: Final = repr(_BODY_PATH)
+_ROOM_ID: Final = repr(("room_id",))
+SEARCHED_CHARS_MAX: Final = 2_000_000
+"""Characters in which the patterns of one user's rules are looked for, in one event: a few ms. What lies beyond does
+not match. Of an event of the largest size that is thirty patterns, of a message of two lines 20,000."""
 _MEMBER_COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,18})")
 _SCALARS: Final = (str, int, bool, type(None))
 
@@ -55,6 +59,7 @@ class PreparedEvent:
         "_event",
         "_folded",
         "_notification_levels",
+        "_search_left",
         "_strings",
         "_values",
         "folded_room_id",
@@ -80,13 +85,26 @@ class PreparedEvent:
         self.member_count = member_count
         self.sender_power_level = sender_power_level
         self._notification_levels = notification_levels
-        self._values: dict[str, Any] = {"room_id": room_id}
+        self._values: dict[str, Any] = {_ROOM_ID: room_id}
         self._folded: dict[str, str | None] = {}
         self._strings: dict[str, frozenset[str]] = {}
         self._body_words: frozenset[str] | None = None
+        self._search_left = SEARCHED_CHARS_MAX
+
+    def begin(self) -> None:
+        """The rules of another user are asked."""
+        self._search_left = SEARCHED_CHARS_MAX
+
+    def may_search(self, text: str, effort: int = 1) -> bool:
+        """Count what it takes to look for a pattern in a text; false where that is too much."""
+        cost = effort * len(text)
+        if cost > self._search_left:
+            return False
+        self._search_left -= cost
+        return True
 
     def get_value(self, key: str, path: Path) -> Any:
-        """What stands at the path, or a value that is equal to none of JSON. ``key`` is the path's text."""
+        """What stands at the path, or a value that is equal to none of JSON. ``key`` names the path."""
         value = self._values.get(key, self)
         if value is self:
             value = self._values[key] = get_property(self._event, path, absent=_ABSENT)
@@ -182,6 +200,7 @@ class CompiledRuleset:
         """
         if event.sender == self.user_id:
             return NO_ACTIONS
+        event.begin()
         outcome = self._override.find(event, display_name)
         if outcome is None and self._content:
             outcome = self._find_content(event)
@@ -292,6 +311,8 @@ def _compile_event_match(condition: Condition) -> _Test:
         return _never
     glob = compile_glob(pattern, ignore_case=True)
     path = parse_path(key)
+    # A path can be written in many ways, and what stands there is kept only once.
+    key = repr(path)
     if path == _BODY_PATH:
         return _compile_body_match(glob)
     literal = glob.literal
@@ -301,7 +322,7 @@ def _compile_event_match(condition: Condition) -> _Test:
 
     def matches(event: PreparedEvent, _display_name: str | None) -> bool:
         folded = event.get_folded(key, path)
-        return folded is not None and glob.matches_folded(folded)
+        return folded is not None and event.may_search(folded, glob.effort) and glob.matches_folded(folded)
 
     return matches if literal is None else is_literal
 
@@ -315,7 +336,9 @@ def _compile_body_match(glob: Glob) -> _Test:
 
 
 def _is_in_body(glob: Glob, body: str, event: PreparedEvent) -> bool:
-    return glob.literal in event.body_words() if glob.is_word else glob.found_in_folded(body)
+    if glob.is_word:
+        return glob.literal in event.body_words()
+    return event.may_search(body, glob.effort) and glob.found_in_folded(body)
 
 
 def _compile_event_property_is(condition: Condition) -> _Test:
@@ -323,6 +346,7 @@ def _compile_event_property_is(condition: Condition) -> _Test:
     if not isinstance(key, str) or not _is_comparable(value):
         return _never
     path, kind = parse_path(key), type(value)
+    key = repr(path)
 
     def is_equal(event: PreparedEvent, _display_name: str | None) -> bool:
         found = event.get_value(key, path)
@@ -337,6 +361,7 @@ def _compile_event_property_contains(condition: Condition) -> _Test:
     if not isinstance(key, str) or not _is_comparable(value):
         return _never
     path, kind = parse_path(key), type(value)
+    key = repr(path)
 
     def has_string(event: PreparedEvent, _display_name: str | None) -> bool:
         return value in event.get_strings(key, path)
@@ -360,7 +385,7 @@ def _compile_contains_display_name(_condition: Condition) -> _Test:
         if not display_name or body is None:
             return False
         # A name is not a pattern: its own stars and question marks are looked for as they are.
-        return is_between_boundaries(fold_case(display_name), body)
+        return event.may_search(body) and is_between_boundaries(fold_case(display_name), body)
 
     return contains_display_name
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit_py.matrix.globs import Glob
 from conduit_py.matrix.ids import RoomId, UserId
+from conduit_py.matrix.push import evaluate as evaluate_module
 from conduit_py.matrix.push.defaults import default_ruleset
 from conduit_py.matrix.push.edit import NO_CHANGES, UserRules, build_ruleset, put_rule, set_enabled
 from conduit_py.matrix.push.evaluate import (
@@ -361,3 +363,34 @@ def test_ruleset_says_whether_it_asks_for_the_display_name() -> None:
     assert CompiledRuleset(build_ruleset(named, alice), alice).asks_for_display_name
     disabled = set_enabled(named, Kind.UNDERRIDE, "my.name", {"enabled": False})
     assert not CompiledRuleset(build_ruleset(disabled, alice), alice).asks_for_display_name
+
+
+def test_patterns_are_looked_for_in_so_much_text_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = NO_CHANGES
+    for number in range(10):
+        rules = put_rule(rules, Kind.CONTENT, f"my.{number}", {"actions": ["notify"], "pattern": f"a-{number}"})
+    ruleset = CompiledRuleset(build_ruleset(rules, ALICE), ALICE)
+    looked: list[str] = []
+    found_in_folded = Glob.found_in_folded
+
+    def count(self: Glob, text: str) -> bool:
+        looked.append(self.pattern)
+        return found_in_folded(self, text)
+
+    monkeypatch.setattr(Glob, "found_in_folded", count)
+    monkeypatch.setattr(evaluate_module, "SEARCHED_CHARS_MAX", 500)
+    event = prepare({"content": {"body": "x" * 100}})
+    for _ in range(2):
+        looked.clear()
+        ruleset.evaluate(event, display_name=None)
+        assert len(looked) == 5
+    event.begin()
+    assert not holds({"kind": "event_match", "key": "content.body", "pattern": "x" + "?" * 8 + "*"}, event)
+    assert holds({"kind": "event_match", "key": "content.body", "pattern": "x??*"}, event)
+
+
+def test_one_path_is_looked_up_once_however_it_is_written() -> None:
+    event = prepare({"content": {"t\\x\\y": "A-B"}})
+    for key in (r"content.t\x\y", r"content.t\\x\y", r"content.t\\x\\y"):
+        assert holds({"kind": "event_match", "key": key, "pattern": "a-?"}, event)
+    assert len(event._folded) == 1
