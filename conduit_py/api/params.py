@@ -32,7 +32,7 @@ def choose_argument(request: Request, name: str, choices: tuple[str, ...]) -> st
     """A query parameter with few values, the first of which is the default. Raises ``InvalidParam``."""
     value: str = request.args.get(name, choices[0])
     if value not in choices:
-        raise InvalidParam(f"The query parameter {name} must be one of {', '.join(choices)}")
+        raise InvalidParam(f"The query parameter {name} must be one of {', '.join(filter(None, choices))}")
     return value
 
 

@@ -104,6 +104,12 @@ def scan_members(
         yield key.user, ShortEventId(event)
 
 
+def scan_remote_joined(snapshot: Snapshot, room: ShortRoomId) -> Iterator[tuple[ShortUserId, ShortEventId]]:
+    """Joined members of other servers with their membership events."""
+    for key, event in members.ROOMUSERID_MEMBER.scan(snapshot, room, JOIN, 1):
+        yield key.user, ShortEventId(event)
+
+
 def scan_joined_after(
     snapshot: Snapshot, room: ShortRoomId, last: members.RoomMember | None
 ) -> Iterator[members.RoomMember]:

@@ -1,19 +1,22 @@
 """Searching for users by the beginnings of the words in their names.
 
-Found is who shares a room with the searcher, or is in a room that anybody may join or read. Only users of this server
-are searched. A search reads the users whose names match, up to ``MATCHES_MAX``, and their rooms.
+Found is who shares a room with the searcher, or is in a room that anybody may join or read; of other servers only who
+shares a room. A search reads the users of this server whose names match, and their rooms; then members of other servers
+in the searcher's rooms, the smallest rooms first, since no index has their names: ``MATCHES_MAX`` of both together.
 
 Spec: client-server-api/#post_matrixclientv3user_directorysearch
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from conduit_py.data import members, profiles, short_ids, state, user_directory
+import orjson
+
+from conduit_py.data import members, profiles, row_fields, short_ids, state, timeline, user_directory
 from conduit_py.data.user_directory import name_words, split_words
 from conduit_py.matrix.visibility import HistoryVisibility, parse_history_visibility
 from conduit_py.service.errors import InvalidParam
@@ -21,13 +24,16 @@ from conduit_py.service.requester import Requester
 from conduit_py.service.users.store import Store
 from conduit_py.storage.database import Snapshot
 from kvschema.catalog.members import JOIN
-from kvschema.catalog.rooms import ShortRoomId, ShortUserId
+from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 
+T = TypeVar("T")
+
+_SHOWN: Final = ("displayname", "avatar_url")
 LIMIT_DEFAULT: Final = 10
 LIMIT_MAX: Final = 50
 TERM_CHARS_MAX: Final = 256
 MATCHES_MAX: Final = 2000
-"""Matches that one search looks at, about 40 ms. Who wants more results has to type more."""
+"""Users that one search looks at, about 40 ms. Who wants more results has to type more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +76,45 @@ class _Search:
         term = term.strip().casefold()
         self._user_id_start = term if term.startswith("@") else ""
         self._words = split_words(term.partition(":")[0] if self._user_id_start else term)
+        self._seen = {requester.user}
+        self._left = MATCHES_MAX
         self.is_cut_off = False
-        """Were there more matches than one search looks at?"""
+        """Were there more users than one search looks at?"""
 
     def scan(self) -> Iterator[dict[str, Any]]:
         if not self._words:
             return
-        seen: set[ShortUserId] = {self._requester.user}
         # The longest word is begun by the fewest names.
-        for number, user in enumerate(user_directory.scan_users(self._snapshot, max(self._words, key=len))):
-            if number == MATCHES_MAX:
-                self.is_cut_off = True
-                return
-            if user not in seen:
-                seen.add(user)
-                found = self._match(user)
+        for user in self._budget(user_directory.scan_users(self._snapshot, max(self._words, key=len))):
+            if user not in self._seen:
+                self._seen.add(user)
+                found = self._match(user, profiles.get_profile(self._snapshot, user))
                 if found is not None and self._is_visible(user):
                     yield found
+        for user, event in self._budget(self._scan_remote()):
+            if user not in self._seen:
+                self._seen.add(user)
+                content = orjson.loads(row_fields.get_content_json(timeline.require_row(self._snapshot, event)))
+                shown = {name: content[name] for name in _SHOWN if isinstance(content.get(name), str)}
+                found = self._match(user, shown)
+                if found is not None:
+                    yield found
 
-    def _match(self, user: ShortUserId) -> dict[str, Any] | None:
+    def _scan_remote(self) -> Iterator[tuple[ShortUserId, ShortEventId]]:
+        sizes = {room: members.get_member_count(self._snapshot, room, JOIN) for room in self._own_rooms}
+        for room in sorted(self._own_rooms, key=sizes.__getitem__):
+            yield from members.scan_remote_joined(self._snapshot, room)
+
+    def _budget(self, users: Iterator[T]) -> Iterator[T]:
+        for user in users:
+            if not self._left:
+                self.is_cut_off = True
+                return
+            self._left -= 1
+            yield user
+
+    def _match(self, user: ShortUserId, profile: Mapping[str, Any]) -> dict[str, Any] | None:
         user_id = short_ids.get_user_id(self._snapshot, user)
-        profile = profiles.get_profile(self._snapshot, user)
         words = name_words(user_id, profile.get("displayname"))
         if not all(any(word.startswith(wanted) for word in words) for wanted in self._words):
             return None

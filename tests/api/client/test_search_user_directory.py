@@ -9,6 +9,7 @@ import pytest
 from conduit_py.service.users import user_directory
 from tests.rig.auth import by_password
 from tests.rig.client import Client
+from tests.rig.remote_members import RemoteMembers
 from tests.rig.rooms import RoomServer, create, invite, join, leave
 from tests.rig.server import Server
 
@@ -155,6 +156,23 @@ async def test_search_user_directory_looks_at_so_many_matches(
         await rooms.register(name)
     response = await alice.post(SEARCH, {"search_term": "bo"})
     assert response.json == {"results": [], "limited": True}
+
+
+async def test_search_user_directory_finds_members_of_other_servers(
+    rooms: RoomServer, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = RemoteMembers(rooms.writes)
+    shared, elsewhere = await create(alice, preset="public_chat"), await create(bob, preset="public_chat")
+    await remote.set("@carol:two.test", shared, "join", displayname="Caro Lina", avatar_url="mxc://two.test/c")
+    await remote.join("@carla:two.test", elsewhere)
+    await remote.join("@carmen:two.test", shared)
+    await remote.leave("@carmen:two.test", shared)
+    carol = {"user_id": "@carol:two.test", "display_name": "Caro Lina", "avatar_url": "mxc://two.test/c"}
+    for term in ("car", "lina", "@carol:two.test"):
+        assert (await alice.post(SEARCH, {"search_term": term})).json == {"results": [carol], "limited": False}
+    assert await search(bob, "caro") == []
+    monkeypatch.setattr(user_directory, "MATCHES_MAX", 0)
+    assert (await alice.post(SEARCH, {"search_term": "caro"})).json == {"results": [], "limited": True}
 
 
 @pytest.mark.parametrize(
