@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
@@ -18,6 +18,7 @@ from conduit_py.matrix.push import edit
 from conduit_py.matrix.push.edit import NO_CHANGES, UserRules, build_ruleset, parse_user_rules
 from conduit_py.matrix.push.evaluate import CompiledRuleset
 from conduit_py.matrix.push.ruleset import PushRule, Ruleset, parse_kind
+from conduit_py.service.errors import TooLarge
 from conduit_py.service.requester import Requester
 from conduit_py.service.users.sessions import Wake
 from conduit_py.service.users.store import Store
@@ -25,6 +26,8 @@ from conduit_py.storage.database import Snapshot
 from kvschema.catalog.account_data import GLOBAL_ROOM
 from kvschema.catalog.rooms import ShortUserId
 
+RULES_CHARS_MAX: Final = 512 * 1024
+"""Of all that a user has changed, as JSON: it is read as a whole for one change, and to judge an event."""
 _CACHED_BYTES = 8000
 _BYTES_PER_STORED = 4
 
@@ -98,6 +101,9 @@ class PushRuleService:
         user = requester.user
         async with self._store.locks.hold(("account_data", user)), self._store.writer.turn() as turn:
             with self._store.snapshot() as snapshot:
-                changed = store_rules(change(get_user_rules(snapshot, user)))
+                before = get_user_rules(snapshot, user)
+                changed = store_rules(change(before))
+                if len(changed) > RULES_CHARS_MAX and len(changed) > len(store_rules(before)):
+                    raise TooLarge(f"Push rules must not exceed {RULES_CHARS_MAX} characters together")
                 account_data.stage_content(snapshot, turn, user, GLOBAL_ROOM, PUSH_RULES, changed)
             turn.on_landed(lambda: self._wake([user]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit_py.service.users import push_rules
 from tests.rig.client import Client, path
 from tests.rig.server import Server
 
@@ -81,6 +82,20 @@ async def test_set_push_rule_refused(
 ) -> None:
     async with server.leaves_no_trace():
         assert (await alice.put(target, body, **query)).outcome == outcome
+
+
+async def test_set_push_rule_too_large_with_all_that_are_there(
+    server: Server, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_rules, "RULES_CHARS_MAX", 1000)
+    long = RULE | {"pattern": "x" * 700}
+    assert (await alice.put(rule("one"), long)).status == 200
+    async with server.leaves_no_trace():
+        assert (await alice.put(rule("two"), long)).outcome == (413, "M_TOO_LARGE")
+    monkeypatch.setattr(push_rules, "RULES_CHARS_MAX", 500)
+    assert (await alice.put(rule("one"), RULE | {"pattern": "x" * 600})).status == 200
+    assert (await alice.delete(rule("one"))).status == 200
+    assert "one" not in await content_rules(alice)
 
 
 async def test_get_push_rule_not_found(alice: Client) -> None:
