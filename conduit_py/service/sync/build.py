@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 import orjson
 import trio
 
-from conduit_py.data import devices, short_ids
+from conduit_py.data import devices, short_ids, users
 from conduit_py.data.apart import PUSH_RULES
 from conduit_py.matrix.edus import PRESENCE, Presence, build_presence_event
 from conduit_py.matrix.json_slices import Slices
 from conduit_py.matrix.sync_token import SyncToken
 from conduit_py.service.e2ee.device_lists import Reading
 from conduit_py.service.e2ee.news import NO_NEWS, Asked, DeviceNews, get_supply, read_device_news
+from conduit_py.service.errors import UnknownToken
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.news import RoomNews
 from conduit_py.service.presence import PresenceService, build_shown_presence
@@ -37,6 +38,7 @@ from conduit_py.service.sync.since import SyncRequest, View
 from conduit_py.service.sync.slice import Slice
 from conduit_py.service.sync.stripped import build_glimpse
 from conduit_py.service.users.push_rules import build_event_content, get_ruleset
+from conduit_py.service.users.tokens import user_locked
 from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.members import INVITE, JOIN, KNOCK
 from kvschema.catalog.rooms import ShortEventId
@@ -105,12 +107,19 @@ class SyncBuilder:
         self._clock = clock
         self._sent = SentMembersByDevice()
 
-    def has_device(self, requester: Requester) -> bool:
-        """Is the device that asks still there? Application services need none."""
-        if requester.device_id is None:
-            return True
+    def require_session(self, requester: Requester) -> None:
+        """Raises ``UnknownToken`` where the device that asks is gone, and ``M_USER_LOCKED``.
+
+        Application services need no device.
+        """
         with self._database.snapshot() as snapshot:
-            return devices.get_device(snapshot, requester.user, requester.device_id) is not None
+            account = users.get_account(snapshot, requester.user)
+            device_id = requester.device_id
+            is_gone = device_id is not None and devices.get_device(snapshot, requester.user, device_id) is None
+        if is_gone or account is None or account.is_deactivated:
+            raise UnknownToken("Unknown access token", extra={"soft_logout": False})
+        if account.is_locked:
+            raise user_locked()
 
     async def build(self, requester: Requester, request: SyncRequest) -> Reply:
         """What is new, as of now. An empty reply is one that nobody has to be told of."""

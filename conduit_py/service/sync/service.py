@@ -6,7 +6,6 @@ import trio
 
 from conduit_py.observe.requests import NEWS, timed
 from conduit_py.service.e2ee.to_device import ToDeviceService
-from conduit_py.service.errors import UnknownToken
 from conduit_py.service.hub import SyncHub
 from conduit_py.service.presence import PresenceService
 from conduit_py.service.requester import Requester
@@ -39,7 +38,7 @@ class SyncService:
         """The body of the reply. Waits while there is nothing to tell, as long as the request wants and we allow.
 
         A wait ends early when the server stops: the reply is then empty and its token as good as any. Raises
-        ``UnknownToken`` if the device was logged out meanwhile.
+        ``UnknownToken`` if the device was logged out meanwhile, and ``M_USER_LOCKED``.
         """
         wanted_ms = self._timeout_default_ms if request.timeout_ms is None else request.timeout_ms
         deadline = trio.current_time() + min(wanted_ms, self._timeout_max_ms) / 1000
@@ -56,9 +55,9 @@ class SyncService:
                     body = self._builder.build_messages(quiet, news)
                     if body is not None:
                         return body
-                if has_waited and not self._builder.has_device(requester):
+                if has_waited:
                     # That a device goes is no message, so it is noticed here at once.
-                    raise UnknownToken("Unknown access token", extra={"soft_logout": False})
+                    self._builder.require_session(requester)
                 reply = await self._builder.build(requester, request)
                 is_over = trio.current_time() >= deadline or self._hub.is_stopping
                 if not reply.is_empty or not may_wait or is_over:

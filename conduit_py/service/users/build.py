@@ -143,7 +143,7 @@ def build_accounts(config: Config, store: Store, around: Surroundings) -> Accoun
             throttle=around.throttle,
         ),
         login_tokens=login_tokens,
-        moderation=ModerationService(server_name, store),
+        moderation=ModerationService(server_name, store, wake=around.wake),
         mutual_rooms=MutualRoomService(store),
         passwords=passwords,
         password_links=PasswordLinks(store, sessions, passwords, around.throttle, base_url=config.well_known.client),

@@ -12,6 +12,7 @@ from conduit_py.matrix.house import is_server_user
 from conduit_py.matrix.ids import ServerName, UserId, parse_user_id, server_name_of
 from conduit_py.service.errors import Forbidden, InvalidParam, NotFound
 from conduit_py.service.requester import Requester
+from conduit_py.service.users.sessions import Wake
 from conduit_py.service.users.store import Store
 from conduit_py.service.users.tokens import account_key
 from conduit_py.storage.database import Snapshot
@@ -25,9 +26,10 @@ Restriction = Literal["is_locked", "is_suspended"]
 class ModerationService:
     """One per server."""
 
-    def __init__(self, server_name: ServerName, store: Store) -> None:
+    def __init__(self, server_name: ServerName, store: Store, *, wake: Wake) -> None:
         self._server_name = server_name
         self._store = store
+        self._wake = wake
 
     def get_sessions(self, requester: Requester, user_id: str) -> dict[str, Any]:
         """The devices of a user with where they were last seen. Raises ``Forbidden``, ``NotFound``.
@@ -71,6 +73,7 @@ class ModerationService:
                 raise _is_admin()
             if _is(account, restriction) != is_on:
                 users.stage_account(turn, user, _restricted(account, restriction, is_on=is_on))
+                turn.on_landed(lambda: self._wake([user]))
 
     def _require_account(self, snapshot: Snapshot, user_id: str) -> tuple[ShortUserId, Account]:
         parsed = parse_user_id(user_id)

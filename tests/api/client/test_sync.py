@@ -99,8 +99,9 @@ async def test_sync_waits_for_news(whole: WholeServer, nursery: trio.Nursery, au
     assert bodies(replies[0]["rooms"]["join"][room_id]["timeline"]["events"]) == ["hello"]
 
 
-async def test_sync_unknown_token_once_the_device_is_logged_out(
-    whole: WholeServer, nursery: trio.Nursery, autojump_clock: MockClock
+@pytest.mark.parametrize("errcode", ["M_UNKNOWN_TOKEN", "M_USER_LOCKED"])
+async def test_sync_ends_once_the_device_is_logged_out_or_the_account_locked(
+    whole: WholeServer, nursery: trio.Nursery, autojump_clock: MockClock, errcode: str
 ) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id = await create(alice)
@@ -113,11 +114,15 @@ async def test_sync_unknown_token_once_the_device_is_logged_out(
 
     nursery.start_soon(poll)
     await wait_all_tasks_blocked()
-    assert (await bob.post("/logout/all")).status == 200
+    if errcode == "M_USER_LOCKED":
+        locked = await alice.put(f"/_matrix/client/v1/admin/lock/{bob.user_id}", {"locked": True})
+        assert locked.status == 200
+    else:
+        assert (await bob.post("/logout/all")).status == 200
     await send(alice, room_id, "hello")
     await wait_all_tasks_blocked()
 
-    assert [reply.outcome for reply in replies] == [(401, "M_UNKNOWN_TOKEN")]
+    assert [reply.outcome for reply in replies] == [(401, errcode)]
 
 
 async def test_sync_without_news_ends_at_its_timeout(whole: WholeServer, autojump_clock: MockClock) -> None:
