@@ -265,7 +265,7 @@ class RoomAppend:
         pos = writer.turn.take_pos()
         event, before = ShortEventId(pos), LooseState(self._current.state_id)
         writer.tools.stage_sent(writer.snapshot, writer.turn, self.room.short, event, pdu)
-        ends = writer.plan_ends(pdu, event, before, may_be_large=False)
+        ends = writer.plan_ends(pdu, event, before, may_wait=False)
         is_just_made = self._script is None and any(made is pdu for made in self.created)
         row = writer.stage_event(pdu, event, pos=pos, before=before, is_just_made=is_just_made)
         writer.stage_ends(ends, row, writer.state_after(pdu, event, before))

@@ -116,17 +116,15 @@ class Resolver:
         self.reads = 0
         """Events read for resolutions until now."""
 
-    def resolve(
-        self, states: Sequence[LooseState], *, new: tuple[ShortEventId, Pdu] | None = None, may_be_large: bool = True
-    ) -> LooseState:
+    def resolve(self, states: Sequence[LooseState], *, new: tuple[ShortEventId, Pdu] | None = None) -> LooseState:
         """What ``states`` resolve to. ``new`` is an event in one of them that is not staged yet.
 
-        Raises ``TooLarge`` if ``may_be_large``.
+        Raises ``TooLarge``.
         """
         distinct = list(dict.fromkeys(states))
         if len(distinct) == 1:
             return distinct[0]
-        if may_be_large and any(self.is_large(distinct[0], other) for other in distinct[1:]):
+        if self._are_large(distinct):
             return self._get_prepared(distinct, new)
         differing: set[ShortStateKey] = set()
         for other in distinct[1:]:
@@ -138,18 +136,32 @@ class Resolver:
         conflict = build_conflict(self._room_version, nameable, conflicted, None if new is None else new[1])
         resolved = self._resolutions.get(conflict)
         if resolved is None:
-            resolved = self._resolve(conflict, differing, may_be_large=may_be_large)
+            resolved = self._resolve(conflict, differing)
         nearest = [dict(state.changes) for state in distinct]
         self.change_entries(distinct, nearest, differing, resolved, new)
         return choose_nearest(distinct, nearest)
 
     def is_large(self, first: LooseState, second: LooseState) -> bool:
         """Would it take too long to compare these?"""
+        return self._are_large([first, second])
+
+    def _are_large(self, states: Sequence[LooseState]) -> bool:
         entries_max = self._resolutions.entries_max
-        if entries_max is None or (count := self._chain.count_between(first, second)) <= entries_max:
+        if entries_max is None:
             return False
-        # Of two neighbours in a chain one may stand in a long row.
-        return count > entries_max * SCANNED_PER_ENTRY or len(self._chain.find_candidates(first, second)) > entries_max
+        # Each of them is asked for what any of them differs in.
+        candidates_max, candidates = 2 * entries_max // len(states), 0
+        for other in states[1:]:
+            count = self._chain.count_between(states[0], other)
+            if count > candidates_max:
+                # Of two neighbours in a chain one may stand in a long row.
+                if count > entries_max * SCANNED_PER_ENTRY:
+                    return True
+                count = len(self._chain.find_candidates(states[0], other))
+            candidates += count
+            if candidates > candidates_max:
+                return True
+        return False
 
     def _get_prepared(self, states: Sequence[LooseState], new: tuple[ShortEventId, Pdu] | None) -> LooseState:
         spread = Spread(
@@ -186,9 +198,8 @@ class Resolver:
             if (event := self._chain.get_loose(state, key)) is not None
         }
 
-    def _resolve(self, conflict: Conflict, differing: set[ShortStateKey], *, may_be_large: bool) -> Resolved:
-        reads_max = self._resolutions.reads_max() if may_be_large else None
-        reads = _ReadsInPlace(self._events, conflict, reads_max)
+    def _resolve(self, conflict: Conflict, differing: set[ShortStateKey]) -> Resolved:
+        reads = _ReadsInPlace(self._events, conflict, self._resolutions.reads_max())
         unconflicted = _Unconflicted(
             {self._keys.get_name(key) for key in differing},
             get=lambda key: self._get_shared(conflict.states[0], key),

@@ -202,11 +202,12 @@ class RoomWriter:
         *,
         is_end: bool = True,
         ends_max: int | None = None,
-        may_be_large: bool = True,
+        may_wait: bool = True,
     ) -> Ends:
-        """What accepting an event makes of the ends of the room. Stages nothing. Raises ``TooLarge``.
+        """What accepting an event makes of the ends of the room. Stages nothing.
 
         ``is_end`` is false for an event that others refer to already. Of more ends than ``ends_max`` the oldest go.
+        Raises ``TooLarge`` if it ``may_wait``. One that may not follows the current state, to which all ends have led.
         """
         referred = set(pdu.prev_events)
         kept = tuple(old for old in self.extremities if self.events.get_event_id(old) not in referred and old != event)
@@ -215,15 +216,21 @@ class RoomWriter:
         extremities = (*kept, event) if is_end else kept
         after = self.state_after(pdu, event, before)
         if extremities == (event,):
-            return Ends(extremities, None, self._plan_move(pdu, after) if may_be_large else None)
+            return Ends(extremities, None, self._plan_move(pdu, after) if may_wait else None)
         if extremities == self.extremities or not extremities:
             return Ends(self.extremities, LooseState(self.current.state_id))
         states = [LooseState(self.events.get_row(old).state_after) for old in kept]
         if is_end:
             states.append(after)
         new = None if pdu.state_key is None else (event, pdu)
-        resolved = self.resolver.resolve(states, new=new, may_be_large=may_be_large)
-        return Ends(extremities, resolved, self._plan_move(pdu, resolved) if may_be_large else None)
+        try:
+            resolved = self.resolver.resolve(states, new=new)
+            return Ends(extremities, resolved, self._plan_move(pdu, resolved))
+        except TooLarge:
+            if may_wait:
+                raise
+            # What the event changes holds until the next one from elsewhere, for which all is resolved again.
+            return Ends(extremities, None)
 
     def _plan_move(self, pdu: Pdu, state: LooseState) -> LargeMove | None:
         """How the current state becomes another, if that is much. Raises ``TooLarge`` if it was not prepared."""

@@ -23,10 +23,13 @@ from conduit_py.process import settle_memory
 from conduit_py.service.federation.receive import state_told
 from conduit_py.service.requester import Requester
 from conduit_py.service.rooms import groundwork, write
+from conduit_py.service.rooms.append import PREV_EVENTS_MAX, RoomAppend
 from conduit_py.service.rooms.groundwork import Groundwork
 from conduit_py.service.rooms.prepared import Spread, Way
 from conduit_py.service.rooms.receive import Arrival, Receipt
 from conduit_py.service.rooms.resolution import ENTRIES_MAX
+from conduit_py.service.rooms.write import RoomWrites
+from conduit_py.storage.database import Snapshot
 from conduit_py.storage.writer import Turn
 from kvschema.batch import PUT, Write, WriteBatch
 from kvschema.catalog import CATALOG
@@ -225,6 +228,66 @@ async def test_event_loop_goes_on_while_thousands_come_and_go(tmp_path: Path) ->
             assert longest < LOOP_MS_MAX, (text, longest)
         with rooms.store.snapshot() as snapshot:
             assert list(check_consistency(snapshot)) == []
+    engine.close()
+
+
+async def end_differently(crowd: Crowd, monkeypatch: pytest.MonkeyPatch, *, ends: int, size: int) -> RoomWrites:
+    """The room has many ends, each of which leads to other members, and nobody ties them up."""
+    monkeypatch.setattr(write, "TIED_FROM", ends)
+    writes = limit_entries(crowd.rooms, size)
+    joins = await crowd.store([crowd.loose(crowd.user(number), "join") for number in range(ends * size)])
+    for number in range(ends):
+        said = crowd.say(f"{number}", prev=(EventId(f"$missing{number}"),))
+        told = [*crowd.state.values(), *joins[number * size : (number + 1) * size]]
+        await take(crowd.rooms, writes, crowd.peer.room_id, [Step(said, told)])
+    return writes
+
+
+async def set_topic(writes: RoomWrites, room_id: RoomId, alice: UserId) -> EventId:
+    def stage(snapshot: Snapshot, turn: Turn, append: RoomAppend) -> EventId:
+        pdu = append.create_event(sender=alice, type="m.room.topic", content={"topic": "new"}, state_key="")
+        append.append(pdu)
+        return pdu.event_id
+
+    return await writes.write(room_id, stage)
+
+
+async def test_event_of_ours_does_not_wait_for_what_many_ends_resolve_to(
+    rooms: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = await gather(rooms)
+    room_id, alice = crowd.peer.room_id, UserId(f"@alice:{rooms.writes.append.server_name}")
+    writes = await end_differently(crowd, monkeypatch, ends=25, size=2)
+    before = require_room(rooms, room_id)
+    topic = await set_topic(writes, room_id, alice)
+
+    room = require_room(rooms, room_id)
+    assert room.extremities[:-1] == before.extremities[:-PREV_EVENTS_MAX]
+    with rooms.store.snapshot() as snapshot:
+        chain = StateChain(snapshot)
+        changed = chain.changes_between(before.state_id, room.state_id)
+        assert [timeline.require_row(snapshot, event).event_id for event in changed.values()] == [topic]
+        assert timeline.require_row(snapshot, room.extremities[-1]).state_after == room.state_id
+        assert members.get_member_count(snapshot, room.short, JOIN) == 2 + 50
+    [receipt] = await take(rooms, writes, room_id, [Step(crowd.say("tied", prev=(topic,)))])
+    with rooms.store.snapshot() as snapshot:
+        current, entries = require_room(rooms, room_id), StateChain(snapshot).entries(room.state_id)
+        assert receipt.event in current.extremities
+        assert StateChain(snapshot).entries(current.state_id) == entries
+        assert list(check_consistency(snapshot)) == []
+
+
+@pytest.mark.slow
+async def test_event_loop_goes_on_while_a_room_with_many_ends_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LmdbEngine(tmp_path / "db", [tree.name for tree in CATALOG], reserve_bytes=0)
+    async with open_server(engine, load_test_config(), threaded=True) as server:
+        rooms = await with_rooms(server)
+        crowd = await gather(rooms)
+        alice = UserId(f"@alice:{rooms.writes.append.server_name}")
+        writes = await end_differently(crowd, monkeypatch, ends=30, size=40)
+        assert await measure(partial(set_topic, writes, crowd.peer.room_id, alice)) < LOOP_MS_MAX
     engine.close()
 
 
