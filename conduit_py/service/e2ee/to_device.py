@@ -36,6 +36,8 @@ RECEIVERS_MAX: Final = 3_000
 EDU_BYTES_MAX: Final = 64 * 1024
 """Of the contents that go to one server in one EDU: a hundred of them make a transaction."""
 DELIVERED_PER_BATCH: Final = 1000
+DROPPED_PART: Final = 100
+"""Of a queue that is full, so large a part is dropped: the hundredth."""
 COUNTED_MAX: Final = 10_000
 """Devices of which is remembered how much waits for them, about 250 bytes each. Not all of them ever come for it."""
 ATTEMPTS_MAX: Final = 10
@@ -71,7 +73,7 @@ class ToDeviceService:
         """Put messages into the queues of local devices, and into those of other servers for theirs.
 
         Local devices that do not exist are passed over. A transaction that was done is not done again. A queue that is
-        full loses its oldest message. Raises ``TooLarge``, ``Malformed``.
+        full loses its oldest messages. Raises ``TooLarge``, ``Malformed``.
         """
         if len(event_type) > TYPE_CHARS_MAX:
             raise TooLarge(f"The type must not be longer than {TYPE_CHARS_MAX} characters")
@@ -145,7 +147,8 @@ class ToDeviceService:
         if waiting is None:
             waiting = to_device.count_messages(snapshot, *receiver)
         if waiting >= TO_DEVICE_PER_DEVICE_MAX:
-            kept = TO_DEVICE_PER_DEVICE_MAX - 1
+            # Some at a time: to find the oldest, all of them are counted.
+            kept = TO_DEVICE_PER_DEVICE_MAX - max(1, TO_DEVICE_PER_DEVICE_MAX // DROPPED_PART)
             waiting = min(kept, to_device.stage_oldest_removed(snapshot, turn, *receiver, kept=kept))
         self._waiting[receiver] = waiting + 1
         if len(self._waiting) > COUNTED_MAX:

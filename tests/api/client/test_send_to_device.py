@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from conduit_py.data import to_device
 from conduit_py.matrix.sync_token import parse_sync_token
 from conduit_py.service.e2ee.news import MESSAGES_MAX
 from kvschema.catalog import e2ee
@@ -151,6 +152,24 @@ async def test_send_to_device_drops_the_oldest_of_a_full_queue(
     await sync(alice, first["next_batch"])
     await tell_numbers(bob, alice, 6, 7, 8)
     assert numbers_of(await sync(alice)) == [6, 7, 8]
+
+
+async def test_send_to_device_looks_for_the_oldest_of_a_full_queue_only_now_and_then(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conduit_py.service.e2ee.to_device.TO_DEVICE_PER_DEVICE_MAX", 8)
+    monkeypatch.setattr("conduit_py.service.e2ee.to_device.DROPPED_PART", 2)
+    looked: list[int] = []
+    remove = to_device.stage_oldest_removed
+
+    def count(*args: Any, kept: int) -> int:
+        looked.append(kept)
+        return remove(*args, kept=kept)
+
+    monkeypatch.setattr(to_device, "stage_oldest_removed", count)
+    await tell_numbers(bob, alice, *range(16))
+    assert looked == [4, 4]
+    assert numbers_of(await sync(alice)) == list(range(8, 16))
 
 
 @pytest.mark.parametrize(
