@@ -54,7 +54,7 @@ async def test_users_of_a_bridge_are_invited_from_elsewhere(
         bridge = Bridge(network)
         network.played["irc.test"] = bridge
         bob = await network["two.test"].register("bob")
-        room_id = await create(bob, preset="private_chat", name="Tea")
+        room_id = await create(bob, preset="private_chat", name="Tea" * 6000)
         response = await bob.post(in_room(room_id, "invite"), {"user_id": user_id, "reason": "talk"})
         assert response.status == 200, response.body
         await trio.sleep(5)
@@ -62,7 +62,8 @@ async def test_users_of_a_bridge_are_invited_from_elsewhere(
         assert (invite["room_id"], invite["sender"], invite["state_key"]) == (room_id, bob.user_id, user_id)
         assert (invite["content"]["membership"], invite["content"]["reason"]) == ("invite", "talk")
         shown = {(event["type"], event["state_key"]) for event in invite["unsigned"]["invite_room_state"]}
-        assert ("m.room.create", "") in shown
+        assert {("m.room.create", ""), ("m.room.join_rules", "")} <= shown
+        assert ("m.room.name", "") not in shown, "it is too long"
         assert ("m.room.member", user_id) not in shown
         assert (await bob.post(in_room(room_id, "kick"), {"user_id": user_id})).status == 200
         await trio.sleep(5)

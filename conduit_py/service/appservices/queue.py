@@ -29,6 +29,8 @@ from kvschema.catalog.rooms import ShortEventId, ShortRoomId, ShortUserId
 
 _log = get_logger(__name__)
 
+SHOWN_BYTES_MAX: Final = 16 * 1024
+"""Of the state of a room that goes with an invite from it. Most have about 3 KiB, and anybody may send one."""
 _SHOWN: Final = {"invite": "invite_room_state", "knock": "knock_room_state"}
 GIVEN_UP: Final = EVENTS_QUEUED_MAX // 100
 """How many of the oldest make room at once where too many wait."""
@@ -120,7 +122,17 @@ def _outside_event(pdu: Pdu, shown: Sequence[Any]) -> dict[str, Any]:
     event = {key: pdu.json[key] for key in CLIENT_KEYS if key in pdu.json}
     event |= {"event_id": pdu.event_id, "room_id": pdu.room_id}
     name = _SHOWN.get(str(pdu.content.get("membership")))
-    return event if name is None else event | {"unsigned": {name: list(shown)}}
+    return event if name is None else event | {"unsigned": {name: list(_cut(shown))}}
+
+
+def _cut(shown: Sequence[Any]) -> Iterator[Any]:
+    """As much as fits; the others are left out."""
+    left = SHOWN_BYTES_MAX
+    for event in shown:
+        size = len(orjson.dumps(event))
+        if size <= left:
+            left -= size
+            yield event
 
 
 def _concerned(pdu: Pdu) -> Iterator[UserId]:
