@@ -18,7 +18,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -35,6 +34,7 @@ from urllib.parse import parse_qs, urlsplit
 from bench.driver.process import Gauges
 from bench.driver.scene import Account, register_all
 from bench.driver.wire import Address, Connection, DriverError, encode_request
+from tests.rig.ports import free_port
 
 ROOT: Final = Path(__file__).parents[1]
 SYNAPSE: Final = "1.163.*"
@@ -252,11 +252,6 @@ def run_tool(arguments: Sequence[str], *, cwd: Path | None = None) -> str:
     if done.returncode != 0:
         raise DriverError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-LOG_TAIL_BYTES:]}")
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -44,7 +44,8 @@ def reload(server: ServerProcess, *changes: tuple[str, str]) -> str:
 
 def test_reloaded_server_says_what_it_took_over_and_goes_on(server: ServerProcess) -> None:
     assert register(server, "alice") == 200
-    said = reload(server, ("allow_registration = true", "allow_registration = false"), ("port = 0", "port = 1"))
+    port = f"\nport = {server.address[1]}\n"
+    said = reload(server, ("allow_registration = true", "allow_registration = false"), (port, "\nport = 1\n"))
     assert "changed=allow_registration needs_restart=port" in said
     assert register(server, "bob") == 403
     server.stop()

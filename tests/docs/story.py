@@ -6,7 +6,6 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Final
 
 from tests.docs.pages import ROOT, Block
+from tests.rig.ports import free_port
 
 BLOCK_S_MAX: Final = 60
 START_S_MAX: Final = 60
@@ -39,7 +39,7 @@ class Story:
         tools.mkdir(parents=True)
         (tools / "conduit_py").write_text(_LAUNCHER)
         (tools / "conduit_py").chmod(0o755)
-        self._ports = {port: str(_free_port()) for port in PORTS}
+        self._ports = {port: str(free_port()) for port in PORTS}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CONDUIT_")}
         path = os.pathsep.join((str(tools), str(Path(sys.executable).parent), os.environ["PATH"]))
         self._environment = {**kept, "HOME": str(home), "PATH": path}
@@ -135,9 +135,3 @@ class Story:
             pattern = ".*".join(re.escape(part) for part in line.rstrip().split("..."))
             if not any(re.fullmatch(pattern, found.rstrip()) for found in lines):
                 raise PageFailed(f"{block}: not printed, or not in this order: {line!r}, in\n{self._printed}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -7,7 +7,6 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from conduit_py.storage.cache import ObjectCache
 from conduit_py.storage.database import DIRECTORY, Database
 from kvschema.catalog import CATALOG
 from kvschema.engine.lmdb import LmdbEngine
+from tests.rig.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER_NAME = "one.test"
@@ -60,7 +60,7 @@ class ServerProcess:
         """What the last start said on standard output."""
         self.data = directory / "data"
         """What the server keeps; nothing else writes there."""
-        self.address = ("", 0)
+        self.address = ("127.0.0.1", free_port())
         self.metrics_address = ("127.0.0.1", free_port())
         self.program: Sequence[str] = (sys.executable, "-m", "conduit_py")
         """What is run."""
@@ -97,7 +97,7 @@ class ServerProcess:
         return f"http://{self.address[0]}:{self.address[1]}"
 
     def start(self, *, wait: bool = True) -> None:
-        """Start, and wait until it listens. The system chooses a port at the first start, and it is kept."""
+        """Start, and wait until it listens."""
         assert self._process is None, "the server runs already"
         self._write_config()
         with self._stderr.open("ab") as stderr:
@@ -199,10 +199,3 @@ def check_files(data: Path) -> list[str]:
 def copy_data(data: Path, to: Path) -> None:
     """Copy a data directory, but for the socket that a killed server leaves in it: Python cannot copy that."""
     shutil.copytree(data, to, ignore=shutil.ignore_patterns(SOCKET_NAME))
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.servers import SYNAPSE, default_cache, free_port, install_synapse, synapse_config
+from bench.servers import SYNAPSE, default_cache, install_synapse, synapse_config
 from tests.rig.federation import Link
+from tests.rig.ports import free_port
 from tests.rig.wire import Disconnected, WireClient, register
 
 START_S_MAX = 60

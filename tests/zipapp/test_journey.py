@@ -14,7 +14,7 @@ from nio.responses import RegisterErrorResponse
 
 from conduit_py import __version__
 from tests.config.files import GUIDE_OF_2021
-from tests.rig.process import free_port
+from tests.rig.ports import free_port
 from tests.zipapp.conftest import NEXT_VERSION
 from tests.zipapp.pythons import Python, find_python
 from tests.zipapp.supervising import Host

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conduit_py import __version__
-from tests.rig.process import ServerProcess, free_port
+from tests.rig.process import ServerProcess
 from tests.zipapp.building import build_zipapp, copy_checkout
 from tests.zipapp.pythons import NEW, OLD, Python, find_python, make_reachable
 from tests.zipapp.user import SHELL, FreshUser
@@ -50,7 +50,6 @@ def test_file_runs_on_a_host_with_nothing_but_python(version: str, zipapp: Path,
     assert first
     with ServerProcess(user.home) as server:
         server.program = user.command(python.executable, file, python=python, environment={})
-        server.address = ("127.0.0.1", free_port())
         server.start()
         with urllib.request.urlopen(f"{server.url}/_matrix/client/versions") as answer:
             assert answer.status == 200
