@@ -36,7 +36,7 @@ from kvschema.catalog.rooms import ShortRoomId, ShortUserId
 
 CROSS_SIGNING: Final = ""
 """What changed is none of a user's devices."""
-USERS_AT_ONCE: Final = 250
+USERS_AT_ONCE: Final = 150
 """Members of rooms who are looked at between two steps of the event loop: about 10 ms."""
 
 

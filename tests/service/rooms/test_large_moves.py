@@ -286,7 +286,7 @@ async def test_event_loop_goes_on_while_a_room_with_many_ends_is_written_to(
         rooms = await with_rooms(server)
         crowd = await gather(rooms)
         alice = UserId(f"@alice:{rooms.writes.append.server_name}")
-        writes = await end_differently(crowd, monkeypatch, ends=30, size=40)
+        writes = await end_differently(crowd, monkeypatch, ends=30, size=25)
         assert await measure(partial(set_topic, writes, crowd.peer.room_id, alice)) < LOOP_MS_MAX
     engine.close()
 

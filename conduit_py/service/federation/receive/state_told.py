@@ -27,7 +27,7 @@ from conduit_py.storage.database import Database, Snapshot
 from kvschema.catalog.rooms import ShortEventId, ShortRoomId
 from kvschema.catalog.timeline import REJECTED, STATE
 
-EVENTS_PER_SLICE: Final = 300
+EVENTS_PER_SLICE: Final = 150
 """Events looked up before others get their turn: about 10 ms."""
 
 
