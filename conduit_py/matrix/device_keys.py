@@ -1,7 +1,7 @@
 """The keys of devices and users: their form, and who must have signed them.
 
 Each check raises :class:`Malformed` for a wrong form and :class:`InvalidSignature` for a signature that is missing or
-wrong.
+wrong. By what a device signed only other devices know it: servers pass it on, and who reads it trusts none of them.
 
 Spec: client-server-api/#key-algorithms, client-server-api/#cross-signing
 """
@@ -23,21 +23,21 @@ Json = Mapping[str, Any]
 
 
 def check_device_keys(keys: Json, *, user_id: str, device_id: str) -> None:
-    """The identity keys of a device, signed by the device itself. Spec: client-server-api/#device-keys"""
+    """The form of a device's identity keys, of what is given of them. Spec: client-server-api/#device-keys"""
     if keys.get("user_id") != user_id or keys.get("device_id") != device_id:
         raise Malformed("device_keys must be of the user and the device that upload them")
-    algorithms, public = keys.get("algorithms"), keys.get("keys")
+    algorithms, signatures = keys.get("algorithms", []), keys.get("signatures", {})
     if not isinstance(algorithms, list) or not all(isinstance(name, str) for name in algorithms):
         raise Malformed("device_keys.algorithms must be a list of strings")
-    if not isinstance(public, dict) or not all(isinstance(key, str) for key in public.values()):
+    if not _is_object_of_strings(keys.get("keys", {})):
         raise Malformed("device_keys.keys must be an object of strings")
-    signing_key = get_signing_key(keys, device_id)
-    verify_json_signature(keys, entity=user_id, key_id=f"{ED25519}:{device_id}", public_key=signing_key)
+    if not isinstance(signatures, dict) or not all(map(_is_object_of_strings, signatures.values())):
+        raise Malformed("device_keys.signatures must be an object of objects of strings")
 
 
 def get_signing_key(device_keys: Json, device_id: str) -> bytes:
-    """The ed25519 key among a device's identity keys."""
-    return decode_public_key(device_keys["keys"].get(f"{ED25519}:{device_id}"))
+    """The ed25519 key among a device's identity keys. Raises ``Malformed`` if there is none."""
+    return decode_public_key(device_keys.get("keys", {}).get(f"{ED25519}:{device_id}"))
 
 
 def split_key_name(name: str) -> tuple[str, str]:
@@ -48,18 +48,12 @@ def split_key_name(name: str) -> tuple[str, str]:
     return algorithm, key_id
 
 
-def check_one_time_key(name: str, key: Any, *, user_id: str, device_id: str, signing_key: bytes | None) -> None:
-    """A one-time or fallback key: a string, or an object that the device signed.
-
-    :param signing_key: the device's ed25519 key, None for a device that has not uploaded it: what is uploaded before
-        is checked by who claims it, as everything is.
-    """
+def check_one_time_key(name: str, key: Any) -> None:
+    """The form of a one-time or fallback key: a string, or an object where the algorithm has them signed."""
     if isinstance(key, str) and not name.startswith("signed_"):
         return
     if not isinstance(key, dict) or not isinstance(key.get("key"), str):
         raise Malformed(f"{name} must be an object with a string key")
-    if signing_key is not None:
-        verify_json_signature(key, entity=user_id, key_id=f"{ED25519}:{device_id}", public_key=signing_key)
 
 
 def check_cross_signing_key(key: Json, *, user_id: str, usage: str) -> str:
@@ -103,3 +97,7 @@ def with_signature(json: dict[str, Any], *, user_id: str, key_id: str, signature
 
 def _without_signatures(json: Json) -> dict[str, Any]:
     return {name: value for name, value in json.items() if name not in _UNSIGNED}
+
+
+def _is_object_of_strings(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())

@@ -22,12 +22,10 @@ from conduit_py.matrix.canonical_json import encode_canonical_json
 from conduit_py.matrix.device_keys import (
     check_device_keys,
     check_one_time_key,
-    get_signing_key,
     is_same_key,
     split_key_name,
 )
 from conduit_py.matrix.ids import DeviceId, ServerName, UserId, parse_user_id, server_name_of
-from conduit_py.matrix.signing import InvalidSignature
 from conduit_py.matrix.user_keys import parse_claimed_keys
 from conduit_py.service.e2ee.answers import Answer
 from conduit_py.service.e2ee.remote import KeySource, fetch_all
@@ -89,7 +87,7 @@ class KeyService:
     async def upload(self, requester: Requester, upload: Upload) -> dict[str, int]:
         """Publish keys of the requester's device. Returns how many one-time keys of each algorithm it has.
 
-        Raises ``InvalidParam``, ``M_INVALID_SIGNATURE``, ``TooLarge``; then nothing was stored.
+        Raises ``InvalidParam``, ``TooLarge``; then nothing was stored.
         """
         user, device_id = requester.user, require_device(requester)
         async with self._store.locks.hold(account_key(user)), self._store.writer.turn() as turn:
@@ -102,7 +100,7 @@ class KeyService:
         """The same for a device that there is, or is staged. Under the account's lock."""
         user, device_id = requester.user, require_device(requester)
         stored = device_keys.get_keys(snapshot, user, device_id)
-        keys = _check_upload(requester, device_id, upload, stored)
+        keys = _check_upload(requester, device_id, upload)
         if keys is not None and keys != stored:
             self._stage_device_keys(snapshot, turn, user, device_id, keys, stored)
         counts = _stage_one_time_keys(snapshot, turn, user, device_id, upload.one_time_keys)
@@ -241,24 +239,17 @@ def require_device(requester: Requester) -> DeviceId:
     return requester.device_id
 
 
-def _check_upload(
-    requester: Requester, device_id: DeviceId, upload: Upload, stored: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """The device keys as they are to be stored, None if they were not uploaded."""
-    who = {"user_id": requester.user_id, "device_id": device_id}
-    keys = None
-    try:
-        if upload.device_keys is not None:
-            check_device_keys(upload.device_keys, **who)
-            keys = {name: value for name, value in upload.device_keys.items() if name != "unsigned"}
-            if len(orjson.dumps(keys)) > DEVICE_KEYS_BYTES_MAX:
-                raise TooLarge(f"device_keys must not exceed {DEVICE_KEYS_BYTES_MAX} bytes")
-        signed_by = keys or stored
-        signing_key = None if signed_by is None else get_signing_key(signed_by, device_id)
-        for name, key in (*upload.one_time_keys.items(), *upload.fallback_keys.items()):
-            check_one_time_key(name, key, signing_key=signing_key, **who)
-    except InvalidSignature as error:
-        raise invalid_signature(str(error)) from None
+def _check_upload(requester: Requester, device_id: DeviceId, upload: Upload) -> dict[str, Any] | None:
+    """The device keys as they are to be stored, None if they were not uploaded. What is not given of them is empty."""
+    for name, key in (*upload.one_time_keys.items(), *upload.fallback_keys.items()):
+        check_one_time_key(name, key)
+    if upload.device_keys is None:
+        return None
+    check_device_keys(upload.device_keys, user_id=requester.user_id, device_id=device_id)
+    keys = {"algorithms": [], "keys": {}, "signatures": {}, **upload.device_keys}
+    keys.pop("unsigned", None)
+    if len(orjson.dumps(keys)) > DEVICE_KEYS_BYTES_MAX:
+        raise TooLarge(f"device_keys must not exceed {DEVICE_KEYS_BYTES_MAX} bytes")
     return keys
 
 

@@ -105,7 +105,7 @@ async def test_versions_tells_of_dehydrated_devices(alice: Client) -> None:
         ({"device_data": []}, (400, "M_BAD_JSON")),
         ({"device_data": {"x": "y" * 70_000}}, (413, "M_TOO_LARGE")),
         ({"device_keys": None}, (400, "M_MISSING_PARAM")),
-        ({"one_time_keys": {"signed_curve25519:A": {"key": "unsigned"}}}, (400, "M_INVALID_SIGNATURE")),
+        ({"one_time_keys": {"signed_curve25519:A": "bare"}}, (400, "M_INVALID_PARAM")),
     ],
 )
 async def test_dehydrated_device_refuses_what_it_cannot_keep(
