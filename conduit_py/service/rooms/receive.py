@@ -99,6 +99,8 @@ class RoomReceive:
         pdu = arrival.pdu
         known = self._events.find(pdu.event_id)
         row = None if known is None else self._events.get_row(known)
+        if known is not None and row is not None and row.room != self._room.short:
+            return _of_another_room(pdu, known)
         if known is not None and row is not None and not row.flags & OUTLIER:
             return Receipt(event_id=pdu.event_id, event=known, standing=_standing_of(row), is_new=False)
         auth_events = self._require_auth_events(pdu)
@@ -128,7 +130,10 @@ class RoomReceive:
         """
         known = self._events.find(pdu.event_id)
         if known is not None:
-            standing = _standing_of(self._events.get_row(known))
+            row = self._events.get_row(known)
+            if row.room != self._room.short:
+                return _of_another_room(pdu, known)
+            standing = _standing_of(row)
             return Receipt(event_id=pdu.event_id, event=known, standing=standing, is_new=False)
         auth_events = self._require_auth_events(pdu)
         reason = self._check_first(pdu) or self._check_auth_events(pdu, auth_events)
@@ -320,6 +325,12 @@ class RoomReceive:
             else:
                 del self._gaps[pos]
                 gaps.stage_gap_removed(self.writer.turn, self._room.short, pos)
+
+
+def _of_another_room(pdu: Pdu, known: ShortEventId) -> Receipt:
+    """In rooms of version 1 and 2 a server names its events as it likes, and may give two of them one name."""
+    reason = "there is an event of that id in another room"
+    return Receipt(event_id=pdu.event_id, event=known, standing=Standing.REJECTED, reason=reason, is_new=False)
 
 
 def _standing_of(row: EventRow) -> Standing:

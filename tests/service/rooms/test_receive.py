@@ -374,6 +374,19 @@ async def test_receive_does_not_redact_what_the_sender_may_not(rooms: RoomServer
     assert row_of(rooms, sent).redacted_by
 
 
+async def test_receive_leaves_an_event_in_its_room(rooms: RoomServer) -> None:
+    """Where servers name their events, one may give two events of two rooms one name."""
+    alice, peer = await begin(rooms, "1")
+    other = RemoteRoom(rooms, await create(alice, room_version="1"))
+    join = other.join("bob")
+    assert join.event_id in peer.pdus
+    async with rooms.leaves_no_trace():
+        assert await standings(rooms, other, join) == [Standing.REJECTED]
+        [stored] = await rooms.writes.store_outliers(other.room_id, [join])
+        assert isinstance(stored, Receipt)
+        assert (stored.standing, stored.is_new) == (Standing.REJECTED, False)
+
+
 # The state before it as others tell it.
 
 
