@@ -38,9 +38,9 @@ _NO_IDENTITY_SERVER = "this server trusts no identity server, and sends neither 
 _NOT_SENT_ELSEWHERE = "content is always served by this server itself"
 
 _UNLIMITED: Final = (
-    r"add3PID|bind3PID|checkUsernameAvailability|delete\w+|forgetRoom|get(?!Content)\w+|inviteBy3PID|leaveRoom"
+    r"add3PID|bind3PID|checkUsernameAvailability|delete(?!Profile)\w+|forgetRoom|get(?!Content)\w+|inviteBy3PID|leaveRoom"
     r"|postPusher|postReceipt|p[ou][st]t?RoomKey\w+|refresh|registrationTokenValidity|report\w+|requestOpenIdToken|search"
-    r"|searchUserDirectory|set(Presence|Profile|Push|Read|Typing)\w*|initialSync"
+    r"|searchUserDirectory|set(Presence|Push|Read|Typing)\w*|initialSync"
 )
 """Operations that document a limit and have none."""
 
