@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +142,14 @@ class Timers:
             @functools.wraps(function)
             async def timed(*args: Any, **kwargs: Any) -> Any:
                 note()
-                return await _Steps(self, part, function(*args, **kwargs))
+                return await _Steps(self, part, function(*args, **kwargs).__await__())
+
+        elif inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def timed(*args: Any, **kwargs: Any) -> Any:
+                note()
+                return (yield from _Steps(self, part, function(*args, **kwargs)))
 
         else:
 
@@ -156,13 +163,12 @@ class Timers:
 
 
 class _Steps:
-    """A coroutine of which only the running is timed, and not the waiting."""
+    """A coroutine or a generator of which only the running is timed, and not the waiting."""
 
-    def __init__(self, timers: Timers, part: str, coroutine: Awaitable[Any]) -> None:
-        self._timers, self._part, self._coroutine = timers, part, coroutine
+    def __init__(self, timers: Timers, part: str, steps: Generator[Any, Any, Any]) -> None:
+        self._timers, self._part, self._steps = timers, part, steps
 
     def __await__(self) -> Any:
-        self._steps: Any = self._coroutine.__await__()
         return self
 
     def __iter__(self) -> _Steps:
