@@ -233,6 +233,7 @@ async def fetch_sync(running: Running, **query: str) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.early
 async def test_no_state_that_is_told_stops_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await trio.to_thread.run_sync(write_answer, tmp_path, 20, 1)
     async with open_server(tmp_path) as running:
