@@ -29,9 +29,9 @@ def check_device_keys(keys: Json, *, user_id: str, device_id: str) -> None:
     algorithms, signatures = keys.get("algorithms", []), keys.get("signatures", {})
     if not isinstance(algorithms, list) or not all(isinstance(name, str) for name in algorithms):
         raise Malformed("device_keys.algorithms must be a list of strings")
-    if not _is_object_of_strings(keys.get("keys", {})):
+    if not is_object_of_strings(keys.get("keys", {})):
         raise Malformed("device_keys.keys must be an object of strings")
-    if not isinstance(signatures, dict) or not all(map(_is_object_of_strings, signatures.values())):
+    if not are_signatures(signatures):
         raise Malformed("device_keys.signatures must be an object of objects of strings")
 
 
@@ -99,5 +99,11 @@ def _without_signatures(json: Json) -> dict[str, Any]:
     return {name: value for name, value in json.items() if name not in _UNSIGNED}
 
 
-def _is_object_of_strings(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
+def is_object_of_strings(value: Any) -> bool:
+    """Are all its members strings, whatever they are called?"""
+    return isinstance(value, Mapping) and all(isinstance(entry, str) for entry in value.values())
+
+
+def are_signatures(value: Any) -> bool:
+    """The form alone: signatures by key id by who signed."""
+    return isinstance(value, Mapping) and all(map(is_object_of_strings, value.values()))

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conduit_py.matrix.canonical_json import INT_MAX, encode_canonical_json
-from conduit_py.matrix.device_keys import check_cross_signing_key, check_signed_by_key, public_key_of
+from conduit_py.matrix.device_keys import (
+    are_signatures,
+    check_cross_signing_key,
+    check_signed_by_key,
+    is_object_of_strings,
+    public_key_of,
+)
 from conduit_py.matrix.ids import Malformed, UserId, parse_device_id
 from conduit_py.matrix.signing import InvalidSignature
 
@@ -74,9 +80,9 @@ def parse_device(json: Any, user_id: UserId, device_id: str, display_name: str |
     if not isinstance(json, Mapping) or (json.get("user_id"), json.get("device_id")) != (user_id, device_id):
         return None
     algorithms, keys, signatures = json.get("algorithms"), json.get("keys"), json.get("signatures")
-    if not _is_list_of_strings(algorithms) or not _is_object_of_strings(keys):
+    if not _is_list_of_strings(algorithms) or not is_object_of_strings(keys):
         return None
-    if not isinstance(signatures, Mapping) or not all(map(_is_object_of_strings, signatures.values())):
+    if not are_signatures(signatures):
         return None
     device = {name: value for name, value in json.items() if name != "unsigned"}
     try:
@@ -117,7 +123,7 @@ def _is_key(key: Any, user_id: UserId, usage: str) -> bool:
     if not isinstance(key, Mapping):
         return False
     signatures = key.get("signatures", {})
-    if not isinstance(signatures, Mapping) or not all(map(_is_object_of_strings, signatures.values())):
+    if not are_signatures(signatures):
         return False
     try:
         check_cross_signing_key(key, user_id=user_id, usage=usage)
@@ -142,7 +148,3 @@ def _name_of(json: Json) -> str | None:
 
 def _is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-
-
-def _is_object_of_strings(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(entry, str) for entry in value.values())
